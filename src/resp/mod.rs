@@ -1,0 +1,34 @@
+//! The Redis serialization protocol, RESP2 and RESP3, as bytes.
+//!
+//! *What it is:* finding the boundaries of requests and replies in a stream, looking inside them
+//! where a rule needs it, and writing requests of our own.
+//!
+//! *Guarantees:* any split of the bytes gives the same frames; scanning resumes where it stopped;
+//! nothing recurses without a limit; a frame is never copied to be forwarded.
+//!
+//! *Must not know:* sockets, clocks, what a command means.
+
+mod decode;
+mod encode;
+mod inline;
+mod number;
+mod reply;
+mod request;
+mod scan;
+
+pub use decode::{Decoder, ProtocolError};
+pub use encode::{array_header, bulk, bulk_len, command, error, integer, null, null_array, simple};
+pub use number::{parse_integer, write_integer};
+pub use reply::{Reply, ReplyError};
+pub use request::{Builder, Request};
+pub use scan::{Frame, Scanner};
+
+/// The protocol version that a connection speaks; `HELLO` changes it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Protocol {
+    /// What every connection starts with.
+    #[default]
+    Resp2,
+    /// Since Redis 6.0.
+    Resp3,
+}

@@ -1,0 +1,132 @@
+//! One request: the bytes as they came, and where its arguments lie in them.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use smallvec::SmallVec;
+
+use super::write_integer;
+
+/// Where an argument lies in the raw bytes: start and end.
+pub(super) type Span = (u32, u32);
+pub(super) type Spans = SmallVec<[Span; 6]>;
+
+/// A request, found once and forwarded as it came. Cheap to clone: the bytes are shared.
+///
+/// The raw form is always an array of bulk strings; inline commands are written anew as one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    raw: Bytes,
+    args: Spans,
+}
+
+impl Request {
+    pub(super) fn from_parts(raw: Bytes, args: Spans) -> Self {
+        Self { raw, args }
+    }
+
+    /// A request of our own, from its arguments.
+    pub fn new<A: AsRef<[u8]>>(args: impl IntoIterator<Item = A>) -> Self {
+        let mut builder = Builder::default();
+        for arg in args {
+            builder.push(arg.as_ref());
+        }
+        builder.finish()
+    }
+
+    /// The bytes to send upstream.
+    pub fn raw(&self) -> &Bytes {
+        &self.raw
+    }
+
+    /// How many arguments there are, the command's name included.
+    pub fn len(&self) -> usize {
+        self.args.len()
+    }
+
+    /// Whether there is not even a name. The decoder never yields such a request.
+    pub fn is_empty(&self) -> bool {
+        self.args.is_empty()
+    }
+
+    /// Argument `index`; 0 is the command's name.
+    pub fn arg(&self, index: usize) -> Option<&[u8]> {
+        let (start, end) = *self.args.get(index)?;
+        self.raw.get(start as usize..end as usize)
+    }
+
+    /// The command's name as the client wrote it.
+    pub fn name(&self) -> &[u8] {
+        self.arg(0).unwrap_or_default()
+    }
+
+    /// Argument `index`, sharing the request's memory.
+    pub fn arg_bytes(&self, index: usize) -> Option<Bytes> {
+        let (start, end) = *self.args.get(index)?;
+        Some(self.raw.slice(start as usize..end as usize))
+    }
+
+    /// All arguments in order, the name first.
+    pub fn args(&self) -> impl DoubleEndedIterator<Item = &[u8]> + ExactSizeIterator {
+        self.args
+            .iter()
+            .map(|(start, end)| self.raw.get(*start as usize..*end as usize).unwrap_or_default())
+    }
+
+    /// Whether argument `index` is this keyword, in any case.
+    pub fn is(&self, index: usize, keyword: &str) -> bool {
+        self.arg(index).is_some_and(|arg| arg.eq_ignore_ascii_case(keyword.as_bytes()))
+    }
+}
+
+/// Collects the arguments of a request whose number is not known beforehand.
+#[derive(Debug, Default)]
+pub struct Builder {
+    args: SmallVec<[Bytes; 8]>,
+}
+
+impl Builder {
+    /// Appends one argument.
+    pub fn push(&mut self, arg: &[u8]) -> &mut Self {
+        self.args.push(Bytes::copy_from_slice(arg));
+        self
+    }
+
+    /// Appends an integer argument.
+    pub fn push_integer(&mut self, value: i64) -> &mut Self {
+        let mut text = BytesMut::with_capacity(20);
+        write_integer(&mut text, value);
+        self.args.push(text.freeze());
+        self
+    }
+
+    /// The request as an array of bulk strings.
+    pub fn finish(&self) -> Request {
+        let total: usize = self.args.iter().map(|arg| arg.len() + 16).sum();
+        let mut raw = BytesMut::with_capacity(total + 16);
+        let mut spans = Spans::with_capacity(self.args.len());
+        super::array_header(&mut raw, self.args.len());
+        for arg in &self.args {
+            super::bulk_len(&mut raw, arg.len());
+            spans.push((offset(&raw), offset(&raw) + arg.len() as u32));
+            raw.put_slice(arg);
+            raw.put_slice(b"\r\n");
+        }
+        Request { raw: raw.freeze(), args: spans }
+    }
+}
+
+fn offset(raw: &BytesMut) -> u32 {
+    raw.len() as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_built_request_gives_its_arguments_back() {
+        let request = Request::new(["SET", "key", ""]);
+        assert_eq!(request.raw().as_ref(), b"*3\r\n$3\r\nSET\r\n$3\r\nkey\r\n$0\r\n\r\n");
+        assert_eq!(request.args().collect::<Vec<_>>(), [b"SET".as_ref(), b"key", b""]);
+        assert!(request.is(0, "set"));
+    }
+}
