@@ -1,6 +1,8 @@
 //! crossfade, the live migrator for Redis and Valkey.
 
+pub mod backend;
 pub mod capability;
 pub mod command;
 pub mod effect;
+pub mod net;
 pub mod resp;
