@@ -4,5 +4,7 @@ pub mod backend;
 pub mod capability;
 pub mod command;
 pub mod effect;
+pub mod engine;
+pub mod ledger;
 pub mod net;
 pub mod resp;
