@@ -5,6 +5,7 @@ pub mod capability;
 pub mod command;
 pub mod effect;
 pub mod engine;
+pub mod lane;
 pub mod ledger;
 pub mod net;
 pub mod resp;

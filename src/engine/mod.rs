@@ -349,6 +349,11 @@ impl Engine {
         self.log.has_room_for_copies()
     }
 
+    /// Whether a copier has something to do: a dirty key, and room for its copy.
+    pub fn wants_copies(&self) -> bool {
+        self.dirty.len() > 0 && self.log.has_room_for_copies()
+    }
+
     /// Keys that writes wait for: dirty ones, and those whose copy is under way since.
     pub fn dirty_keys(&self) -> usize {
         self.dirty.len() + self.copying.values().filter(|copying| copying.since.is_some()).count()
