@@ -8,4 +8,5 @@ pub mod engine;
 pub mod lane;
 pub mod ledger;
 pub mod net;
+pub mod proxy;
 pub mod resp;

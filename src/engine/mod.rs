@@ -182,7 +182,13 @@ impl Engine {
             }
             _ => effect::Probes::new(),
         };
-        Write { command, request, db, touches, reach, probes }
+        Write { command, request, db, touches, reach, probes, passive: false }
+    }
+
+    /// A command of a transaction that only reads: it has its reply among the others'.
+    pub fn passive(request: Request, db: u32) -> Write {
+        let (touches, probes) = Default::default();
+        Write { command: None, request, db, touches, reach: Reach::Keys, probes, passive: true }
     }
 
     /// Makes one step of one write, or of a transaction's commands.

@@ -92,6 +92,9 @@ impl Engine {
         atomic: bool,
     ) {
         let Some(db) = self.settings.databases.to(write.db) else { return };
+        if write.passive {
+            return;
+        }
         if batch.db != db || write.reach != Reach::Keys {
             self.append(std::mem::take(batch), atomic);
             batch.db = db;

@@ -26,6 +26,8 @@ pub struct Write {
     pub(super) reach: Reach,
     /// The probes to send behind it.
     pub(super) probes: SmallVec<[Request; 2]>,
+    /// Whether it only reads.
+    pub(super) passive: bool,
 }
 
 impl Write {

@@ -16,9 +16,11 @@ mod mailbox;
 mod pool;
 mod queue;
 mod shared;
+mod side;
 
 pub use hub::Hub;
 pub use job::{Job, Lost, Shape, Sink};
 pub use mailbox::{Mailbox, News};
 pub use pool::{Context, Identity, Pool, Refusal};
 pub use shared::{Lane, Upstream};
+pub use side::SideLine;

@@ -8,8 +8,8 @@ use thiserror::Error;
 use tokio::time::{Instant, sleep};
 
 use super::{Lane, Mailbox, Upstream};
-use crate::backend::{ConnectError, Secret, Setup};
-use crate::resp::Protocol;
+use crate::backend::{ConnectError, Secret, Setup, Wire};
+use crate::resp::{Protocol, Request};
 
 /// Who a client is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -46,6 +46,8 @@ pub enum Refusal {
 /// The lanes of one context.
 #[derive(Clone, Debug)]
 struct Lanes {
+    /// Whether the user may use transactions.
+    transacts: bool,
     write: Arc<Lane>,
     reads: Vec<Arc<Lane>>,
 }
@@ -91,6 +93,10 @@ impl Pool {
         for _ in 0..=self.read_lanes {
             wires.push(self.connect(&setup).await?);
         }
+        let transacts = match wires.first_mut() {
+            Some(wire) => may_transact(wire).await,
+            None => false,
+        };
         let mut inner = self.inner.lock();
         let held = inner.held;
         let lanes = inner.lanes.entry(context.clone()).or_insert_with(|| {
@@ -103,9 +109,14 @@ impl Pool {
             let reads: Vec<_> = lanes.collect();
             // The loop above made at least one wire.
             let write = write.or_else(|| reads.first().cloned()).unwrap_or_else(|| unreachable!());
-            Lanes { write, reads }
+            Lanes { transacts, write, reads }
         });
         Ok(lanes.pick(read))
+    }
+
+    /// Whether the user of a context that has lanes may use transactions.
+    pub fn may_transact(&self, context: &Context) -> bool {
+        self.inner.lock().lanes.get(context).is_some_and(|lanes| lanes.transacts)
     }
 
     /// A connection of a client's own, with the same rights.
@@ -142,7 +153,7 @@ impl Pool {
     }
 
     /// Connects, waiting for a server that is away.
-    async fn connect(&self, setup: &Setup) -> Result<crate::backend::Wire, Refusal> {
+    async fn connect(&self, setup: &Setup) -> Result<Wire, Refusal> {
         let started = Instant::now();
         loop {
             match self.upstream.endpoint.connect(setup).await {
@@ -190,4 +201,13 @@ impl Lanes {
             .unwrap_or(&self.write)
             .clone()
     }
+}
+
+/// Tries an empty transaction.
+async fn may_transact(wire: &mut Wire) -> bool {
+    for name in ["MULTI", "EXEC"] {
+        wire.push(Request::new([name]).raw());
+    }
+    let (multi, exec) = (wire.frame().await, wire.frame().await);
+    [multi, exec].iter().all(|reply| reply.as_ref().is_ok_and(|frame| !frame.is_error()))
 }

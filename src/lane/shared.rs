@@ -10,8 +10,9 @@ use tracing::{info, warn};
 
 use super::driver::Driver;
 use super::queue::Queue;
-use super::{Hub, Job, Lost, Mailbox};
+use super::{Hub, Job, Lost, Mailbox, SideLine};
 use crate::backend::{ConnectError, Endpoint, Setup, Wire};
+use crate::resp::{Reply, Request};
 
 /// How soon a lost connection is tried again.
 const RETRY: Duration = Duration::from_millis(50);
@@ -29,6 +30,15 @@ pub struct Upstream {
     pub hub: Arc<Hub>,
     /// Runs the lanes' tasks.
     pub tasks: TaskTracker,
+    /// For the odd question beside the lanes.
+    pub side: SideLine,
+}
+
+impl Upstream {
+    /// Asks the server as the URL's user. `None`: no answer could be had.
+    pub async fn ask(&self, request: &Request) -> Option<Reply> {
+        self.side.ask(&self.endpoint, request).await
+    }
 }
 
 /// A handle to a lane; its task ends after the last one is dropped.
