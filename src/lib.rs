@@ -1,8 +1,12 @@
 //! crossfade, the live migrator for Redis and Valkey.
 
+pub mod admin;
 pub mod backend;
 pub mod capability;
 pub mod command;
 pub mod effect;
+pub mod failure;
+pub mod metrics;
 pub mod net;
 pub mod resp;
+pub mod status;

@@ -1,0 +1,5 @@
+//! The admin API.
+
+mod control;
+
+pub use control::{Control, Flipped, Refusal};
