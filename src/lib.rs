@@ -4,6 +4,7 @@ pub mod admin;
 pub mod backend;
 pub mod capability;
 pub mod command;
+pub mod config;
 pub mod effect;
 pub mod failure;
 pub mod metrics;
