@@ -3,6 +3,7 @@
 pub mod admin;
 pub mod backend;
 pub mod capability;
+pub mod cli;
 pub mod command;
 pub mod config;
 pub mod effect;
@@ -11,3 +12,4 @@ pub mod metrics;
 pub mod net;
 pub mod resp;
 pub mod status;
+pub mod telemetry;
