@@ -17,6 +17,8 @@ mod output;
 mod rollback;
 mod run;
 mod status;
+#[cfg(test)]
+mod tests;
 mod verify;
 
 use std::process::ExitCode;
@@ -107,17 +109,5 @@ pub fn main() -> ExitCode {
             output::complain(&failure.message);
             failure.exit.into()
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use clap::CommandFactory;
-
-    use super::*;
-
-    #[test]
-    fn the_command_line_is_consistent() {
-        Cli::command().debug_assert();
     }
 }
