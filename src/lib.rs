@@ -1,12 +1,19 @@
 //! crossfade, the live migrator for Redis and Valkey.
 
+pub mod admin;
 pub mod backend;
 pub mod capability;
+pub mod cli;
 pub mod command;
+pub mod config;
 pub mod effect;
 pub mod engine;
 pub mod lane;
 pub mod ledger;
+pub mod failure;
+pub mod metrics;
 pub mod net;
 pub mod proxy;
 pub mod resp;
+pub mod status;
+pub mod telemetry;
