@@ -75,7 +75,6 @@ const REQUESTS: &[&str] = &[
     "GEORADIUS a 1 2 3 km STORE d",
     "GEORADIUS a 1 2 3 km STOREDIST d COUNT 1",
     "GEORADIUSBYMEMBER a m 3 km STORE d",
-    "GEORADIUSBYMEMBER a m 3 km STORE d STOREDIST e",
     "PFADD a x",
     "PFCOUNT a b",
     "PFMERGE d a b",
@@ -122,6 +121,14 @@ fn keys_are_those_of_command_getkeys() {
         }
         assert_eq!(ours, theirs, "{line}");
     }
+}
+
+/// `COMMAND GETKEYS` names both; the command itself writes to the last.
+#[test]
+fn a_georadius_stores_in_the_key_named_last() {
+    let request = Request::new("GEORADIUS a 1 2 3 km STORE d STOREDIST e".split(' '));
+    let keys = command::lookup(&request).unwrap().keys(&request).unwrap();
+    assert_eq!(keys.iter().map(|key| key.index).collect::<Vec<_>>(), [1, 9]);
 }
 
 #[test]

@@ -53,13 +53,15 @@ fn every_command_of_the_server_is_known() {
     assert_eq!(unknown, [""; 0]);
 }
 
+/// Arities have been relaxed from version to version, never tightened.
 #[test]
-fn arities_are_the_servers() {
+fn whatever_the_server_takes_is_taken() {
     for found in described() {
         let entry = find(&found.name).unwrap();
-        if entry.name == found.name.replace('|', " ") {
-            assert_eq!(i64::from(entry.arity), found.arity, "{}", found.name);
-        }
+        let (ours, theirs) = (i64::from(entry.arity), found.arity);
+        let relaxed = ours < 0 && ours.abs() <= theirs.abs();
+        let own_entry = entry.name == found.name.replace('|', " ");
+        assert!(ours == theirs || relaxed || !own_entry, "{}: {ours}, {theirs}", found.name);
     }
 }
 

@@ -105,11 +105,14 @@ pub(in crate::effect::rules) fn read_group(executed: &Executed<'_>) -> Option<Ou
     let reading = Reading::of(executed.command, executed.request)?;
     let time =
         expiry::milliseconds(executed.probes.first()?)?.checked_add(executed.clock_offset)?;
+    let mut read = delivered(executed.reply).into_iter().peekable();
     let mut effect = Effect::default();
     for (index, (key, from)) in reading.streams.iter().enumerate() {
         let stream = Stream { executed, reading: &reading, key, time };
-        match delivered(executed.reply, key) {
-            None | Some([]) => effect.steps.extend(stream.consumer()),
+        let entries = read.next_if(|(found, _)| found == key).map(|(_, entries)| entries);
+        match entries {
+            None => effect.steps.extend(stream.waited()),
+            Some([]) => effect.steps.extend(stream.consumer()),
             Some(entries) if *from == b">" => {
                 let groups = executed.probes.get(index + 1)?;
                 effect.steps.extend(stream.new_entries(entries, group(groups, reading.group)?)?);
@@ -120,14 +123,18 @@ pub(in crate::effect::rules) fn read_group(executed: &Executed<'_>) -> Option<Ou
     Some(if effect.steps.is_empty() { Outcome::Nothing } else { Outcome::Apply(effect) })
 }
 
-/// What was read from `key`: the reply is a list of keys and entries, or a map of them.
-fn delivered<'a>(reply: &'a Reply, key: &[u8]) -> Option<&'a [Reply]> {
-    let is_key = |reply: &Reply| reply.text().is_some_and(|text| text == key);
+/// What was read, in the order of the request's streams; those without anything are left out. The
+/// reply is a list of keys and entries, or a map of them. One key may be named twice.
+fn delivered(reply: &Reply) -> Vec<(&[u8], &[Reply])> {
     if let Reply::Map(pairs) = reply {
-        return pairs.iter().find(|(found, _)| is_key(found))?.1.items();
+        return pairs.iter().filter_map(|(key, entries)| named(key, entries)).collect();
     }
-    let mut streams = reply.items()?.iter().filter_map(Reply::items);
-    streams.find(|stream| stream.first().is_some_and(is_key))?.get(1)?.items()
+    let streams = reply.items().unwrap_or_default().iter().filter_map(Reply::items);
+    streams.filter_map(|stream| named(stream.first()?, stream.get(1)?)).collect()
+}
+
+fn named<'a>(key: &'a Reply, entries: &'a Reply) -> Option<(&'a [u8], &'a [Reply])> {
+    Some((key.text()?, entries.items()?))
 }
 
 /// What a reading did to one stream.
@@ -139,11 +146,14 @@ struct Stream<'a> {
 }
 
 impl Stream<'_> {
-    /// Reading nothing creates the consumer all the same, since Redis 7.2.
+    /// Finding nothing new creates the consumer all the same, since Redis 7.2.
+    fn waited(&self) -> Option<Step> {
+        self.executed.primary.since_redis(7, 2).then(|| self.consumer())?
+    }
+
+    /// Whoever reads becomes a consumer.
     fn consumer(&self) -> Option<Step> {
-        let both =
-            self.executed.primary.since_redis(7, 2) && self.executed.secondary.since_redis(6, 2);
-        both.then(|| succeeds(self.create_consumer()))
+        self.executed.secondary.since_redis(6, 2).then(|| succeeds(self.create_consumer()))
     }
 
     fn create_consumer(&self) -> Request {
