@@ -48,8 +48,6 @@ pub enum Mirror {
     Restore,
     /// `RENAMENX` that succeeded becomes `RENAME`.
     RenameIfAbsent,
-    /// `COPY … REPLACE` within one database.
-    Copy,
     /// `HSETNX` that succeeded becomes `HSET`.
     HSetIfAbsent,
     /// `HSET key field sum`.
@@ -111,7 +109,6 @@ impl Mirror {
             Self::Expire => "`PEXPIREAT`, if it was set",
             Self::Restore => "`RESTORE` with `REPLACE ABSTTL`",
             Self::RenameIfAbsent => "`RENAME`, if it was renamed",
-            Self::Copy => "`COPY` with `REPLACE`; copied again in another database",
             Self::HSetIfAbsent => "`HSET`, if it was set",
             Self::HIncrByFloat => "`HSET`; copied again where fields can expire",
             Self::HGetDel => "`HDEL` of what was there",

@@ -34,7 +34,7 @@ pub(super) fn probes(command: &Command, request: &Request, primary: &Capabilitie
         | Mirror::HIncrByFloat
         | Mirror::ZIncrBy
         | Mirror::ZAdd => ask_expiry(request, 1, primary),
-        Mirror::Transfer | Mirror::BlockingMove | Mirror::RenameIfAbsent | Mirror::Copy => {
+        Mirror::Transfer | Mirror::BlockingMove | Mirror::RenameIfAbsent => {
             ask_expiry(request, 2, primary)
         }
         Mirror::Set => strings::set_probes(request, primary),
@@ -80,7 +80,6 @@ fn rule(executed: &Executed<'_>) -> Option<Outcome> {
         Mirror::Expire => keys::expire(executed),
         Mirror::Restore => keys::restore(executed),
         Mirror::RenameIfAbsent => keys::rename_if_absent(executed),
-        Mirror::Copy => keys::copy(executed),
         Mirror::HSetIfAbsent => hashes::set_if_absent(executed),
         Mirror::HIncrByFloat => hashes::incr_by_float(executed),
         Mirror::HGetDel => hashes::get_and_delete(executed),

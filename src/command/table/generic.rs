@@ -8,7 +8,7 @@ use crate::command::spec::{
 use crate::command::{Mirror, Serve};
 
 pub(super) const COMMANDS: &[Command] = &[
-    write("COPY", (6, 2), -3, COPY, Mirror::Copy),
+    write("COPY", (6, 2), -3, COPY, Mirror::Recopy),
     write("DEL", (1, 0), -2, ALL_WRITTEN, Mirror::Total),
     bulky("DUMP", (2, 6), 2, ONE_READ),
     read("EXISTS", (1, 0), -2, ALL_READ),

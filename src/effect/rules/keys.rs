@@ -68,16 +68,3 @@ pub(super) fn rename_if_absent(executed: &Executed<'_>) -> Option<Outcome> {
     }
     executed.checked(to, [succeeds(Request::new([b"RENAME", from, to]))])
 }
-
-/// Within one database; into another one the key is copied again.
-pub(super) fn copy(executed: &Executed<'_>) -> Option<Outcome> {
-    if executed.changed_nothing() {
-        return Some(Outcome::Nothing);
-    }
-    let within = (3..executed.request.len()).all(|index| executed.request.is(index, "REPLACE"));
-    if !within || !executed.secondary_knows_it() {
-        return None;
-    }
-    let (from, to) = (executed.arg(1)?, executed.arg(2)?);
-    executed.checked(to, [answers(Request::new([b"COPY", from, to, b"REPLACE"]), 1)])
-}
