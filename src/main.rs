@@ -1,3 +1,4 @@
+<<<<<<< HEAD
 //! The `crossfade` command: arguments in, exit status out.
 
 use std::process::ExitCode;
@@ -5,3 +6,6 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     crossfade::cli::main()
 }
+=======
+fn main() {}
+>>>>>>> commands
