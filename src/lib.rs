@@ -3,6 +3,9 @@
 pub mod backend;
 pub mod capability;
 pub mod command;
+pub mod diff;
 pub mod effect;
 pub mod net;
+pub mod payload;
 pub mod resp;
+pub mod value;
