@@ -1,4 +1,3 @@
-<<<<<<< HEAD
 //! The `crossfade` command: arguments in, exit status out.
 
 use std::process::ExitCode;
@@ -6,6 +5,3 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     crossfade::cli::main()
 }
-=======
-fn main() {}
->>>>>>> commands

@@ -82,7 +82,11 @@ impl Client {
     }
 
     /// Tries without waiting; true when the client has been answered.
-    async fn attempt(&mut self, request: &Request, command: &'static Command) -> Result<bool, Close> {
+    async fn attempt(
+        &mut self,
+        request: &Request,
+        command: &'static Command,
+    ) -> Result<bool, Close> {
         self.settle().await?;
         if self.pinned.is_some() || !self.may_attempt().await? {
             return Ok(false);
@@ -90,10 +94,7 @@ impl Client {
         self.enter(Way::Write).await?;
         self.would_block = false;
         let (multi, exec) = (Request::new(["MULTI"]), Request::new(["EXEC"]));
-        self.add(
-            SmallVec::from_iter([multi, request.clone(), exec]),
-            Meaning::Attempt(command),
-        );
+        self.add(SmallVec::from_iter([multi, request.clone(), exec]), Meaning::Attempt(command));
         self.settle().await?;
         Ok(!std::mem::take(&mut self.would_block))
     }
@@ -118,7 +119,10 @@ impl Client {
         let Some(id) = ask(&session, Request::new(["CLIENT", "ID"])).await else {
             return Ok(Some(Woken::Flip));
         };
-        let id = id.strip_prefix(b":").and_then(|id| id.strip_suffix(b"\r\n")).map(Bytes::copy_from_slice);
+        let id = id
+            .strip_prefix(b":")
+            .and_then(|id| id.strip_suffix(b"\r\n"))
+            .map(Bytes::copy_from_slice);
         let db = route.databases.to(self.context.db).unwrap_or(self.context.db);
         let unit = route.hub.with(|engine| {
             engine.unit([engine.write(Some(command), request.clone(), db, &[])], false)

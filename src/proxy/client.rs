@@ -211,7 +211,11 @@ impl Client {
         std::future::poll_fn(|cx| self.poll(cx, until)).await
     }
 
-    pub(super) fn poll(&mut self, cx: &mut TaskContext<'_>, until: Until) -> Poll<Result<(), Close>> {
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut TaskContext<'_>,
+        until: Until,
+    ) -> Poll<Result<(), Close>> {
         loop {
             let news = self.mailbox.poll_take(cx, &mut self.out);
             if let Poll::Ready(news) = &news {

@@ -73,9 +73,8 @@ impl Client {
     fn client_setname(&mut self, request: &Request) {
         let name = request.arg(2).unwrap_or_default();
         if name.iter().any(|byte| !(b'!'..=b'~').contains(byte)) {
-            return self.error(
-                "ERR Client names cannot contain spaces, newlines or special characters.",
-            );
+            return self
+                .error("ERR Client names cannot contain spaces, newlines or special characters.");
         }
         self.entry.seen.lock().name = String::from_utf8_lossy(name).into_owned();
         self.reply(|out| resp::simple(out, "OK"));

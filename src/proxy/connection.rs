@@ -183,7 +183,9 @@ impl Client {
         let stream = crate::backend::dial(&authority.endpoint).await.ok()?;
         let mut wire = Wire::new(stream);
         let mut before = 0;
-        if let (Identity::User(user, password), false) = (&self.context.identity, request.is(0, "AUTH")) {
+        if let (Identity::User(user, password), false) =
+            (&self.context.identity, request.is(0, "AUTH"))
+        {
             let user = user.as_deref().unwrap_or("default");
             wire.push(Request::new(["AUTH", user, password.reveal()]).raw());
             before += 1;

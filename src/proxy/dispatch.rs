@@ -8,6 +8,7 @@ use super::client::{Client, Close, Replies, Way};
 use crate::command::{self, Command, Serve};
 use crate::engine::{Engine, Unit};
 use crate::lane::{Job, Lane, Shape, Sink};
+use crate::metrics::CommandKind;
 use crate::resp::Request;
 
 /// Steps that were decided and not submitted yet, all for one lane.
@@ -61,7 +62,7 @@ impl Client {
         };
         self.take_skip();
         let serve = command.serve(&request);
-        self.shared.metrics.count_command(serve);
+        self.shared.metrics.client_commands.of(kind(serve)).increment(1);
         if self.transaction.as_ref().is_some_and(|open| open.is_queueing()) {
             return self.queue(request, command, serve).await;
         }
@@ -220,6 +221,14 @@ impl Client {
     }
 }
 
+fn kind(serve: Serve) -> CommandKind {
+    match serve {
+        Serve::Read { .. } => CommandKind::Read,
+        Serve::Write | Serve::Barrier | Serve::Blocking | Serve::Script => CommandKind::Write,
+        _ => CommandKind::Other,
+    }
+}
+
 impl Batch {
     /// Makes jobs of the steps, under one lock of the engine.
     fn build(
@@ -246,11 +255,8 @@ impl Batch {
 
 impl Step {
     fn job(&self, unit: Option<Unit>, mailbox: &Arc<crate::lane::Mailbox>) -> Job {
-        let sink = if self.silent {
-            Sink::Silent(mailbox.clone())
-        } else {
-            Sink::Client(mailbox.clone())
-        };
+        let sink =
+            if self.silent { Sink::Silent(mailbox.clone()) } else { Sink::Client(mailbox.clone()) };
         let shape = match self.meaning {
             Meaning::Attempt(_) => Shape::Attempt,
             _ => Shape::Each,
@@ -282,9 +288,7 @@ impl Meaning {
                 let writes = queued.iter().map(|queued| {
                     let request = queued.request.clone();
                     match databases.to(queued.db) {
-                        Some(db) if queued.writes => {
-                            engine.write(queued.command, request, db, &[])
-                        }
+                        Some(db) if queued.writes => engine.write(queued.command, request, db, &[]),
                         _ => Engine::passive(request, db),
                     }
                 });

@@ -104,7 +104,13 @@ impl Client {
             .collect()
     }
 
-    fn queued(&self, request: &Request, command: &'static Command, serve: Serve, db: u32) -> Queued {
+    fn queued(
+        &self,
+        request: &Request,
+        command: &'static Command,
+        serve: Serve,
+        db: u32,
+    ) -> Queued {
         let writes = !matches!(serve, Serve::Read { .. });
         Queued { request: request.clone(), command: Some(command), db, writes }
     }
@@ -139,13 +145,22 @@ impl Client {
         }
     }
 
-    async fn queue_select(&mut self, request: Request, command: &'static Command) -> Result<(), Close> {
+    async fn queue_select(
+        &mut self,
+        request: Request,
+        command: &'static Command,
+    ) -> Result<(), Close> {
         let db = request.arg(1).and_then(resp::parse_integer).and_then(|db| u32::try_from(db).ok());
         if let (Some(open), Some(db)) = (&mut self.transaction, db) {
             open.db = db;
         }
         let db = self.context.db;
-        self.remember(Queued { request: request.clone(), command: Some(command), db, writes: false });
+        self.remember(Queued {
+            request: request.clone(),
+            command: Some(command),
+            db,
+            writes: false,
+        });
         self.on_session(request).await
     }
 
