@@ -5,6 +5,7 @@
 //! consumer, as Redis itself propagates a reading.
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 use super::{field, id};
 use crate::capability::Capabilities;
@@ -190,13 +191,14 @@ impl Stream<'_> {
     }
 
     /// Entries already pending count one more delivery. Those deleted since are null, and stay.
-    fn history(&self, entries: &[Reply]) -> Option<Option<Step>> {
+    fn history(&self, entries: &[Reply]) -> Option<SmallVec<[Step; 1]>> {
         let there: Vec<_> = entries.iter().filter(|entry| has_fields(entry)).cloned().collect();
-        if there.is_empty() {
-            return Some(None);
+        let mut steps = SmallVec::new();
+        if !there.is_empty() {
+            let ids: Vec<_> = there.iter().map(id).collect::<Option<_>>()?;
+            steps.push(same(self.claim(&ids).finish(), &Reply::Array(there)));
         }
-        let ids: Vec<_> = there.iter().map(id).collect::<Option<_>>()?;
-        Some(Some(same(self.claim(&ids).finish(), &Reply::Array(there))))
+        Some(steps)
     }
 
     /// `XCLAIM key group consumer 0 id… TIME time`.
