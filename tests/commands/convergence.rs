@@ -325,3 +325,46 @@ fn a_restored_value_and_what_barriers_do_are_carried_over() {
     pair.run(&Request::new(["FLUSHALL", "ASYNC"]));
     assert_eq!(pair.secondary.ask("DBSIZE"), Reply::Integer(0));
 }
+
+/// Writes whose replies are the same whether the key was there or not.
+const BLIND_WRITES: [(&str, &str); 6] = [
+    ("SADD k a", "SADD k b"),
+    ("HSET k f v", "HMSET k g v"),
+    ("HSET k f v", "HINCRBYFLOAT k g 1"),
+    ("SET k v", "SETBIT k 99 1"),
+    ("ZADD k 1 a", "ZINCRBY k 1 b"),
+    ("XADD k * f v", "XADD k * g w"),
+];
+
+fn request(text: &str) -> Request {
+    Request::new(text.split(' '))
+}
+
+#[test]
+fn a_write_that_arrives_after_its_key_has_expired_leaves_no_zombie() {
+    let (one, other) = (Server::start(), Server::start());
+    let mut pair = Pair::new(one.connect(), other.connect());
+    for (create, write) in BLIND_WRITES {
+        pair.run(&request(create));
+        pair.run(&request("PEXPIRE k 40"));
+        pair.lag = Duration::from_millis(60);
+        pair.run(&request(write));
+        pair.lag = Duration::ZERO;
+        assert_eq!(state::of(&mut pair.secondary, "k"), "none", "{write}");
+    }
+}
+
+#[test]
+fn a_write_to_a_key_that_the_secondary_has_not_expired_yet_makes_it_anew() {
+    let (one, other) = (Server::start(), Server::start());
+    let mut pair = Pair::new(one.connect(), other.connect());
+    for (create, write) in BLIND_WRITES {
+        pair.run(&request(create));
+        pair.run(&request("PEXPIRE k 5"));
+        pair.secondary.ask("PEXPIRE k 100000");
+        std::thread::sleep(Duration::from_millis(10));
+        pair.run(&request(write));
+        pair.assert_all_equal(write);
+        pair.run(&request("DEL k"));
+    }
+}
