@@ -67,7 +67,8 @@ pub(in crate::effect::rules) fn position(executed: &Executed<'_>) -> Option<Outc
     executed.checked(key, [same(builder.finish(), executed.reply)])
 }
 
-/// `XREADGROUP GROUP group consumer [COUNT n] [BLOCK ms] [NOACK] STREAMS key… id…`
+/// `XREADGROUP GROUP group consumer [COUNT n] [BLOCK ms] [NOACK] STREAMS key… id…`. With `CLAIM` new
+/// entries and old ones come mixed, which the reply does not tell apart.
 struct Reading<'a> {
     group: &'a [u8],
     consumer: &'a [u8],
@@ -81,6 +82,9 @@ impl<'a> Reading<'a> {
         let keys = command.keys(request).ok()?;
         let first = keys.first()?.index;
         let named = (1..first).find(|index| request.is(*index, "GROUP"))?;
+        if (named + 3..first).any(|index| request.is(index, "CLAIM")) {
+            return None;
+        }
         let stream = |key: &crate::command::Key| {
             Some((request.arg(key.index)?, request.arg(key.index + keys.len())?))
         };
