@@ -51,6 +51,10 @@ pub struct Executed<'a> {
 
 /// What the secondary has to do.
 #[derive(Clone, Debug, PartialEq)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "nearly every outcome is an effect: a box would cost an allocation a write"
+)]
 pub enum Outcome {
     /// Nothing: the write failed, or changed nothing.
     Nothing,
