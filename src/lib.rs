@@ -2,7 +2,9 @@
 
 pub mod backend;
 pub mod capability;
+pub mod check;
 pub mod command;
+pub mod compare;
 pub mod diff;
 pub mod effect;
 pub mod net;

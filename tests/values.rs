@@ -11,6 +11,7 @@ use crossfade::diff::{Difference, Leeway};
 use crossfade::payload::{Acceptance, Payload, Way};
 use crossfade::resp::{Reply, Request};
 use crossfade::value::{Comparer, Side, Transcribed, Verdict, probe, transcribe};
+use crossfade::{check, compare};
 use tempfile::TempDir;
 
 /// A server of its own, gone with the test.
@@ -357,4 +358,87 @@ async fn an_old_servers_relative_times_are_compared_as_absolute_ones() {
     assert_eq!(verdict(&mut comparer, "k").await, Verdict::Equal);
     run(&mut b, "PEXPIRE k 6000000").await;
     assert_eq!(verdict(&mut comparer, "k").await, Verdict::Different(Difference::Expiry));
+}
+
+fn compare_options(source: &Server, target: &Server) -> compare::Options {
+    compare::Options {
+        source: source.endpoint(),
+        target: target.endpoint(),
+        databases: compare::Databases::All,
+        expiry_tolerance_ms: 50,
+        show: 10,
+        progress: false,
+    }
+}
+
+#[tokio::test]
+async fn compare_goes_both_ways_through_every_database_and_changes_nothing() {
+    let (one, two) = (Server::start().await, Server::start().await);
+    let (mut a, mut b) = (one.connect().await, two.connect().await);
+    let mut keys = 0;
+    for connection in [&mut a, &mut b] {
+        keys = fill(connection).await.len() as u64;
+        run(connection, "SELECT 3").await;
+    }
+    assert!(compare::run(compare_options(&one, &two)).await.unwrap().is_equal());
+    run(&mut a, "SET here 1").await;
+    run(&mut b, "SET there 1").await;
+    run(&mut a, "SET both 1").await;
+    run(&mut b, "SET both 2").await;
+    run(&mut a, "SET ends 1 EX 100").await;
+    run(&mut b, "SET ends 1 EX 200").await;
+    run(&mut b, "SELECT 0").await;
+    run(&mut b, "SET crossfade:cutover 1").await;
+    let report = compare::run(compare_options(&one, &two)).await.unwrap();
+    assert_eq!((report.missing, report.extra, report.value, report.expiry), (1, 1, 1, 1));
+    assert_eq!((report.equal, report.different()), (keys, 4));
+    let shown = report.differences.iter().find(|shown| shown.key == "there").unwrap();
+    assert_eq!((shown.database, shown.difference), (3, Difference::Extra));
+}
+
+#[tokio::test]
+async fn compare_can_join_databases_of_two_numbers() {
+    let (one, two) = (Server::start().await, Server::start().await);
+    let (mut a, mut b) = (one.connect().await, two.connect().await);
+    run(&mut a, "SET k 1").await;
+    run(&mut b, "SELECT 5").await;
+    run(&mut b, "SET k 1").await;
+    let all = compare::run(compare_options(&one, &two)).await.unwrap();
+    assert_eq!((all.missing, all.extra), (1, 1));
+    let databases = compare::Databases::Pairs(vec![(0, 5)]);
+    let options = compare::Options { databases, ..compare_options(&one, &two) };
+    assert!(compare::run(options).await.unwrap().is_equal());
+}
+
+fn check_options(source: Endpoint, target: Endpoint) -> check::Options {
+    check::Options { source, target, databases: None }
+}
+
+#[tokio::test]
+async fn two_good_servers_are_ready_and_the_check_leaves_nothing_behind() {
+    let (one, two) = (Server::start().await, Server::start().await);
+    run(&mut one.connect().await, "SET k 1").await;
+    let report = check::run(check_options(one.endpoint(), two.endpoint())).await.unwrap();
+    assert!(report.ready, "{report}");
+    assert!(report.findings.iter().all(|finding| finding.level == check::Level::Ok), "{report}");
+    assert_eq!(run(&mut one.connect().await, "DBSIZE").await, Reply::Integer(1));
+    assert_eq!(run(&mut two.connect().await, "DBSIZE").await, Reply::Integer(0));
+}
+
+#[tokio::test]
+async fn one_server_twice_and_a_lacking_permission_are_blockers() {
+    let (one, two) = (Server::start().await, Server::start().await);
+    let twice = check::run(check_options(one.endpoint(), one.endpoint())).await.unwrap();
+    assert!(!twice.ready, "{twice}");
+    run(&mut two.connect().await, "ACL SETUSER default -restore").await;
+    let report = check::run(check_options(one.endpoint(), two.endpoint())).await.unwrap();
+    assert!(!report.ready && report.to_string().contains("+restore"), "{report}");
+}
+
+#[tokio::test]
+async fn a_server_that_refuses_the_password_is_named() {
+    let (one, two) = (Server::start().await, Server::start().await);
+    run(&mut two.connect().await, "CONFIG SET requirepass secret").await;
+    let error = check::run(check_options(one.endpoint(), two.endpoint())).await.unwrap_err();
+    assert!(matches!(error, check::Error::Target(check::Fault::Connect(_))), "{error}");
 }

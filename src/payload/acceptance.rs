@@ -98,7 +98,8 @@ impl Acceptance {
         }
     }
 
-    fn takes_version(&self, version: u16) -> bool {
+    /// Whether a payload of this version is restored as it is.
+    pub fn takes_version(&self, version: u16) -> bool {
         version == self.version || version <= self.version && version <= self.newest_foreign()
     }
 

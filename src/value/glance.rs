@@ -77,3 +77,21 @@ pub(super) async fn bodies(
     }
     refusal.map_or(Ok(bodies), Err)
 }
+
+/// Whether each of the keys is there.
+pub(super) async fn exist(
+    keys: &[Bytes],
+    connection: &mut Connection,
+) -> Result<Vec<bool>, ReadError> {
+    connection.wire().outgoing.write(|out| {
+        for key in keys {
+            command(out, &[b"EXISTS", key]);
+        }
+    });
+    let mut present = Vec::with_capacity(keys.len());
+    for _ in keys {
+        let reply = connection.answer().await?;
+        present.push(Answer::new(reply, "EXISTS")?.integer()? > 0);
+    }
+    Ok(present)
+}
