@@ -86,7 +86,7 @@ async fn fill(to: &mut Connection) -> Vec<Bytes> {
     for line in [
         "SET text:int 12345",
         "SET text:short abc",
-        "SET text:expiring abc PX 10000000",
+        "SET text:expiring abc PXAT 33330000000000",
         "SETBIT text:bits 100000 1",
         "PFADD text:hll a b c d e f",
         "RPUSH list:small a 1 -1 abcdefghij",
@@ -188,9 +188,9 @@ async fn pending_entries_keep_their_age_and_their_number_of_deliveries() {
     let (mut from, mut to) = (one.side().await, two.side().await);
     fill(&mut from.connection).await;
     let mut seen = Vec::new();
-    for key in ["stream:small", "stream:gone"] {
+    for key in ["stream:small", "stream:gone"].map(Bytes::from) {
         let copied = transcribe(
-            &Bytes::from(key),
+            &key,
             (&mut from.connection, &from.server),
             (&mut to.connection, &to.server),
             0,
