@@ -1,6 +1,12 @@
 //! Values copied and compared between real servers.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "what goes wrong in a test is to be seen"
+)]
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -10,7 +16,9 @@ use crossfade::capability::{Capabilities, Family};
 use crossfade::diff::{Difference, Leeway};
 use crossfade::payload::{Acceptance, Payload, Way};
 use crossfade::resp::{Reply, Request};
-use crossfade::value::{Comparer, Side, Transcribed, Verdict, probe, transcribe};
+use crossfade::value::{
+    CannotWrite, Comparer, Side, TranscribeError, Transcribed, Verdict, probe, transcribe,
+};
 use crossfade::{check, compare};
 use tempfile::TempDir;
 
@@ -86,7 +94,8 @@ async fn fill(to: &mut Connection) -> Vec<Bytes> {
     for line in [
         "SET text:int 12345",
         "SET text:short abc",
-        "SET text:expiring abc PXAT 33330000000000",
+        "SET text:expiring abc",
+        "PEXPIREAT text:expiring 33330000000000",
         "SETBIT text:bits 100000 1",
         "PFADD text:hll a b c d e f",
         "RPUSH list:small a 1 -1 abcdefghij",
@@ -105,7 +114,6 @@ async fn fill(to: &mut Connection) -> Vec<Bytes> {
         "XREADGROUP GROUP readers one COUNT 2 STREAMS stream:small >",
         "XREADGROUP GROUP readers two COUNT 2 STREAMS stream:small >",
         "XCLAIM stream:small readers two 0 1-2",
-        "XGROUP CREATECONSUMER stream:small readers three",
         "XDEL stream:small 1-2 7-0",
         "XADD stream:gone 1-1 a 1",
         "XGROUP CREATE stream:gone g 0",
@@ -116,6 +124,14 @@ async fn fill(to: &mut Connection) -> Vec<Bytes> {
         "XGROUP CREATE stream:new g $ MKSTREAM",
     ] {
         run(to, line).await;
+    }
+    // What only newer servers know.
+    for line in [
+        "XGROUP CREATECONSUMER stream:small readers three",
+        "HSET hash:ending a 1 b 2 c 3",
+        "HPEXPIREAT hash:ending 33330000000000 FIELDS 2 a b",
+    ] {
+        to.command(line.split(' ')).await.unwrap();
     }
     let empty = Request::new(["SET", "text:empty", ""]);
     let large = Request::new([b"SET".as_ref(), b"text:large", &vec![b'x'; 3_000_000]]);
@@ -358,6 +374,71 @@ async fn an_old_servers_relative_times_are_compared_as_absolute_ones() {
     assert_eq!(verdict(&mut comparer, "k").await, Verdict::Equal);
     run(&mut b, "PEXPIRE k 6000000").await;
     assert_eq!(verdict(&mut comparer, "k").await, Verdict::Different(Difference::Expiry));
+}
+
+/// The servers of other versions: `NAME/redis-server` or `NAME/valkey-server` in a directory.
+fn other_servers() -> Vec<PathBuf> {
+    let place = std::env::var_os("CROSSFADE_TEST_SERVERS").map(PathBuf::from);
+    let place =
+        place.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join(".cache/servers"));
+    let homes = std::fs::read_dir(&place).into_iter().flatten().flatten();
+    let binaries = |home: PathBuf| ["redis-server", "valkey-server"].map(|name| home.join(name));
+    homes.flat_map(|home| binaries(home.path())).filter(|binary| binary.exists()).collect()
+}
+
+/// By payload where that goes, else by commands; whether the value is there now.
+async fn carry(key: &Bytes, from: &mut Side, to: &mut Side, taken: Acceptance) -> bool {
+    let dump = from.connection.command([b"DUMP".as_ref(), key]).await.unwrap();
+    let payload = Payload::new(dump.text().unwrap().clone()).unwrap();
+    if let Some(payload) = taken.carry(from.server.family, &payload) {
+        let restore = [b"RESTORE".as_ref(), key, b"0", payload.raw()];
+        let reply = to.connection.command(restore).await.unwrap();
+        assert!(reply.is_ok(), "{key:?} {} {reply:?}", payload.type_byte());
+        return true;
+    }
+    let copied =
+        transcribe(key, (&mut from.connection, &from.server), (&mut to.connection, &to.server), 0);
+    match copied.await {
+        Ok(copied) => copied == Transcribed::Copied,
+        Err(error) => {
+            assert!(matches!(error, TranscribeError::Cannot(CannotWrite::FieldExpiry)), "{error}");
+            false
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_value_gets_from_every_version_to_every_other() {
+    let mut binaries = other_servers();
+    if binaries.is_empty() {
+        eprintln!("SKIPPED: no other servers in CROSSFADE_TEST_SERVERS or .cache/servers");
+        return;
+    }
+    binaries.push(PathBuf::from("redis-server"));
+    for source in &binaries {
+        let one = Server::of(source).await;
+        let mut from = one.side().await;
+        let filled = fill(&mut from.connection).await;
+        run(&mut from.connection, "PERSIST text:expiring").await;
+        for target in &binaries {
+            let two = Server::of(target).await;
+            let mut to = two.side().await;
+            let taken = probe(&to.server, &mut to.connection).await.unwrap();
+            let mut there = Vec::new();
+            for key in &filled {
+                if carry(key, &mut from, &mut to, taken).await {
+                    there.push(key.clone());
+                }
+            }
+            let lost = filled.len() - there.len();
+            let ends = from.server.expires_hash_fields() && !to.server.expires_hash_fields();
+            assert_eq!(lost, usize::from(ends), "{source:?} to {target:?}");
+            let mut comparer = Comparer::new(one.side().await, two.side().await, LEEWAY);
+            for (key, verdict) in there.iter().zip(comparer.compare(&there).await.unwrap()) {
+                assert_eq!(verdict, Verdict::Equal, "{key:?} {source:?} to {target:?}");
+            }
+        }
+    }
 }
 
 fn compare_options(source: &Server, target: &Server) -> compare::Options {

@@ -66,22 +66,19 @@ pub(super) fn databases(
     let keys: u64 = pairs.iter().filter_map(|(from, _)| here.get(from)).sum();
     let text = format!("{keys} keys in {} databases to migrate", pairs.len());
     let mut findings = vec![Finding::ok("keys", text)];
-    findings.push(match all_there {
-        true => Finding::ok("databases", "the target has all that are needed"),
-        false => {
-            let text = "the target has fewer than are needed: raise its databases, or choose some \
-                        with --databases";
-            Finding::blocker("databases", text)
-        }
+    findings.push(if all_there {
+        Finding::ok("databases", "the target has all that are needed")
+    } else {
+        let text = "the target has fewer than are needed: raise its databases, or choose some \
+                    with --databases";
+        Finding::blocker("databases", text)
     });
     let held: u64 = pairs.iter().filter_map(|(_, to)| there.get(to)).sum();
-    findings.push(match held {
-        0 => Finding::ok("target", "is empty"),
-        _ => {
-            let text =
-                format!("holds {held} keys already: run needs --target-policy keep or empty");
-            Finding::warning("target", text)
-        }
+    findings.push(if held == 0 {
+        Finding::ok("target", "is empty")
+    } else {
+        let text = format!("holds {held} keys already: run needs --target-policy keep or empty");
+        Finding::warning("target", text)
     });
     findings
 }
@@ -156,17 +153,17 @@ fn without<'a>(all: &'a [String], present: &[String]) -> Vec<&'a str> {
 }
 
 /// How values will travel, there and, for a rollback, back.
-pub(super) fn payloads(source: &Facts, target: &Facts, taken: &Acceptance) -> Vec<Finding> {
+pub(super) fn payloads(source: &Facts, target: &Facts, taken: Acceptance) -> Vec<Finding> {
     let here = Acceptance::expected(&source.capabilities);
-    let back = format!("back: {}", way(target.capabilities.family, taken, &here));
+    let back = format!("back: {}", way(target.capabilities.family, taken, here));
     vec![
-        Finding::ok("payloads", way(source.capabilities.family, &here, taken)),
+        Finding::ok("payloads", way(source.capabilities.family, here, taken)),
         Finding::ok("payloads", back),
     ]
 }
 
 /// In words, how what `from` writes gets to `to`.
-fn way(family: Family, from: &Acceptance, to: &Acceptance) -> String {
+fn way(family: Family, from: Acceptance, to: Acceptance) -> String {
     let by_commands: Vec<_> = LAYOUTS
         .filter(|layout| from.knows(family, *layout) && !to.knows(family, *layout))
         .map(layout_name)
@@ -206,9 +203,10 @@ pub(super) fn permissions(name: &str, facts: &Facts, refusals: &[Refusal]) -> Ve
         let Refusal { rule, error, .. } = refusal;
         let user = &facts.user;
         let text = format!("{name}: {error} (to grant it: ACL SETUSER {user} +{rule} ~*)");
-        match refusal.optional {
-            true => Finding::warning("permissions", text),
-            false => Finding::blocker("permissions", text),
+        if refusal.optional {
+            Finding::warning("permissions", text)
+        } else {
+            Finding::blocker("permissions", text)
         }
     };
     refusals.iter().map(finding).collect()
@@ -288,7 +286,7 @@ mod tests {
     #[test]
     fn how_values_travel_is_said_in_words() {
         let (old, new) = (redis(6, 2), redis(7, 0));
-        let findings = payloads(&new, &old, &Acceptance::expected(&old.capabilities));
+        let findings = payloads(&new, &old, Acceptance::expected(&old.capabilities));
         assert_eq!(
             findings[0].text,
             "version 10 is rewritten to 9; copied by commands: lists, small hashes, small sorted \

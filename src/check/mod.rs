@@ -85,7 +85,7 @@ pub async fn run(options: Options) -> Result<Report, Error> {
         judge::databases(&here, &there, &pairs, selects),
         judge::memory(&here, &there),
         judge::code(&here, &there),
-        judge::payloads(&here, &there, &taken),
+        judge::payloads(&here, &there, taken),
         judge::permissions("source", &here, &reads),
         judge::permissions("target", &there, &writes),
     ];

@@ -135,8 +135,9 @@ async fn judge(
     comparer: &mut Comparer,
     report: &Report,
 ) -> Result<Vec<Verdict>, Error> {
-    Ok(match report.different() < MANY {
-        true => comparer.settle(keys).await?,
-        false => comparer.compare(keys).await?,
+    Ok(if report.different() < MANY {
+        comparer.settle(keys).await?
+    } else {
+        comparer.compare(keys).await?
     })
 }

@@ -68,29 +68,32 @@ impl Acceptance {
     }
 
     /// The version that the server writes itself.
-    pub fn version(&self) -> u16 {
+    pub fn version(self) -> u16 {
         self.version
     }
 
     /// Whether the server knows a type byte that a server of `from` wrote.
-    pub fn knows(&self, from: Family, type_byte: u8) -> bool {
+    pub fn knows(self, from: Family, type_byte: u8) -> bool {
         let same_layout = type_byte < FIRST_OF_FAMILY || from == self.family;
         same_layout && self.types.checked_shr(u32::from(type_byte)).unwrap_or(0) & 1 == 1
     }
 
     /// The way for one payload that a server of `from` wrote.
-    pub fn way(&self, from: Family, payload: &Payload) -> Way {
-        if !self.knows(from, payload.type_byte()) {
-            Way::Commands
-        } else if self.takes_version(payload.version()) {
+    pub fn way(self, from: Family, payload: &Payload) -> Way {
+        // A server reads what its own kind wrote so far, layouts that we have never heard of too.
+        let own_kind = from == self.family && payload.version() <= self.version;
+        let known = self.knows(from, payload.type_byte());
+        if own_kind || known && self.takes_version(payload.version()) {
             Way::AsIs
+        } else if !known {
+            Way::Commands
         } else {
             Way::Footer(self.version)
         }
     }
 
     /// The payload to `RESTORE`; `None` when the value has to go by commands.
-    pub fn carry(&self, from: Family, payload: &Payload) -> Option<Payload> {
+    pub fn carry(self, from: Family, payload: &Payload) -> Option<Payload> {
         match self.way(from, payload) {
             Way::AsIs => Some(payload.clone()),
             Way::Footer(version) => Some(payload.with_version(version)),
@@ -99,12 +102,12 @@ impl Acceptance {
     }
 
     /// Whether a payload of this version is restored as it is.
-    pub fn takes_version(&self, version: u16) -> bool {
+    pub fn takes_version(self, version: u16) -> bool {
         version == self.version || version <= self.version && version <= self.newest_foreign()
     }
 
     /// The newest version other than its own.
-    fn newest_foreign(&self) -> u16 {
+    fn newest_foreign(self) -> u16 {
         match self.family {
             Family::Redis => self.version,
             Family::Valkey => LAST_SHARED,
@@ -148,7 +151,13 @@ mod tests {
                 "{type_byte}"
             );
         }
-        assert_eq!(way(Family::Redis, 200, 12, server(Family::Redis, 8, 0)), Way::Commands);
+        assert_eq!(way(Family::Redis, 200, 13, server(Family::Redis, 8, 0)), Way::Commands);
+    }
+
+    #[test]
+    fn a_server_reads_what_its_own_kind_wrote_so_far() {
+        assert_eq!(way(Family::Redis, 200, 12, server(Family::Redis, 8, 0)), Way::AsIs);
+        assert_eq!(way(Family::Redis, 200, 12, server(Family::Valkey, 9, 1)), Way::Commands);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use super::answer::Answer;
 use super::head::{clock, ends_at};
 use crate::backend::Connection;
 use crate::capability::Capabilities;
+use crate::effect::Expiry;
 use crate::resp::{Reply, command};
 
 /// Above this estimate of its memory a key is not dumped but read in parts, in bytes. It bounds
@@ -22,8 +23,7 @@ const FOOTER: usize = 12;
 /// The first question's answers about one key.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Glance {
-    /// `None` when there is no such key; else its end, in Unix milliseconds.
-    pub(super) expiry: Option<Option<i64>>,
+    pub(super) expiry: Expiry,
     pub(super) big: bool,
 }
 

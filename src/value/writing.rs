@@ -131,7 +131,7 @@ impl Writing {
         }
         let end = |(at, names): (i64, Vec<&Bytes>)| {
             let mut request = self.builder("HPEXPIREAT");
-            request.push_integer(at).push(b"FIELDS").push_integer(names.len() as i64);
+            request.push_integer(at).push(b"FIELDS").push_count(names.len());
             for name in names {
                 request.push(name);
             }
@@ -169,15 +169,17 @@ impl Writing {
         if let Some(read) = group.entries_read.filter(|_| self.server.since_redis(7, 0)) {
             create.push(b"ENTRIESREAD").push_integer(read);
         }
-        let mut requests = vec![create.finish()];
-        // Before 6.2 a consumer comes with its first pending entry.
+        let consumers = group.consumers.iter().map(|consumer| self.consumer(group, consumer));
+        std::iter::once(create.finish()).chain(consumers).collect()
+    }
+
+    fn consumer(&self, group: &Group, consumer: &[u8]) -> Request {
         if self.server.since_redis(6, 2) {
-            let create = |consumer: &Bytes| {
-                self.xgroup("CREATECONSUMER", &group.name).push(consumer).finish()
-            };
-            requests.extend(group.consumers.iter().map(create));
+            return self.xgroup("CREATECONSUMER", &group.name).push(consumer).finish();
         }
-        requests
+        // Who reads its own past there comes to be, and gets nothing.
+        let read = [b"XREADGROUP".as_ref(), b"GROUP", &group.name, consumer];
+        Request::new(read.into_iter().chain([b"STREAMS".as_ref(), &self.temporary, b"0"]))
     }
 
     fn xgroup(&self, subcommand: &str, group: &[u8]) -> Builder {
