@@ -12,7 +12,7 @@ use crate::payload::Acceptance;
 /// are corrected for it all the same.
 const CLOCKS_APART: i64 = 1000;
 /// The layouts that have a number: `DUMP`'s type bytes.
-const LAYOUTS: std::ops::Range<u8> = 0..26;
+const LAYOUTS: std::ops::Range<u8> = 0..27;
 
 /// Who the servers are, and whether they may be source and target.
 pub(super) fn servers(source: &Facts, target: &Facts, pairs: &[(u32, u32)]) -> Vec<Finding> {
@@ -184,7 +184,7 @@ fn way(family: Family, from: Acceptance, to: Acceptance) -> String {
 
 fn layout_name(layout: u8) -> &'static str {
     match layout {
-        15 | 19 | 21 => "streams",
+        15 | 19 | 21 | 26 => "streams",
         16 => "small hashes",
         17 => "small sorted sets",
         18 => "lists",

@@ -8,7 +8,7 @@ use tokio::time::sleep;
 
 use super::ReadError;
 use super::counterpart::counterpart;
-use super::glance::{Glance, bodies, exist, glance};
+use super::glance::{Glance, bodies, glance, lacking};
 use super::head::{Head, Type, head};
 use super::reader::{Reader, size_request};
 use crate::backend::Connection;
@@ -122,9 +122,7 @@ impl Comparer {
     /// # Errors
     /// A server can't be asked.
     pub async fn lacking_first(&mut self, keys: &[Bytes]) -> Result<Vec<Bytes>, CompareError> {
-        let present = exist(keys, &mut self.first.connection).await.map_err(CompareError::First)?;
-        let lacking = keys.iter().zip(present).filter(|(_, present)| !present);
-        Ok(lacking.map(|(key, _)| key.clone()).collect())
+        lacking(keys, &mut self.first.connection).await.map_err(CompareError::First)
     }
 
     fn at_a_glance(&self, a: &Glance, b: &Glance) -> Seen {

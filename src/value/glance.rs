@@ -78,20 +78,34 @@ pub(super) async fn bodies(
     refusal.map_or(Ok(bodies), Err)
 }
 
-/// Whether each of the keys is there.
-pub(super) async fn exist(
+/// Those of the keys that are not there.
+pub(super) async fn lacking(
     keys: &[Bytes],
     connection: &mut Connection,
-) -> Result<Vec<bool>, ReadError> {
+) -> Result<Vec<Bytes>, ReadError> {
+    if keys.is_empty() {
+        return Ok(Vec::new());
+    }
+    // Nearly always all are there, and one question tells. In a cluster it is refused.
+    let all =
+        connection.command([b"EXISTS".as_ref()].into_iter().chain(keys.iter().map(Bytes::as_ref)));
+    if all.await?.integer() == i64::try_from(keys.len()).ok() {
+        return Ok(Vec::new());
+    }
     connection.wire().outgoing.write(|out| {
         for key in keys {
             command(out, &[b"EXISTS", key]);
         }
     });
-    let mut present = Vec::with_capacity(keys.len());
+    let mut answers = Vec::with_capacity(keys.len());
     for _ in keys {
-        let reply = connection.answer().await?;
-        present.push(Answer::new(reply, "EXISTS")?.integer()? > 0);
+        answers.push(connection.answer().await?);
     }
-    Ok(present)
+    let mut lacking = Vec::new();
+    for (key, reply) in keys.iter().zip(answers) {
+        if Answer::new(reply, "EXISTS")?.integer()? == 0 {
+            lacking.push(key.clone());
+        }
+    }
+    Ok(lacking)
 }
