@@ -1,6 +1,12 @@
 //! Values copied and compared between real servers.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "what goes wrong in a test is to be seen"
+)]
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -10,7 +16,10 @@ use crossfade::capability::{Capabilities, Family};
 use crossfade::diff::{Difference, Leeway};
 use crossfade::payload::{Acceptance, Payload, Way};
 use crossfade::resp::{Reply, Request};
-use crossfade::value::{Comparer, Side, Transcribed, Verdict, probe, transcribe};
+use crossfade::value::{
+    CannotWrite, Comparer, Side, TranscribeError, Transcribed, Verdict, probe, transcribe,
+};
+use crossfade::{check, compare};
 use tempfile::TempDir;
 
 /// A server of its own, gone with the test.
@@ -85,7 +94,8 @@ async fn fill(to: &mut Connection) -> Vec<Bytes> {
     for line in [
         "SET text:int 12345",
         "SET text:short abc",
-        "SET text:expiring abc PX 10000000",
+        "SET text:expiring abc",
+        "PEXPIREAT text:expiring 33330000000000",
         "SETBIT text:bits 100000 1",
         "PFADD text:hll a b c d e f",
         "RPUSH list:small a 1 -1 abcdefghij",
@@ -104,7 +114,6 @@ async fn fill(to: &mut Connection) -> Vec<Bytes> {
         "XREADGROUP GROUP readers one COUNT 2 STREAMS stream:small >",
         "XREADGROUP GROUP readers two COUNT 2 STREAMS stream:small >",
         "XCLAIM stream:small readers two 0 1-2",
-        "XGROUP CREATECONSUMER stream:small readers three",
         "XDEL stream:small 1-2 7-0",
         "XADD stream:gone 1-1 a 1",
         "XGROUP CREATE stream:gone g 0",
@@ -115,6 +124,14 @@ async fn fill(to: &mut Connection) -> Vec<Bytes> {
         "XGROUP CREATE stream:new g $ MKSTREAM",
     ] {
         run(to, line).await;
+    }
+    // What only newer servers know.
+    for line in [
+        "XGROUP CREATECONSUMER stream:small readers three",
+        "HSET hash:ending a 1 b 2 c 3",
+        "HPEXPIREAT hash:ending 33330000000000 FIELDS 2 a b",
+    ] {
+        to.command(line.split(' ')).await.unwrap();
     }
     let empty = Request::new(["SET", "text:empty", ""]);
     let large = Request::new([b"SET".as_ref(), b"text:large", &vec![b'x'; 3_000_000]]);
@@ -187,9 +204,9 @@ async fn pending_entries_keep_their_age_and_their_number_of_deliveries() {
     let (mut from, mut to) = (one.side().await, two.side().await);
     fill(&mut from.connection).await;
     let mut seen = Vec::new();
-    for key in ["stream:small", "stream:gone"] {
+    for key in ["stream:small", "stream:gone"].map(Bytes::from) {
         let copied = transcribe(
-            &Bytes::from(key),
+            &key,
             (&mut from.connection, &from.server),
             (&mut to.connection, &to.server),
             0,
@@ -357,4 +374,152 @@ async fn an_old_servers_relative_times_are_compared_as_absolute_ones() {
     assert_eq!(verdict(&mut comparer, "k").await, Verdict::Equal);
     run(&mut b, "PEXPIRE k 6000000").await;
     assert_eq!(verdict(&mut comparer, "k").await, Verdict::Different(Difference::Expiry));
+}
+
+/// The servers of other versions: `NAME/redis-server` or `NAME/valkey-server` in a directory.
+fn other_servers() -> Vec<PathBuf> {
+    let place = std::env::var_os("CROSSFADE_TEST_SERVERS").map(PathBuf::from);
+    let place =
+        place.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join(".cache/servers"));
+    let homes = std::fs::read_dir(&place).into_iter().flatten().flatten();
+    let binaries = |home: PathBuf| ["redis-server", "valkey-server"].map(|name| home.join(name));
+    homes.flat_map(|home| binaries(home.path())).filter(|binary| binary.exists()).collect()
+}
+
+/// By payload where that goes, else by commands; whether the value is there now.
+async fn carry(key: &Bytes, from: &mut Side, to: &mut Side, taken: Acceptance) -> bool {
+    let dump = from.connection.command([b"DUMP".as_ref(), key]).await.unwrap();
+    let payload = Payload::new(dump.text().unwrap().clone()).unwrap();
+    if let Some(payload) = taken.carry(from.server.family, &payload) {
+        let restore = [b"RESTORE".as_ref(), key, b"0", payload.raw()];
+        let reply = to.connection.command(restore).await.unwrap();
+        assert!(reply.is_ok(), "{key:?} {} {reply:?}", payload.type_byte());
+        return true;
+    }
+    let copied =
+        transcribe(key, (&mut from.connection, &from.server), (&mut to.connection, &to.server), 0);
+    match copied.await {
+        Ok(copied) => copied == Transcribed::Copied,
+        Err(error) => {
+            assert!(matches!(error, TranscribeError::Cannot(CannotWrite::FieldExpiry)), "{error}");
+            false
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_value_gets_from_every_version_to_every_other() {
+    let mut binaries = other_servers();
+    if binaries.is_empty() {
+        eprintln!("SKIPPED: no other servers in CROSSFADE_TEST_SERVERS or .cache/servers");
+        return;
+    }
+    binaries.push(PathBuf::from("redis-server"));
+    for source in &binaries {
+        let one = Server::of(source).await;
+        let mut from = one.side().await;
+        let filled = fill(&mut from.connection).await;
+        run(&mut from.connection, "PERSIST text:expiring").await;
+        for target in &binaries {
+            let two = Server::of(target).await;
+            let mut to = two.side().await;
+            let taken = probe(&to.server, &mut to.connection).await.unwrap();
+            let mut there = Vec::new();
+            for key in &filled {
+                if carry(key, &mut from, &mut to, taken).await {
+                    there.push(key.clone());
+                }
+            }
+            let lost = filled.len() - there.len();
+            let ends = from.server.expires_hash_fields() && !to.server.expires_hash_fields();
+            assert_eq!(lost, usize::from(ends), "{source:?} to {target:?}");
+            let mut comparer = Comparer::new(one.side().await, two.side().await, LEEWAY);
+            for (key, verdict) in there.iter().zip(comparer.compare(&there).await.unwrap()) {
+                assert_eq!(verdict, Verdict::Equal, "{key:?} {source:?} to {target:?}");
+            }
+        }
+    }
+}
+
+fn compare_options(source: &Server, target: &Server) -> compare::Options {
+    compare::Options {
+        source: source.endpoint(),
+        target: target.endpoint(),
+        databases: compare::Databases::All,
+        expiry_tolerance_ms: 50,
+        show: 10,
+        progress: false,
+    }
+}
+
+#[tokio::test]
+async fn compare_goes_both_ways_through_every_database_and_changes_nothing() {
+    let (one, two) = (Server::start().await, Server::start().await);
+    let (mut a, mut b) = (one.connect().await, two.connect().await);
+    let mut keys = 0;
+    for connection in [&mut a, &mut b] {
+        keys = fill(connection).await.len() as u64;
+        run(connection, "SELECT 3").await;
+    }
+    assert!(compare::run(compare_options(&one, &two)).await.unwrap().is_equal());
+    run(&mut a, "SET here 1").await;
+    run(&mut b, "SET there 1").await;
+    run(&mut a, "SET both 1").await;
+    run(&mut b, "SET both 2").await;
+    run(&mut a, "SET ends 1 EX 100").await;
+    run(&mut b, "SET ends 1 EX 200").await;
+    run(&mut b, "SELECT 0").await;
+    run(&mut b, "SET crossfade:cutover 1").await;
+    let report = compare::run(compare_options(&one, &two)).await.unwrap();
+    assert_eq!((report.missing, report.extra, report.value, report.expiry), (1, 1, 1, 1));
+    assert_eq!((report.equal, report.different()), (keys, 4));
+    let shown = report.differences.iter().find(|shown| shown.key == "there").unwrap();
+    assert_eq!((shown.database, shown.difference), (3, Difference::Extra));
+}
+
+#[tokio::test]
+async fn compare_can_join_databases_of_two_numbers() {
+    let (one, two) = (Server::start().await, Server::start().await);
+    let (mut a, mut b) = (one.connect().await, two.connect().await);
+    run(&mut a, "SET k 1").await;
+    run(&mut b, "SELECT 5").await;
+    run(&mut b, "SET k 1").await;
+    let all = compare::run(compare_options(&one, &two)).await.unwrap();
+    assert_eq!((all.missing, all.extra), (1, 1));
+    let databases = compare::Databases::Pairs(vec![(0, 5)]);
+    let options = compare::Options { databases, ..compare_options(&one, &two) };
+    assert!(compare::run(options).await.unwrap().is_equal());
+}
+
+fn check_options(source: Endpoint, target: Endpoint) -> check::Options {
+    check::Options { source, target, databases: None }
+}
+
+#[tokio::test]
+async fn two_good_servers_are_ready_and_the_check_leaves_nothing_behind() {
+    let (one, two) = (Server::start().await, Server::start().await);
+    run(&mut one.connect().await, "SET k 1").await;
+    let report = check::run(check_options(one.endpoint(), two.endpoint())).await.unwrap();
+    assert!(report.ready, "{report}");
+    assert!(report.findings.iter().all(|finding| finding.level == check::Level::Ok), "{report}");
+    assert_eq!(run(&mut one.connect().await, "DBSIZE").await, Reply::Integer(1));
+    assert_eq!(run(&mut two.connect().await, "DBSIZE").await, Reply::Integer(0));
+}
+
+#[tokio::test]
+async fn one_server_twice_and_a_lacking_permission_are_blockers() {
+    let (one, two) = (Server::start().await, Server::start().await);
+    let twice = check::run(check_options(one.endpoint(), one.endpoint())).await.unwrap();
+    assert!(!twice.ready, "{twice}");
+    run(&mut two.connect().await, "ACL SETUSER default -restore").await;
+    let report = check::run(check_options(one.endpoint(), two.endpoint())).await.unwrap();
+    assert!(!report.ready && report.to_string().contains("+restore"), "{report}");
+}
+
+#[tokio::test]
+async fn a_server_that_refuses_the_password_is_named() {
+    let (one, two) = (Server::start().await, Server::start().await);
+    run(&mut two.connect().await, "CONFIG SET requirepass secret").await;
+    let error = check::run(check_options(one.endpoint(), two.endpoint())).await.unwrap_err();
+    assert!(matches!(error, check::Error::Target(check::Fault::Connect(_))), "{error}");
 }

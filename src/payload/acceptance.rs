@@ -5,8 +5,6 @@ use crate::capability::{Capabilities, Family};
 
 /// From this type byte on Redis and Valkey give one number to different layouts.
 const FIRST_OF_FAMILY: u8 = 22;
-/// One more than the highest type byte that any server writes today.
-const TYPES: u8 = 26;
 /// The newest version that the two families share; Valkey 9 counts from 80.
 const LAST_SHARED: u16 = 11;
 
@@ -34,23 +32,20 @@ impl Acceptance {
     /// What a server of this kind was measured to take (2026-11-21). Versions between the measured
     /// ones are taken for the older.
     pub fn expected(server: &Capabilities) -> Self {
-        let all = (1 << TYPES) - 1;
-        let (version, refused): (u16, &[u8]) = match server.family {
-            Family::Valkey if server.since_valkey(9, 0) => (80, &[23, 24, 25]),
-            Family::Valkey => (11, &[22, 23, 24, 25]),
+        let (version, first_unknown) = match server.family {
+            Family::Valkey if server.since_valkey(9, 0) => (80, 23),
+            Family::Valkey => (11, 22),
             Family::Redis => match server.version {
-                version if version >= (7, 4, 0) => (12, &[]),
-                version if version >= (7, 2, 0) => (11, &[22, 23, 24, 25]),
-                version if version >= (7, 0, 0) => (10, &[20, 21, 22, 23, 24, 25]),
-                version if version >= (5, 0, 0) => (9, &[16, 17, 18, 19, 20, 21, 22, 23, 24, 25]),
-                version if version >= (4, 0, 0) => {
-                    (8, &[15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25])
-                }
-                _ => (7, &[7, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25]),
+                version if version >= (8, 6, 0) => (13, 27),
+                version if version >= (7, 4, 0) => (12, 26),
+                version if version >= (7, 2, 0) => (11, 22),
+                version if version >= (7, 0, 0) => (10, 20),
+                version if version >= (5, 0, 0) => (9, 16),
+                version if version >= (4, 0, 0) => (8, 15),
+                _ => (7, 15),
             },
         };
-        let types = refused.iter().fold(all, |types, byte| types & !(1 << byte));
-        Self { family: server.family, version, types }
+        Self { family: server.family, version, types: (1 << first_unknown) - 1 }
     }
 
     /// Replaces the expected version by the one that the server's own `DUMP` names.
@@ -68,29 +63,32 @@ impl Acceptance {
     }
 
     /// The version that the server writes itself.
-    pub fn version(&self) -> u16 {
+    pub fn version(self) -> u16 {
         self.version
     }
 
     /// Whether the server knows a type byte that a server of `from` wrote.
-    pub fn knows(&self, from: Family, type_byte: u8) -> bool {
+    pub fn knows(self, from: Family, type_byte: u8) -> bool {
         let same_layout = type_byte < FIRST_OF_FAMILY || from == self.family;
         same_layout && self.types.checked_shr(u32::from(type_byte)).unwrap_or(0) & 1 == 1
     }
 
     /// The way for one payload that a server of `from` wrote.
-    pub fn way(&self, from: Family, payload: &Payload) -> Way {
-        if !self.knows(from, payload.type_byte()) {
-            Way::Commands
-        } else if self.takes_version(payload.version()) {
+    pub fn way(self, from: Family, payload: &Payload) -> Way {
+        // A server reads what its own kind wrote so far, layouts that we have never heard of too.
+        let own_kind = from == self.family && payload.version() <= self.version;
+        let known = self.knows(from, payload.type_byte());
+        if own_kind || known && self.takes_version(payload.version()) {
             Way::AsIs
+        } else if !known {
+            Way::Commands
         } else {
             Way::Footer(self.version)
         }
     }
 
     /// The payload to `RESTORE`; `None` when the value has to go by commands.
-    pub fn carry(&self, from: Family, payload: &Payload) -> Option<Payload> {
+    pub fn carry(self, from: Family, payload: &Payload) -> Option<Payload> {
         match self.way(from, payload) {
             Way::AsIs => Some(payload.clone()),
             Way::Footer(version) => Some(payload.with_version(version)),
@@ -98,12 +96,13 @@ impl Acceptance {
         }
     }
 
-    fn takes_version(&self, version: u16) -> bool {
+    /// Whether a payload of this version is restored as it is.
+    pub fn takes_version(self, version: u16) -> bool {
         version == self.version || version <= self.version && version <= self.newest_foreign()
     }
 
     /// The newest version other than its own.
-    fn newest_foreign(&self) -> u16 {
+    fn newest_foreign(self) -> u16 {
         match self.family {
             Family::Redis => self.version,
             Family::Valkey => LAST_SHARED,
@@ -147,12 +146,18 @@ mod tests {
                 "{type_byte}"
             );
         }
-        assert_eq!(way(Family::Redis, 200, 12, server(Family::Redis, 8, 0)), Way::Commands);
+        assert_eq!(way(Family::Redis, 200, 13, server(Family::Redis, 8, 0)), Way::Commands);
+    }
+
+    #[test]
+    fn a_server_reads_what_its_own_kind_wrote_so_far() {
+        assert_eq!(way(Family::Redis, 200, 12, server(Family::Redis, 8, 0)), Way::AsIs);
+        assert_eq!(way(Family::Redis, 200, 12, server(Family::Valkey, 9, 1)), Way::Commands);
     }
 
     #[test]
     fn hashes_with_field_expiry_never_cross_between_the_families() {
-        for type_byte in 22..=25 {
+        for type_byte in 22..=26 {
             let redis = way(Family::Redis, type_byte, 12, server(Family::Valkey, 9, 1));
             let valkey = way(Family::Valkey, type_byte, 80, server(Family::Redis, 8, 0));
             assert_eq!((redis, valkey), (Way::Commands, Way::Commands), "{type_byte}");

@@ -48,7 +48,7 @@ pub fn samples(family: Family) -> Vec<Sample> {
     ];
     match family {
         Family::Valkey => {
-            samples.push(plain(22, b"\x01\x01a\x01b\xff\xff\xff\xff\xff\xff\xff\xff"))
+            samples.push(plain(22, b"\x01\x01a\x01b\xff\xff\xff\xff\xff\xff\xff\xff"));
         }
         Family::Redis => {
             samples.push(plain(24, b"\0\0\0\0\0\0\0\0\x01\0\x01a\x01b"));
@@ -67,7 +67,7 @@ fn plain(type_byte: u8, rest: &[u8]) -> Sample {
 /// A body that ends in one short string.
 fn sample(type_byte: u8, head: &[u8], string: &[u8]) -> Sample {
     let mut sample = plain(type_byte, head);
-    sample.body.put_u8(string.len() as u8);
+    sample.body.put_u8(string.len().to_le_bytes()[0]);
     sample.body.put_slice(string);
     sample
 }

@@ -98,6 +98,11 @@ impl Builder {
         self
     }
 
+    /// Appends a count or an index.
+    pub fn push_count(&mut self, count: usize) -> &mut Self {
+        self.push(count.to_string().as_bytes())
+    }
+
     /// The request as an array of bulk strings.
     pub fn finish(&self) -> Request {
         let total: usize = self.args.iter().map(|arg| arg.len() + 16).sum();

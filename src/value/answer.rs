@@ -60,9 +60,9 @@ impl Answer {
         text.parse().map_err(|_| ReadError::Unexpected(question))
     }
 
-    /// The text, or nothing for a null.
-    pub(super) fn optional(self) -> Result<Option<Self>, ReadError> {
-        Ok(if self.reply == Reply::Null { None } else { Some(self) })
+    /// Itself, or nothing for a null.
+    pub(super) fn optional(self) -> Option<Self> {
+        (self.reply != Reply::Null).then_some(self)
     }
 
     /// The elements; a RESP3 map counts as its flat array.
@@ -87,10 +87,35 @@ impl Answer {
         self.items()?.into_iter().map(Self::text).collect()
     }
 
-    /// The value behind `name` in a flat list of names and values.
-    pub(super) fn field(items: &mut Vec<Self>, name: &str) -> Option<Self> {
+    /// Takes the value behind `name` out of a flat list of names and values.
+    pub(super) fn field(items: &mut [Self], name: &str) -> Option<Self> {
         let is_name = |item: &Self| item.reply.text().is_some_and(|text| text == name);
         let index = items.iter().step_by(2).position(is_name)? * 2;
-        (index + 1 < items.len()).then(|| items.swap_remove(index + 1))
+        let value = items.get_mut(index + 1)?;
+        let reply = std::mem::replace(&mut value.reply, Reply::Null);
+        Some(Self { reply, question: value.question })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(raw: &'static str) -> Result<Answer, ReadError> {
+        Answer::new(Reply::parse(&Bytes::from_static(raw.as_bytes())).unwrap(), "?")
+    }
+
+    #[test]
+    fn fields_are_found_in_any_order() {
+        let mut items = answer("*4\r\n+a\r\n:1\r\n+b\r\n:2\r\n").unwrap().items().unwrap();
+        let mut field =
+            |name| Answer::field(&mut items, name).map(|value| value.integer().unwrap());
+        assert_eq!((field("b"), field("a"), field("c")), (Some(2), Some(1), None));
+    }
+
+    #[test]
+    fn a_key_of_another_type_has_changed_and_other_errors_are_refusals() {
+        assert!(matches!(answer("-WRONGTYPE x\r\n"), Err(ReadError::Changed)));
+        assert!(matches!(answer("-NOPERM x\r\n"), Err(ReadError::Refused(_))));
     }
 }

@@ -8,12 +8,13 @@ use tokio::time::sleep;
 
 use super::ReadError;
 use super::counterpart::counterpart;
-use super::glance::{Glance, bodies, glance};
+use super::glance::{Glance, bodies, glance, lacking};
 use super::head::{Head, Type, head};
 use super::reader::{Reader, size_request};
 use crate::backend::Connection;
 use crate::capability::Capabilities;
 use crate::diff::{Difference, Kind, Leeway, same_expiry, same_part};
+use crate::effect::Expiry;
 
 /// How long a key that differs is given to become equal before it is looked at again: a write or
 /// an expiry may be under way from one server to the other.
@@ -93,7 +94,7 @@ impl Comparer {
         Ok(verdicts)
     }
 
-    /// One verdict a key, in order. Several hundred keys at once keep both servers busy.
+    /// One verdict a key, in order; after an error the comparer can't be used any more. Several hundred keys at once keep both servers busy.
     ///
     /// # Errors
     /// A server can't be asked.
@@ -116,13 +117,21 @@ impl Comparer {
         Ok(verdicts)
     }
 
+    /// Those of the keys that the first server does not have.
+    ///
+    /// # Errors
+    /// A server can't be asked.
+    pub async fn lacking_first(&mut self, keys: &[Bytes]) -> Result<Vec<Bytes>, CompareError> {
+        lacking(keys, &mut self.first.connection).await.map_err(CompareError::First)
+    }
+
     fn at_a_glance(&self, a: &Glance, b: &Glance) -> Seen {
         match (a.expiry, b.expiry) {
-            (None, None) => Seen::Settled(Verdict::Absent),
-            (Some(_), None) => Seen::Settled(Verdict::Different(Difference::Missing)),
-            (None, Some(_)) => Seen::Settled(Verdict::Different(Difference::Extra)),
+            (Expiry::Missing, Expiry::Missing) => Seen::Settled(Verdict::Absent),
+            (_, Expiry::Missing) => Seen::Settled(Verdict::Different(Difference::Missing)),
+            (Expiry::Missing, _) => Seen::Settled(Verdict::Different(Difference::Extra)),
             _ if a.big || b.big => Seen::Open,
-            (Some(a), Some(b)) => Seen::Small { same_end: same_expiry(a, b, self.leeway) },
+            (a, b) => Seen::Small { same_end: same_expiry(end(a), end(b), self.leeway) },
         }
     }
 
@@ -258,6 +267,13 @@ enum Seen {
     /// Too big to be dumped, or dumped and not the same: another value, or the same in another
     /// encoding.
     Open,
+}
+
+fn end(expiry: Expiry) -> Option<i64> {
+    match expiry {
+        Expiry::At(at) => Some(at),
+        Expiry::Never | Expiry::Missing => None,
+    }
 }
 
 /// Asks both servers at the same time.

@@ -32,9 +32,10 @@ async fn present(
     server: &Capabilities,
     from: &mut Connection,
 ) -> Result<Vec<Bytes>, ReadError> {
-    let requests = match server.since_redis(6, 2) {
-        true => vec![many("SMISMEMBER", key, members.iter())],
-        false => each("SISMEMBER", key, members.iter()),
+    let requests = if server.since_redis(6, 2) {
+        vec![many("SMISMEMBER", key, members.iter())]
+    } else {
+        each("SISMEMBER", key, members.iter())
     };
     let mut found = Vec::with_capacity(members.len());
     for (member, answer) in members.iter().zip(answers(&requests, members.len(), from).await?) {
@@ -52,13 +53,14 @@ async fn scores(
     from: &mut Connection,
 ) -> Result<Vec<(Bytes, f64)>, ReadError> {
     let members = scored.iter().map(|(member, _)| member);
-    let requests = match server.since_redis(6, 2) {
-        true => vec![many("ZMSCORE", key, members)],
-        false => each("ZSCORE", key, members),
+    let requests = if server.since_redis(6, 2) {
+        vec![many("ZMSCORE", key, members)]
+    } else {
+        each("ZSCORE", key, members)
     };
     let mut found = Vec::with_capacity(scored.len());
     for ((member, _), answer) in scored.iter().zip(answers(&requests, scored.len(), from).await?) {
-        if let Some(score) = answer.optional()? {
+        if let Some(score) = answer.optional() {
             found.push((member.clone(), score.parse()?));
         }
     }
@@ -77,13 +79,14 @@ async fn values(
     let names: Vec<_> = fields.iter().map(|field| field.name.clone()).collect();
     let request = many("HMGET", key, names.iter());
     let values = answers(&[request], names.len(), from).await?;
-    let expiries = match server.expires_hash_fields() {
-        true => field_expiries(key, &names, from).await?,
-        false => vec![None; names.len()],
+    let expiries = if server.expires_hash_fields() {
+        field_expiries(key, &names, from).await?
+    } else {
+        vec![None; names.len()]
     };
     let mut found = Vec::with_capacity(fields.len());
     for ((name, value), expires_at) in names.into_iter().zip(values).zip(expiries) {
-        if let Some(value) = value.optional()? {
+        if let Some(value) = value.optional() {
             found.push(Field { name, value: value.text()?, expires_at });
         }
     }

@@ -11,6 +11,7 @@ use super::answer::Answer;
 use super::head::{clock, ends_at};
 use crate::backend::Connection;
 use crate::capability::Capabilities;
+use crate::effect::Expiry;
 use crate::resp::{Reply, command};
 
 /// Above this estimate of its memory a key is not dumped but read in parts, in bytes. It bounds
@@ -22,8 +23,7 @@ const FOOTER: usize = 12;
 /// The first question's answers about one key.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Glance {
-    /// `None` when there is no such key; else its end, in Unix milliseconds.
-    pub(super) expiry: Option<Option<i64>>,
+    pub(super) expiry: Expiry,
     pub(super) big: bool,
 }
 
@@ -76,4 +76,36 @@ pub(super) async fn bodies(
         bodies.push(frame.raw.slice(..frame.raw.len().saturating_sub(FOOTER)));
     }
     refusal.map_or(Ok(bodies), Err)
+}
+
+/// Those of the keys that are not there.
+pub(super) async fn lacking(
+    keys: &[Bytes],
+    connection: &mut Connection,
+) -> Result<Vec<Bytes>, ReadError> {
+    if keys.is_empty() {
+        return Ok(Vec::new());
+    }
+    // Nearly always all are there, and one question tells. In a cluster it is refused.
+    let all =
+        connection.command([b"EXISTS".as_ref()].into_iter().chain(keys.iter().map(Bytes::as_ref)));
+    if all.await?.integer() == i64::try_from(keys.len()).ok() {
+        return Ok(Vec::new());
+    }
+    connection.wire().outgoing.write(|out| {
+        for key in keys {
+            command(out, &[b"EXISTS", key]);
+        }
+    });
+    let mut answers = Vec::with_capacity(keys.len());
+    for _ in keys {
+        answers.push(connection.answer().await?);
+    }
+    let mut lacking = Vec::new();
+    for (key, reply) in keys.iter().zip(answers) {
+        if Answer::new(reply, "EXISTS")?.integer()? == 0 {
+            lacking.push(key.clone());
+        }
+    }
+    Ok(lacking)
 }

@@ -4,9 +4,10 @@ use bytes::Bytes;
 
 use super::ReadError;
 use super::answer::Answer;
-use crate::backend::Connection;
+use crate::backend::{Broken, Connection};
 use crate::capability::Capabilities;
 use crate::diff::Kind;
+use crate::effect::Expiry;
 use crate::resp::{Reply, Request};
 
 /// What a key holds, without its value.
@@ -37,7 +38,9 @@ pub async fn head(
     server: &Capabilities,
 ) -> Result<Option<Head>, ReadError> {
     connection.queue(&Request::new([b"TYPE".as_ref(), key]));
-    expiry_requests(key, server).iter().for_each(|request| connection.queue(request));
+    for request in expiry_requests(key, server) {
+        connection.queue(&request);
+    }
     let kind = connection.answer().await?;
     let expiry = expiry_answer(connection, server).await?;
     let kind = Answer::new(kind, "TYPE")?.text()?;
@@ -45,8 +48,12 @@ pub async fn head(
         return Ok(None);
     }
     let kind = Kind::from_name(&kind).map_or(Type::Opaque(kind), Type::Known);
-    // Gone in between: as good as never seen.
-    Ok(expiry?.map(|expires_at| Head { kind, expires_at }))
+    Ok(match expiry? {
+        // Gone in between: as good as never seen.
+        Expiry::Missing => None,
+        Expiry::Never => Some(Head { kind, expires_at: None }),
+        Expiry::At(at) => Some(Head { kind, expires_at: Some(at) }),
+    })
 }
 
 fn expiry_requests(key: &[u8], server: &Capabilities) -> Vec<Request> {
@@ -57,13 +64,11 @@ fn expiry_requests(key: &[u8], server: &Capabilities) -> Vec<Request> {
     }
 }
 
-type Expiry = Result<Option<Option<i64>>, ReadError>;
-
 /// The outer error is the connection's: then no further answer follows.
 async fn expiry_answer(
     connection: &mut Connection,
     server: &Capabilities,
-) -> Result<Expiry, ReadError> {
+) -> Result<Result<Expiry, ReadError>, Broken> {
     if server.tells_absolute_expiry() {
         return Ok(ends_at(connection.answer().await?, 0));
     }
@@ -72,11 +77,11 @@ async fn expiry_answer(
 }
 
 /// What `PEXPIRETIME` (`base` 0) or `PTTL` (`base` now) says: no key, no end, or when.
-pub(super) fn ends_at(reply: Reply, base: i64) -> Expiry {
+pub(super) fn ends_at(reply: Reply, base: i64) -> Result<Expiry, ReadError> {
     Ok(match Answer::new(reply, "PTTL")?.integer()? {
-        -2 => None,
-        -1 => Some(None),
-        at => Some(Some(base.saturating_add(at))),
+        -2 => Expiry::Missing,
+        -1 => Expiry::Never,
+        at => Expiry::At(base.saturating_add(at)),
     })
 }
 
@@ -92,8 +97,8 @@ mod tests {
 
     #[test]
     fn the_three_answers_about_an_end_are_told_apart() {
-        assert_eq!(ends_at(Reply::Integer(-2), 0).unwrap(), None);
-        assert_eq!(ends_at(Reply::Integer(-1), 0).unwrap(), Some(None));
-        assert_eq!(ends_at(Reply::Integer(5), 100).unwrap(), Some(Some(105)));
+        assert_eq!(ends_at(Reply::Integer(-2), 0).unwrap(), Expiry::Missing);
+        assert_eq!(ends_at(Reply::Integer(-1), 0).unwrap(), Expiry::Never);
+        assert_eq!(ends_at(Reply::Integer(5), 100).unwrap(), Expiry::At(105));
     }
 }

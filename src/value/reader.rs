@@ -25,10 +25,10 @@ pub struct Reader {
 #[derive(Debug)]
 enum Place {
     Text {
-        offset: i64,
+        offset: usize,
     },
     Elements {
-        index: i64,
+        index: usize,
     },
     /// `SSCAN`, `ZSCAN` or `HSCAN`.
     Scan {
@@ -80,10 +80,10 @@ impl Reader {
 
     async fn text(
         &mut self,
-        offset: i64,
+        offset: usize,
         from: &mut Connection,
     ) -> Result<Option<Part>, ReadError> {
-        let last = offset + PART_BYTES as i64 - 1;
+        let last = offset + PART_BYTES - 1;
         let reply = self.range("GETRANGE", offset, last, from).await?;
         let text = Answer::new(reply, "GETRANGE")?.text()?;
         let is_last = text.len() < PART_BYTES;
@@ -94,11 +94,11 @@ impl Reader {
 
     async fn elements(
         &mut self,
-        index: i64,
+        index: usize,
         from: &mut Connection,
     ) -> Result<Option<Part>, ReadError> {
         let count = self.pace.count();
-        let last = index + count as i64 - 1;
+        let last = index + count - 1;
         let reply = self.range("LRANGE", index, last, from).await?;
         let elements = Answer::new(reply, "LRANGE")?.texts()?;
         let is_last = elements.len() < count;
@@ -110,12 +110,12 @@ impl Reader {
     async fn range(
         &self,
         command: &str,
-        first: i64,
-        last: i64,
+        first: usize,
+        last: usize,
         from: &mut Connection,
     ) -> Result<Reply, ReadError> {
         let mut request = Builder::default();
-        request.push(command.as_bytes()).push(&self.key).push_integer(first).push_integer(last);
+        request.push(command.as_bytes()).push(&self.key).push_count(first).push_count(last);
         Ok(from.ask(&request.finish()).await?)
     }
 
@@ -127,7 +127,7 @@ impl Reader {
     ) -> Result<Part, ReadError> {
         let mut request = Builder::default();
         request.push(command.as_bytes()).push(&self.key).push(cursor);
-        request.push(b"COUNT").push_integer(self.pace.count() as i64);
+        request.push(b"COUNT").push_count(self.pace.count());
         let reply = from.ask(&request.finish()).await?;
         let [cursor, page] = Answer::new(reply, command)?.tuple()?;
         let (cursor, page) = (cursor.text()?, page.items()?);
@@ -172,10 +172,10 @@ pub(super) async fn field_expiries(
     from: &mut Connection,
 ) -> Result<Vec<Option<i64>>, ReadError> {
     let mut request = Builder::default();
-    request.push(b"HPEXPIRETIME").push(key).push(b"FIELDS").push_integer(names.len() as i64);
-    names.iter().for_each(|name| {
+    request.push(b"HPEXPIRETIME").push(key).push(b"FIELDS").push_count(names.len());
+    for name in names {
         request.push(name);
-    });
+    }
     let reply = from.ask(&request.finish()).await?;
     let expiries = Answer::new(reply, "HPEXPIRETIME")?.items()?;
     expiries.into_iter().map(|at| Ok(at.integer().ok().filter(|at| *at >= 0))).collect()

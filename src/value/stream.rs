@@ -84,13 +84,13 @@ impl StreamReader {
         from: &mut Connection,
         pace: &mut Pace,
     ) -> Result<Option<Part>, ReadError> {
-        let page = read_entries(&self.key, first, pace.count(), from).await?;
-        let bytes = page.iter().flat_map(|entry| &entry.fields).map(Bytes::len).sum();
-        let is_last = page.len() < pace.count();
-        pace.learn(page.len(), bytes);
-        let last = page.last().map(|entry| entry.id).filter(|_| !is_last);
+        let found = read_entries(&self.key, first, pace.count(), from).await?;
+        let bytes = found.iter().flat_map(|entry| &entry.fields).map(Bytes::len).sum();
+        let is_last = found.len() < pace.count();
+        pace.learn(found.len(), bytes);
+        let last = found.last().map(|entry| entry.id).filter(|_| !is_last);
         self.place = last.and_then(StreamId::next).map_or(Place::Group(0), Place::Entries);
-        let entries = self.with_gone(page, last);
+        let entries = self.with_gone(found, last);
         Ok((!entries.is_empty()).then_some(Part::Entries(entries)))
     }
 
@@ -155,7 +155,7 @@ async fn read_entries(
 ) -> Result<Vec<Entry>, ReadError> {
     let mut request = Builder::default();
     request.push(b"XRANGE").push(key).push(first.to_string().as_bytes()).push(b"+");
-    request.push(b"COUNT").push_integer(count as i64);
+    request.push(b"COUNT").push_count(count);
     let reply = from.ask(&request.finish()).await?;
     let entry = |answer: Answer| {
         let [id, fields] = answer.tuple()?;
@@ -171,7 +171,7 @@ async fn read_groups(key: &[u8], from: &mut Connection) -> Result<Vec<Group>, Re
     for group in Answer::new(reply, "XINFO GROUPS")?.items()? {
         let mut info = group.items()?;
         let mut field = |name: &str| Answer::field(&mut info, name);
-        let entries_read = field("entries-read").map(Answer::optional).transpose()?.flatten();
+        let entries_read = field("entries-read").and_then(Answer::optional);
         let name = field("name").ok_or_else(unexpected)?.text()?;
         groups.push(Group {
             last_delivered: field("last-delivered-id").ok_or_else(unexpected)?.parse()?,

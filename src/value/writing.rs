@@ -31,7 +31,9 @@ pub struct Writing {
     server: Capabilities,
     clock_offset: i64,
     begun: bool,
-    /// Entries of a stream that exist only to be handed out, and go at the end.
+    /// The first entry of a stream that stays.
+    first: Option<StreamId>,
+    /// Entries that exist only to be handed out, and go at the end.
     gone: Vec<StreamId>,
 }
 
@@ -40,7 +42,8 @@ impl Writing {
     /// server, in milliseconds.
     pub fn new(key: Bytes, server: Capabilities, clock_offset: i64) -> Self {
         let temporary = scratch_key("tmp");
-        Self { key, temporary, server, clock_offset, begun: false, gone: Vec::new() }
+        let (begun, first, gone) = (false, None, Vec::new());
+        Self { key, temporary, server, clock_offset, begun, first, gone }
     }
 
     /// The commands for the next part. All must succeed.
@@ -128,7 +131,7 @@ impl Writing {
         }
         let end = |(at, names): (i64, Vec<&Bytes>)| {
             let mut request = self.builder("HPEXPIREAT");
-            request.push_integer(at).push(b"FIELDS").push_integer(names.len() as i64);
+            request.push_integer(at).push(b"FIELDS").push_count(names.len());
             for name in names {
                 request.push(name);
             }
@@ -150,8 +153,13 @@ impl Writing {
             request.finish()
         };
         let requests = entries.iter().map(add).collect();
-        let gone = entries.iter().filter(|entry| entry.fields.is_empty());
-        self.gone.extend(gone.map(|entry| entry.id));
+        for entry in entries {
+            if entry.fields.is_empty() {
+                self.gone.push(entry.id);
+            } else {
+                self.first = self.first.or(Some(entry.id));
+            }
+        }
         requests
     }
 
@@ -161,15 +169,17 @@ impl Writing {
         if let Some(read) = group.entries_read.filter(|_| self.server.since_redis(7, 0)) {
             create.push(b"ENTRIESREAD").push_integer(read);
         }
-        let mut requests = vec![create.finish()];
-        // Before 6.2 a consumer comes with its first pending entry.
+        let consumers = group.consumers.iter().map(|consumer| self.consumer(group, consumer));
+        std::iter::once(create.finish()).chain(consumers).collect()
+    }
+
+    fn consumer(&self, group: &Group, consumer: &[u8]) -> Request {
         if self.server.since_redis(6, 2) {
-            let create = |consumer: &Bytes| {
-                self.xgroup("CREATECONSUMER", &group.name).push(consumer).finish()
-            };
-            requests.extend(group.consumers.iter().map(create));
+            return self.xgroup("CREATECONSUMER", &group.name).push(consumer).finish();
         }
-        requests
+        // Who reads its own past there comes to be, and gets nothing.
+        let read = [b"XREADGROUP".as_ref(), b"GROUP", &group.name, consumer];
+        Request::new(read.into_iter().chain([b"STREAMS".as_ref(), &self.temporary, b"0"]))
     }
 
     fn xgroup(&self, subcommand: &str, group: &[u8]) -> Builder {
@@ -197,14 +207,33 @@ impl Writing {
             requests.push(create.push(b"0").push(b"MKSTREAM").finish());
             requests.push(self.xgroup("DESTROY", STARTER).finish());
         }
-        for ids in std::mem::take(&mut self.gone).chunks(4096) {
+        requests.extend(self.remove_gone());
+        requests.push(self.set_id(state));
+        requests
+    }
+
+    /// What stands before the first entry was trimmed, and is trimmed here: deleting it would raise
+    /// the highest deleted ID, which can't be lowered to none again.
+    fn remove_gone(&mut self) -> Vec<Request> {
+        let mut gone = std::mem::take(&mut self.gone);
+        let mut requests = Vec::new();
+        let leads = |id: &StreamId| self.first.is_none_or(|first| *id < first);
+        if self.server.since_redis(6, 2) && gone.first().is_some_and(leads) {
+            gone.retain(|id| !leads(id));
+            let mut trim = self.builder("XTRIM");
+            match self.first {
+                Some(first) => trim.push(b"MINID").push(first.to_string().as_bytes()),
+                None => trim.push(b"MAXLEN").push(b"0"),
+            };
+            requests.push(trim.finish());
+        }
+        for ids in gone.chunks(4096) {
             let mut delete = self.builder("XDEL");
             for id in ids {
                 delete.push(id.to_string().as_bytes());
             }
             requests.push(delete.finish());
         }
-        requests.push(self.set_id(state));
         requests
     }
 
@@ -287,10 +316,15 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_that_is_gone_is_added_handed_out_and_deleted() {
+    fn an_entry_that_is_gone_is_added_handed_out_and_removed() {
         let mut writing = writing(7, 0);
-        let entries = vec![Entry { id: id("1-1"), fields: vec![] }];
-        assert_eq!(lines(&writing.part(&Part::Entries(entries)).unwrap())[0], "XADD t 1-1  ");
+        let entry = |id_text, fields| Entry { id: id(id_text), fields };
+        let there = vec![Bytes::from_static(b"f"), Bytes::from_static(b"v")];
+        let entries = vec![entry("1-1", vec![]), entry("2-0", there), entry("2-1", vec![])];
+        assert_eq!(
+            lines(&writing.part(&Part::Entries(entries)).unwrap())[..3],
+            ["XADD t 1-1  ", "XADD t 2-0 f v", "XADD t 2-1  "]
+        );
         let (group, consumer) = (Bytes::from_static(b"g"), Bytes::from_static(b"c"));
         let pending = Pending { id: id("1-1"), consumer, delivered_at: 9, deliveries: 2 };
         assert_eq!(
@@ -298,10 +332,10 @@ mod tests {
             "XCLAIM t g c 0 1-1 TIME 109 RETRYCOUNT 2 FORCE JUSTID"
         );
         let state =
-            StreamState { last: id("3-0"), entries_added: Some(4), max_deleted: Some(id("1-1")) };
+            StreamState { last: id("3-0"), entries_added: Some(4), max_deleted: Some(id("2-1")) };
         assert_eq!(
-            lines(&writing.part(&Part::Stream(state)).unwrap())[..2],
-            ["XDEL t 1-1", "XSETID t 3-0 ENTRIESADDED 4 MAXDELETEDID 1-1"]
+            lines(&writing.part(&Part::Stream(state)).unwrap())[..3],
+            ["XTRIM t MINID 2-0", "XDEL t 2-1", "XSETID t 3-0 ENTRIESADDED 4 MAXDELETEDID 2-1"]
         );
     }
 

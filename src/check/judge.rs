@@ -1,0 +1,308 @@
+//! What the facts mean for a migration. Pure.
+
+use std::collections::BTreeSet;
+
+use super::facts::Facts;
+use super::finding::Finding;
+use super::permissions::Refusal;
+use crate::capability::Family;
+use crate::payload::Acceptance;
+
+/// From this difference of the clocks on somebody should look after them, in milliseconds; expiries
+/// are corrected for it all the same.
+const CLOCKS_APART: i64 = 1000;
+/// The layouts that have a number: `DUMP`'s type bytes.
+const LAYOUTS: std::ops::Range<u8> = 0..27;
+
+/// Who the servers are, and whether they may be source and target.
+pub(super) fn servers(source: &Facts, target: &Facts, pairs: &[(u32, u32)]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (name, facts) in [("source", source), ("target", target)] {
+        let text =
+            format!("{:?} {}, role {}", facts.capabilities.family, facts.version, facts.role);
+        findings.push(match facts.role.as_str() {
+            "master" => Finding::ok(name, text),
+            _ => Finding::blocker(name, format!("{text}: not a master, so it takes no writes")),
+        });
+        if facts.number("cluster_enabled") == 1 {
+            let text = "runs in cluster mode: only keys of this node's slots can be migrated";
+            findings.push(Finding::warning(name, text));
+        }
+    }
+    let one_server = !source.run_id.is_empty() && source.run_id == target.run_id;
+    if one_server && pairs.iter().all(|(from, to)| from == to) {
+        let text = "is the same server as the source, with the same databases";
+        findings.push(Finding::blocker("target", text));
+    } else if one_server {
+        findings.push(Finding::warning("target", "is another database of the source's server"));
+    }
+    if source.marked {
+        let text = "bears the marker of an earlier cut-over (the key crossfade:cutover): what it \
+                    holds may be old; run needs its state directory or --ignore-cutover-marker";
+        findings.push(Finding::blocker("source", text));
+    }
+    findings
+}
+
+/// Whether the clocks agree.
+pub(super) fn clocks(offset: i64) -> Vec<Finding> {
+    let text = format!("{offset} ms apart");
+    vec![if offset.abs() < CLOCKS_APART {
+        Finding::ok("clocks", text)
+    } else {
+        Finding::warning("clocks", format!("{text}; expiries will be corrected for it"))
+    }]
+}
+
+/// Whether every database has its place, and what is there already; `all_there` says that the target
+/// has every database that is needed.
+pub(super) fn databases(
+    source: &Facts,
+    target: &Facts,
+    pairs: &[(u32, u32)],
+    all_there: bool,
+) -> Vec<Finding> {
+    let (here, there) = (source.keyspace(), target.keyspace());
+    let keys: u64 = pairs.iter().filter_map(|(from, _)| here.get(from)).sum();
+    let text = format!("{keys} keys in {} databases to migrate", pairs.len());
+    let mut findings = vec![Finding::ok("keys", text)];
+    findings.push(if all_there {
+        Finding::ok("databases", "the target has all that are needed")
+    } else {
+        let text = "the target has fewer than are needed: raise its databases, or choose some \
+                    with --databases";
+        Finding::blocker("databases", text)
+    });
+    let held: u64 = pairs.iter().filter_map(|(_, to)| there.get(to)).sum();
+    findings.push(if held == 0 {
+        Finding::ok("target", "is empty")
+    } else {
+        let text = format!("holds {held} keys already: run needs --target-policy keep or empty");
+        Finding::warning("target", text)
+    });
+    findings
+}
+
+/// Whether the data will fit.
+pub(super) fn memory(source: &Facts, target: &Facts) -> Vec<Finding> {
+    let used = source.number("used_memory");
+    let limit = target.number("maxmemory");
+    let free = limit.saturating_sub(target.number("used_memory"));
+    let mut findings = vec![match limit {
+        0 => Finding::ok("memory", format!("{used} bytes used here, no limit there")),
+        _ if used <= free => {
+            Finding::ok("memory", format!("{used} bytes used here, {free} free there"))
+        }
+        _ => {
+            let text = format!("{used} bytes used here, only {free} of maxmemory free there");
+            Finding::blocker("memory", text)
+        }
+    }];
+    let policy = target.text("maxmemory_policy");
+    if limit > 0 && !policy.is_empty() && policy != "noeviction" {
+        let text = format!("the target may evict keys ({policy}): verify would find them missing");
+        findings.push(Finding::warning("eviction", text));
+    }
+    findings
+}
+
+/// Modules, function libraries, users.
+pub(super) fn code(source: &Facts, target: &Facts) -> Vec<Finding> {
+    let mut findings = vec![libraries(source, target)];
+    let lacking = without(&source.modules, &target.modules);
+    findings.push(if lacking.is_empty() {
+        Finding::ok("modules", "the target has all of the source's")
+    } else {
+        let names = lacking.join(", ");
+        Finding::warning(
+            "modules",
+            format!("the target lacks {names}: their values can't be copied"),
+        )
+    });
+    let lacking = without(&source.users, &target.users);
+    if !lacking.is_empty() {
+        let names = lacking.join(", ");
+        let text =
+            format!("the target lacks {names}: their clients can't be served after a cut-over");
+        findings.push(Finding::warning("users", text));
+    }
+    findings
+}
+
+fn libraries(source: &Facts, target: &Facts) -> Finding {
+    let conflicting = |library: &&super::Library| {
+        let same_name = |other: &&super::Library| other.name == library.name;
+        target.libraries.iter().find(same_name).is_some_and(|other| other.code != library.code)
+    };
+    let names: Vec<_> =
+        source.libraries.iter().filter(conflicting).map(|l| l.name.as_str()).collect();
+    if !names.is_empty() {
+        let text =
+            format!("the target has different libraries of the same name: {}", names.join(", "));
+        return Finding::blocker("functions", text);
+    }
+    if !source.libraries.is_empty() && !target.capabilities.since_redis(7, 0) {
+        return Finding::blocker("functions", "the target is too old for the source's libraries");
+    }
+    Finding::ok("functions", format!("{} libraries to copy", source.libraries.len()))
+}
+
+fn without<'a>(all: &'a [String], present: &[String]) -> Vec<&'a str> {
+    let present: BTreeSet<_> = present.iter().collect();
+    all.iter().filter(|name| !present.contains(name)).map(String::as_str).collect()
+}
+
+/// How values will travel, there and, for a rollback, back.
+pub(super) fn payloads(source: &Facts, target: &Facts, taken: Acceptance) -> Vec<Finding> {
+    let here = Acceptance::expected(&source.capabilities);
+    let back = format!("back: {}", way(target.capabilities.family, taken, here));
+    vec![
+        Finding::ok("payloads", way(source.capabilities.family, here, taken)),
+        Finding::ok("payloads", back),
+    ]
+}
+
+/// In words, how what `from` writes gets to `to`.
+fn way(family: Family, from: Acceptance, to: Acceptance) -> String {
+    let by_commands: Vec<_> = LAYOUTS
+        .filter(|layout| from.knows(family, *layout) && !to.knows(family, *layout))
+        .map(layout_name)
+        .collect::<BTreeSet<_>>()
+        .into_iter()
+        .collect();
+    let footer = if to.takes_version(from.version()) {
+        format!("version {} is taken as it is", from.version())
+    } else {
+        format!("version {} is rewritten to {}", from.version(), to.version())
+    };
+    if by_commands.is_empty() {
+        footer
+    } else {
+        format!("{footer}; copied by commands: {}", by_commands.join(", "))
+    }
+}
+
+fn layout_name(layout: u8) -> &'static str {
+    match layout {
+        15 | 19 | 21 | 26 => "streams",
+        16 => "small hashes",
+        17 => "small sorted sets",
+        18 => "lists",
+        20 => "small sets",
+        22..=25 => "hashes with field expiry",
+        _ => "values of old layouts or modules",
+    }
+}
+
+/// What our user lacks on one server.
+pub(super) fn permissions(name: &str, facts: &Facts, refusals: &[Refusal]) -> Vec<Finding> {
+    if refusals.is_empty() {
+        return vec![Finding::ok("permissions", format!("{name}: all that a migration needs"))];
+    }
+    let finding = |refusal: &Refusal| {
+        let Refusal { rule, error, .. } = refusal;
+        let user = &facts.user;
+        let text = format!("{name}: {error} (to grant it: ACL SETUSER {user} +{rule} ~*)");
+        if refusal.optional {
+            Finding::warning("permissions", text)
+        } else {
+            Finding::blocker("permissions", text)
+        }
+    };
+    refusals.iter().map(finding).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::super::facts::Library;
+    use super::super::finding::Level;
+    use super::*;
+    use crate::capability::Capabilities;
+
+    fn redis(major: u32, minor: u32) -> Facts {
+        let capabilities = Capabilities { family: Family::Redis, version: (major, minor, 0) };
+        Facts { capabilities, role: "master".into(), run_id: "a".into(), ..Facts::default() }
+    }
+
+    fn with_info(facts: Facts, fields: &[(&str, &str)]) -> Facts {
+        let info = fields.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+        Facts { info, ..facts }
+    }
+
+    fn worst(findings: &[Finding]) -> Level {
+        findings.iter().map(|finding| finding.level).max().unwrap()
+    }
+
+    #[test]
+    fn one_server_twice_is_a_blocker_unless_the_databases_differ() {
+        let facts = redis(7, 0);
+        assert_eq!(worst(&servers(&facts, &facts, &[(0, 0)])), Level::Blocker);
+        assert_eq!(worst(&servers(&facts, &facts, &[(0, 1)])), Level::Warning);
+        let other = Facts { run_id: "b".into(), ..redis(7, 0) };
+        assert_eq!(worst(&servers(&facts, &other, &[(0, 0)])), Level::Ok);
+    }
+
+    #[test]
+    fn a_replica_takes_no_writes_and_a_marked_source_may_be_old() {
+        let other = || Facts { run_id: "b".into(), ..redis(7, 0) };
+        let replica = Facts { role: "slave".into(), ..other() };
+        assert_eq!(worst(&servers(&redis(7, 0), &replica, &[])), Level::Blocker);
+        let marked = Facts { marked: true, ..other() };
+        assert_eq!(worst(&servers(&marked, &redis(7, 0), &[])), Level::Blocker);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_a_blocker() {
+        let source = with_info(redis(7, 0), &[("used_memory", "100")]);
+        for (limit, level) in [("0", Level::Ok), ("150", Level::Ok), ("149", Level::Blocker)] {
+            let target = with_info(redis(7, 0), &[("maxmemory", limit), ("used_memory", "50")]);
+            assert_eq!(worst(&memory(&source, &target)), level, "{limit}");
+        }
+    }
+
+    #[test]
+    fn a_target_with_keys_is_a_warning_and_one_with_too_few_databases_a_blocker() {
+        let used = with_info(redis(7, 0), &[("db1", "keys=3,expires=0")]);
+        let empty = redis(7, 0);
+        assert_eq!(worst(&databases(&used, &empty, &[(1, 1)], true)), Level::Ok);
+        assert_eq!(worst(&databases(&used, &used, &[(1, 1)], true)), Level::Warning);
+        assert_eq!(worst(&databases(&used, &used, &[(1, 0)], true)), Level::Ok);
+        assert_eq!(worst(&databases(&used, &empty, &[(1, 1)], false)), Level::Blocker);
+    }
+
+    #[test]
+    fn libraries_of_one_name_must_be_the_same() {
+        let with = |code: &'static str| {
+            let library = Library { name: "l".into(), code: Bytes::from_static(code.as_bytes()) };
+            Facts { libraries: vec![library], ..redis(7, 0) }
+        };
+        assert_eq!(worst(&code(&with("a"), &with("a"))), Level::Ok);
+        assert_eq!(worst(&code(&with("a"), &with("b"))), Level::Blocker);
+        assert_eq!(worst(&code(&with("a"), &redis(6, 2))), Level::Blocker);
+    }
+
+    #[test]
+    fn how_values_travel_is_said_in_words() {
+        let (old, new) = (redis(6, 2), redis(7, 0));
+        let findings = payloads(&new, &old, Acceptance::expected(&old.capabilities));
+        assert_eq!(
+            findings[0].text,
+            "version 10 is rewritten to 9; copied by commands: lists, small hashes, small sorted \
+             sets, streams"
+        );
+        assert_eq!(findings[1].text, "back: version 9 is taken as it is");
+    }
+
+    #[test]
+    fn a_lacking_permission_names_the_rule_that_grants_it() {
+        let facts = Facts { user: "app".into(), ..redis(7, 0) };
+        let refusal = |optional| Refusal { rule: "dump".into(), error: "NOPERM".into(), optional };
+        let findings = permissions("source", &facts, &[refusal(false)]);
+        assert_eq!(worst(&findings), Level::Blocker);
+        assert!(findings[0].text.contains("ACL SETUSER app +dump"));
+        assert_eq!(worst(&permissions("source", &facts, &[refusal(true)])), Level::Warning);
+        assert_eq!(worst(&permissions("source", &facts, &[])), Level::Ok);
+    }
+}

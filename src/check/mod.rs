@@ -1,0 +1,98 @@
+//! `crossfade check`: whether a migration from here to there can work, before anything is begun.
+//!
+//! What can be known is gathered from both servers ([`facts`], [`permissions`]); what it means is
+//! decided from plain data ([`judge`]).
+//!
+//! *Guarantees:* nothing is changed on either server, but for one scratch key on the target that
+//! is removed again; every finding says what to do about it.
+//!
+//! *Must not know:* arguments, exit codes, what a running migration does.
+
+mod facts;
+mod finding;
+mod judge;
+mod permissions;
+
+use thiserror::Error;
+
+use crate::backend::{ConnectError, Connection, Endpoint, Setup, clock_offset};
+use crate::value::{ReadError, probe};
+
+pub use facts::{Facts, Library};
+pub use finding::{Finding, Level, Report};
+
+/// The name of our connections in `CLIENT LIST`.
+const NAME: &str = "crossfade-check";
+
+/// What to check.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where the data is.
+    pub source: Endpoint,
+    /// Where it is to go.
+    pub target: Endpoint,
+    /// The source's databases to migrate and where each goes; `None` for all, numbers kept.
+    pub databases: Option<Vec<(u32, u32)>>,
+}
+
+/// Why nothing could be found out.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The source can't be reached, refuses, or went away.
+    #[error("source: {0}")]
+    Source(#[source] Fault),
+    /// The same of the target.
+    #[error("target: {0}")]
+    Target(#[source] Fault),
+}
+
+/// What is wrong with one server.
+#[derive(Debug, Error)]
+pub enum Fault {
+    /// It can't be reached, or refuses the credentials.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// It went away.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+}
+
+/// Looks at both servers and says what stands in the way.
+///
+/// # Errors
+/// One of the servers can't be reached or refuses the credentials.
+pub async fn run(options: Options) -> Result<Report, Error> {
+    let mut source = connect(&options.source).await.map_err(Error::Source)?;
+    let mut target = connect(&options.target).await.map_err(Error::Target)?;
+    let at_source = |error: ReadError| Error::Source(error.into());
+    let at_target = |error: ReadError| Error::Target(error.into());
+
+    let here = facts::gather(&mut source).await.map_err(at_source)?;
+    let there = facts::gather(&mut target).await.map_err(at_target)?;
+    let pairs = options.databases.unwrap_or_else(|| here.own_databases());
+    let highest = pairs.iter().map(|(_, to)| *to).max().unwrap_or(0);
+    let selects = facts::selects(highest, &mut target).await.map_err(at_target)?;
+    let reads = permissions::of_source(&here.capabilities, &mut source).await.map_err(at_source)?;
+    let writes =
+        permissions::of_target(&there.capabilities, &mut target).await.map_err(at_target)?;
+    let taken = probe(&there.capabilities, &mut target).await.map_err(at_target)?;
+    let offset = clock_offset(&mut source, &mut target).await;
+    let offset = offset.map_err(|error| at_source(error.into()))?;
+
+    let findings = [
+        judge::servers(&here, &there, &pairs),
+        judge::clocks(offset),
+        judge::databases(&here, &there, &pairs, selects),
+        judge::memory(&here, &there),
+        judge::code(&here, &there),
+        judge::payloads(&here, &there, taken),
+        judge::permissions("source", &here, &reads),
+        judge::permissions("target", &there, &writes),
+    ];
+    Ok(Report::new(findings.concat()))
+}
+
+async fn connect(endpoint: &Endpoint) -> Result<Connection, Fault> {
+    let setup = Setup { no_touch: true, ..Setup::own(endpoint, 0, NAME) };
+    Ok(Connection::open(endpoint, &setup).await?)
+}
