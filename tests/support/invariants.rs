@@ -10,7 +10,7 @@ use super::resp::{Resp, Value};
 use super::server::Server;
 use super::wait_until;
 
-const COUNTERS: u64 = 3;
+const COUNTERS: usize = 3;
 const QUEUE: &str = "invariant:queue";
 
 #[derive(Default)]
@@ -18,7 +18,7 @@ struct Shared {
     over: AtomicBool,
     producers_done: AtomicBool,
     rounds: AtomicU64,
-    increments: [AtomicU64; COUNTERS as usize],
+    increments: [AtomicU64; COUNTERS],
     journal: AtomicU64,
     produced: AtomicU64,
     consumed: Mutex<Vec<u64>>,
@@ -148,8 +148,8 @@ fn lock(client: &mut Resp, shared: &Shared) {
     const UNLOCK: &str = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0";
     let token = format!("{:?}", std::thread::current().id());
     while shared.goes_on() {
-        let taken = client.ok(["SET", "invariant:lock", &token, "NX", "PX", "60000"]);
-        if taken == Value::Null {
+        let answer = client.ok(["SET", "invariant:lock", &token, "NX", "PX", "60000"]);
+        if answer == Value::Null {
             continue;
         }
         let holders = shared.lock_holders.fetch_add(1, Ordering::SeqCst);

@@ -44,6 +44,19 @@ impl Migration {
         Self::with(source, Server::target(), |launch| launch.state_dir(&state))
     }
 
+    /// A migration whose backfill copies so many keys a second, so that traffic meets it.
+    pub fn slowly(source: Server, rate: u64) -> Self {
+        Self::with(source, Server::target(), |launch| {
+            launch.option("--backfill-rate", &rate.to_string())
+        })
+    }
+
+    /// Lets a slow backfill end.
+    pub fn speed_up(&self) {
+        assert_eq!(self.crossfade.admin().backfill(false, None).code, 200);
+        self.crossfade.wait_phase("mirroring");
+    }
+
     /// A client of the proxy.
     pub fn client(&self) -> Resp {
         self.crossfade.client()
@@ -60,4 +73,11 @@ impl Migration {
         self.assert_equal();
         self.crossfade.finish();
     }
+}
+
+/// A source with so many plain keys, written in one pipeline.
+pub fn source_with_keys(count: usize) -> Server {
+    let source = Server::source();
+    source.client().pipeline((0..count).map(|n| format!("SET plain:{n} {n}")));
+    source
 }

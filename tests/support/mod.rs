@@ -17,6 +17,7 @@
 )]
 
 mod admin;
+mod conversation;
 mod crossfade;
 mod invariants;
 mod log;
@@ -31,9 +32,10 @@ mod tamer;
 mod workload;
 
 pub use admin::{Admin, Answer};
+pub use conversation::CONVERSATION;
 pub use crossfade::{Crossfade, Launch, Outcome, run_cli};
 pub use invariants::Invariants;
-pub use migration::Migration;
+pub use migration::{Migration, source_with_keys};
 pub use resp::{Resp, Value, Words, encode};
 pub use rng::Rng;
 pub use server::{Server, additional_servers};

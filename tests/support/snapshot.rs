@@ -282,7 +282,7 @@ fn sorted(mut elements: Vec<Value>) -> Value {
     Value::Array(elements)
 }
 
-/// A HyperLogLog holds the result of its last count, which a read may refresh.
+/// A `HyperLogLog` holds the result of its last count, which a read may refresh.
 fn without_cached_cardinality(mut bytes: Vec<u8>) -> Vec<u8> {
     if bytes.starts_with(b"HYLL") && bytes.len() >= 16 {
         bytes[8..16].fill(0);

@@ -159,7 +159,9 @@ impl Client {
         requests.push(words(if self.rng.one_in(6) { "DISCARD" } else { "EXEC" }));
         let count = requests.len() as u64;
         if self.rng.one_in(2) {
-            requests.into_iter().for_each(|request| self.call(request));
+            for request in requests {
+                self.call(request);
+            }
         } else {
             let replies = self.connection.try_pipeline(requests).expect("no connection drops");
             replies.iter().for_each(check);
