@@ -450,7 +450,7 @@ fn a_malformed_request_gets_the_servers_error_and_closes_only_its_client() {
         b"*1\r\n$x\r\n",
         b"*1\r\n$-5\r\nPING\r\n",
         b"*1\r\n$600000000\r\n",
-        b"*2147483647\r\n",
+        b"*2147483648\r\n",
         b"*1\r\n$99999999999999999999\r\n",
         b"SET \"unbalanced\r\n",
         b"*3\r\n$3\r\nSET\r\n:1\r\n",
