@@ -123,7 +123,7 @@ fn urls_that_are_wrong_are_usage_errors_that_say_which() {
 fn a_config_file_is_read_after_the_environment_and_the_command_line() {
     let (source, target) = (Server::source(), Server::target());
     let config = source.directory().join("crossfade.toml");
-    std::fs::write(&config, "databases = \"0,1\"\nack = \"both\"\nbackfill_rate = 5\n").unwrap();
+    std::fs::write(&config, "databases = \"0,1\"\nack = \"both\"\nbackfill-rate = 5\n").unwrap();
     let crossfade = Launch::between(&source, &target)
         .option("--config", config.to_str().unwrap())
         .variable("CROSSFADE_DATABASES", "0,2")
@@ -139,7 +139,7 @@ fn a_config_file_is_read_after_the_environment_and_the_command_line() {
 fn a_config_file_with_a_fault_is_a_usage_error_that_names_the_file() {
     let directory = tempfile::tempdir().unwrap();
     for text in
-        ["databases = ", "no_such_option = 1\n", "ack = \"neither\"\n", "backfill_rate = \"x\"\n"]
+        ["databases = ", "no_such_option = 1\n", "ack = \"neither\"\n", "backfill-rate = \"x\"\n"]
     {
         let config = directory.path().join("faulty.toml");
         std::fs::write(&config, text).unwrap();
