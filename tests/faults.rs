@@ -137,6 +137,16 @@ fn a_target_that_becomes_read_only_harms_no_client_and_converges_later() {
 }
 
 #[test]
+fn a_command_that_the_target_refuses_harms_no_client_and_its_keys_are_recopied() {
+    let migration = Migration::start();
+    migration.crossfade.wait_phase("mirroring");
+    migration.target.ok("ACL SETUSER default -incr -incrby -rpush");
+    clients_are_unharmed(&migration.crossfade);
+    migration.client().pipeline((0..100).map(|n| format!("RPUSH list:{} {n}", n % 5)));
+    migration.assert_equal();
+}
+
+#[test]
 fn connections_to_the_target_that_are_cut_again_and_again_lose_nothing() {
     let (migration, tamer) = behind_a_tamed_target();
     let mut rng = Rng::seeded(32);

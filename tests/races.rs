@@ -162,13 +162,28 @@ fn commands_from_an_unmigrated_key_leave_their_destination_as_on_the_source() {
             format!("PFMERGE merged:{n} hll:{n}"),
             format!("SORT list:{n} STORE sorted:{n}"),
             format!("GEOSEARCHSTORE near:{n} geo:{n} FROMLONLAT 13 38 BYRADIUS 200 km"),
-            format!("MSET mixed:{n} 1 plain:{n} 2"),
-            format!("DEL plain:{} created:{n}", 100 + n),
             format!("MOVE plain:{} 5", 200 + n),
         ];
         for (reply, request) in client.pipeline(requests.clone()).iter().zip(requests) {
             assert!(!reply.is_error(), "{request}: {}", reply.text());
         }
+    }
+    migration.speed_up();
+    drop(client);
+    migration.finish();
+}
+
+#[test]
+fn mset_and_del_over_migrated_and_unmigrated_keys_leave_each_key_right() {
+    let migration = Migration::slowly(source_with_keys(600), 300);
+    let mut client = migration.client();
+    for n in 0..200 {
+        client.ok(match n % 4 {
+            0 => format!("MSET plain:{n} a plain:{} b created:{n} c", n + 200),
+            1 => format!("DEL plain:{n} plain:{} created:{}", n + 200, n - 1),
+            2 => format!("UNLINK plain:{n} plain:{} nothing:{n}", n + 400),
+            _ => format!("MSETNX born:{n} 1 twin:{n} 2"),
+        });
     }
     migration.speed_up();
     drop(client);
@@ -216,6 +231,9 @@ fn random_and_time_made_results_are_the_same_on_both() {
     let migration = Migration::start();
     let mut client = migration.client();
     client.ok("XGROUP CREATE log g 0 MKSTREAM");
+    client.ok("SET original 1");
+    let payload = client.ok("DUMP original").bytes();
+    client.ok([b"RESTORE".as_slice(), b"restored", b"100000", &payload]);
     for n in 0..100 {
         client.pipeline([
             format!("SADD set {n} x{n} y{n}"),
