@@ -29,6 +29,7 @@ mod server;
 mod snapshot;
 mod stream;
 mod tamer;
+mod twins;
 mod workload;
 
 pub use admin::{Admin, Answer};
@@ -41,6 +42,7 @@ pub use rng::Rng;
 pub use server::{Server, additional_servers};
 pub use snapshot::{assert_equal, differences};
 pub use tamer::{Tamer, Temper};
+pub use twins::{Twins, assert_same};
 pub use workload::{Workload, fill};
 
 use std::time::{Duration, Instant};
