@@ -1,4 +1,5 @@
 //! `POST /v1/backfill`: pauses, resumes, or changes the rate of the backfill.
+#![allow(clippy::option_option, reason = "left out, null and a number are three things")]
 
 use axum::Json;
 use axum::extract::State;
@@ -19,7 +20,6 @@ pub(super) struct Wish {
 }
 
 /// Tells null from nothing.
-#[allow(clippy::option_option, reason = "left out, null and a number are three things")]
 fn given<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Option<u64>>, D::Error> {
     Option::deserialize(value).map(Some)
 }

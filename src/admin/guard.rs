@@ -2,7 +2,7 @@
 
 use axum::extract::{Request, State};
 use axum::http::header::{AUTHORIZATION, HOST, ORIGIN};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
 
@@ -30,13 +30,13 @@ pub(super) async fn check<C: Control>(
 /// Browsers name the page that a request comes from. Without this any page that an operator has
 /// open could post to a loopback that asks for no token.
 fn is_at_home(headers: &HeaderMap) -> bool {
-    let Some(origin) = headers.get(ORIGIN).map(|origin| origin.as_bytes()) else { return true };
-    let host = headers.get(HOST).map_or(&b""[..], |host| host.as_bytes());
+    let Some(origin) = headers.get(ORIGIN).map(HeaderValue::as_bytes) else { return true };
+    let host = headers.get(HOST).map_or(&b""[..], HeaderValue::as_bytes);
     origin.strip_prefix(b"http://").is_some_and(|origin| origin == host)
 }
 
 fn bears(headers: &HeaderMap, token: &str) -> bool {
-    let value = headers.get(AUTHORIZATION).map_or(&b""[..], |value| value.as_bytes());
+    let value = headers.get(AUTHORIZATION).map_or(&b""[..], HeaderValue::as_bytes);
     let Some((scheme, given)) = value.split_at_checked(7) else { return false };
     scheme.eq_ignore_ascii_case(b"bearer ") && same(given, token.as_bytes())
 }

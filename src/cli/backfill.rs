@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::client::Admin;
+use super::client::Api;
 use crate::failure::Failure;
 
 /// Stops copying existing keys. Writes go on being mirrored, and keys in doubt go on being copied
@@ -13,7 +13,7 @@ use crate::failure::Failure;
 #[derive(clap::Args)]
 pub(super) struct PauseArgs {
     #[command(flatten)]
-    admin: Admin,
+    admin: Api,
 }
 
 /// Goes on copying existing keys.
@@ -23,7 +23,7 @@ pub(super) struct PauseArgs {
   crossfade resume --rate 0      (from now on without a limit)")]
 pub(super) struct ResumeArgs {
     #[command(flatten)]
-    admin: Admin,
+    admin: Api,
     /// Keys copied a second at most from now on; 0 lifts the limit
     #[arg(long, value_name = "N")]
     rate: Option<u64>,
@@ -41,7 +41,7 @@ pub(super) fn resume(args: &ResumeArgs) -> Result<(), Failure> {
     steer(&args.admin, &body, "resumed\n")
 }
 
-fn steer(admin: &Admin, body: &Value, done: &str) -> Result<(), Failure> {
+fn steer(admin: &Api, body: &Value, done: &str) -> Result<(), Failure> {
     let answer = admin.post("/v1/backfill", body, Duration::ZERO)?;
     admin.answer(&answer, || done.to_owned());
     Ok(())

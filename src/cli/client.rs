@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Where the running migration is.
 #[derive(clap::Args)]
-pub(super) struct Admin {
+pub(super) struct Api {
     /// Where the admin API of `crossfade run` is
     #[arg(long, value_name = "ADDR", env = "CROSSFADE_ADMIN", default_value = "127.0.0.1:9680")]
     admin: String,
@@ -28,7 +28,7 @@ pub(super) struct Admin {
     pub(super) json: bool,
 }
 
-impl Admin {
+impl Api {
     /// Asks for something.
     pub(super) fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
         let request = agent(PATIENCE).get(self.url(path));

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::client::Admin;
+use super::client::Api;
 use crate::failure::Failure;
 
 /// Ends a migration that was cut over: writes are no longer mirrored to the source, and there is no
@@ -12,7 +12,7 @@ use crate::failure::Failure;
 #[derive(clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
-    admin: Admin,
+    admin: Api,
 }
 
 pub(super) fn run(args: &Args) -> Result<(), Failure> {

@@ -1,5 +1,6 @@
 //! The options of the commands that speak to the two servers, as text. What they mean, their
 //! defaults and their faults are the configuration's.
+#![allow(clippy::doc_markdown, reason = "these comments are help texts, where markup would show")]
 
 use clap::Args;
 use serde::Serialize;

@@ -26,7 +26,8 @@ pub(super) fn complain(message: &str) {
 /// Two columns, the first as wide as it must be.
 pub(super) fn columns(rows: &[(&str, String)]) -> String {
     let width = rows.iter().map(|(label, _)| label.len()).max().unwrap_or(0);
-    rows.iter().map(|(label, text)| format!("{label:width$}  {text}\n")).collect()
+    let lines = rows.iter().map(|(label, text)| format!("{label:width$}  {text}"));
+    lines.collect::<Vec<_>>().join("\n") + "\n"
 }
 
 /// `1234567` as `1,234,567`.

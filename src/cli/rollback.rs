@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::client::Admin;
+use super::client::Api;
 use super::cutover::flipped;
 use crate::failure::Failure;
 
@@ -17,7 +17,7 @@ use crate::failure::Failure;
 Exit status: 0 handed back, 1 refused or not done in time (nothing has changed), 3 unreachable")]
 pub(super) struct Args {
     #[command(flatten)]
-    admin: Admin,
+    admin: Api,
     /// How long the applications may have to wait
     #[arg(long, value_name = "MS", default_value_t = 5000)]
     timeout_ms: u64,

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::client::Admin;
+use super::client::Api;
 use super::output::{columns, grouped, period};
 use crate::failure::Failure;
 use crate::status::{Backfill, BackfillState, Mirror, Server, Status, Verify};
@@ -15,7 +15,7 @@ use crate::status::{Backfill, BackfillState, Mirror, Server, Status, Verify};
   crossfade status --json | jq .mirror.lag_seconds")]
 pub(super) struct Args {
     #[command(flatten)]
-    admin: Admin,
+    admin: Api,
 }
 
 pub(super) fn run(args: &Args) -> Result<(), Failure> {

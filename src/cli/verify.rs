@@ -6,7 +6,7 @@ use std::time::Duration;
 use indicatif::ProgressBar;
 use serde_json::{Value, json};
 
-use super::client::Admin;
+use super::client::Api;
 use super::output::grouped;
 use crate::failure::Failure;
 use crate::status::{Status, Verify, VerifyState};
@@ -23,7 +23,7 @@ const POLL: Duration = Duration::from_millis(200);
 Exit status: 0 clean (equal, or equal again after repair), 1 different or refused, 3 unreachable")]
 pub(super) struct Args {
     #[command(flatten)]
-    admin: Admin,
+    admin: Api,
 }
 
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
@@ -39,12 +39,12 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     }
 }
 
-fn look(admin: &Admin) -> Result<Verify, Failure> {
+fn look(admin: &Api) -> Result<Verify, Failure> {
     admin.get::<Status>("/v1/status").map(|status| status.verify)
 }
 
 /// Waits for the end, with a sign of life on a terminal.
-fn follow(admin: &Admin, before: Option<f64>) -> Result<Verify, Failure> {
+fn follow(admin: &Api, before: Option<f64>) -> Result<Verify, Failure> {
     let spinner = ProgressBar::new_spinner();
     let mut progress = Progress { before, seen_running: false };
     loop {

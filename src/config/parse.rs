@@ -105,6 +105,7 @@ pub(super) fn count(text: &str) -> Parsed<usize> {
 }
 
 /// Anything.
+#[allow(clippy::unnecessary_wraps, reason = "a parser like the others")]
 pub(super) fn any<T: From<String>>(text: &str) -> Parsed<T> {
     Ok(T::from(text.to_owned()))
 }
