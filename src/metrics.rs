@@ -12,6 +12,7 @@ use std::marker::PhantomData;
 use metrics::{Counter, Gauge, Histogram, Key, Label as Pair, Level, Metadata, Recorder, Unit};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
+use crate::engine::Cause;
 use crate::status::{Phase, Side};
 
 /// Upper bounds for durations in seconds: from the fastest round trip on a loopback to the timeout
@@ -76,32 +77,6 @@ labels! {
 }
 
 labels! {
-    /// Why a key had to be copied again.
-    RecopyCause as "cause" {
-        /// The secondary's reply was not the primary's.
-        Mismatch = "mismatch",
-        /// The secondary refused the command.
-        Refused = "refused",
-        /// A connection was lost with the write in flight.
-        Unknown = "unknown",
-        /// The queue was full.
-        Overflow = "overflow",
-        /// It was written while being copied.
-        Touched = "touched",
-        /// The write read or wrote keys that were not copied yet.
-        Unmigrated = "unmigrated",
-        /// The write's effect can't be told by commands.
-        Opaque = "opaque",
-        /// A script wrote it without declaring it.
-        Undeclared = "undeclared",
-        /// Verify found it different.
-        Verify = "verify",
-        /// A crash or a restart left it in doubt.
-        Restart = "restart",
-    }
-}
-
-labels! {
     /// What became of a key in the backfill.
     BackfillOutcome as "outcome" {
         /// It is on the target now.
@@ -156,6 +131,19 @@ labels! {
         SlowReader = "slow_reader",
         /// There are too many clients.
         TooMany = "too_many",
+    }
+}
+
+impl Label for Cause {
+    const KEY: &'static str = "cause";
+    const ALL: &'static [Self] = &Cause::ALL;
+
+    fn name(self) -> &'static str {
+        self.label()
+    }
+
+    fn index(self) -> usize {
+        self as usize
     }
 }
 
@@ -221,7 +209,7 @@ pub struct Metrics {
     pub mirror_queue_bytes: Gauge,
     pub mirror_commands: Family<MirrorOutcome, Counter>,
     pub dirty_keys: Gauge,
-    pub recopies: Family<RecopyCause, Counter>,
+    pub recopies: Family<Cause, Counter>,
     pub backfill_keys: Family<BackfillOutcome, Counter>,
     pub backfill_keys_estimated: Gauge,
     pub ledger_keys: Gauge,
@@ -444,7 +432,7 @@ mod tests {
     #[test]
     fn what_is_counted_shows_under_its_label() {
         let (metrics, renderer) = Metrics::install();
-        metrics.recopies.of(RecopyCause::Overflow).increment(3);
+        metrics.recopies.of(Cause::Overflow).increment(3);
         metrics.enter(Phase::CutOver);
         metrics.command_duration.of(CommandKind::Write).record(0.002);
         renderer.upkeep();

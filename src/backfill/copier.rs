@@ -47,7 +47,6 @@ pub struct Copier {
     pub(super) route: Arc<Route>,
     pub(super) connection: Connection,
     db: u32,
-    conn: ConnId,
 }
 
 /// What was read of one key.
@@ -58,13 +57,6 @@ struct Read {
     payload: Option<Bytes>,
 }
 
-impl Drop for Copier {
-    fn drop(&mut self) {
-        let woken = self.route.hub.with(|engine| engine.disconnect(self.conn));
-        self.route.hub.wake(&woken);
-    }
-}
-
 impl Copier {
     /// Connects.
     ///
@@ -73,8 +65,7 @@ impl Copier {
     pub async fn open(route: &Arc<Route>) -> Result<Self, ConnectError> {
         let setup = Setup { no_touch: true, ..Setup::own(&route.endpoint, 0, "crossfade-copy") };
         let connection = Connection::open(&route.endpoint, &setup).await?;
-        let conn = route.hub.with(crate::engine::Engine::connect);
-        Ok(Self { route: route.clone(), connection, db: 0, conn })
+        Ok(Self { route: route.clone(), connection, db: 0 })
     }
 
     /// Copies keys of any databases. When the connection breaks, what was not accepted is dirty.
@@ -105,9 +96,10 @@ impl Copier {
     pub async fn copy_in_position(&mut self, ticket: Ticket) -> Result<(), Broken> {
         let mut open = Open { hub: self.route.hub.clone(), tickets: vec![ticket.clone()] };
         self.select(ticket.db).await?;
-        let (hub, conn) = (self.route.hub.clone(), self.conn);
-        std::future::poll_fn(|cx| hub.poll_begin_copy(conn, &ticket, cx)).await;
+        let hub = self.route.hub.clone();
+        let conn = hub.with(crate::engine::Engine::connect);
         let held = Held { hub: &hub, conn, ticket: &ticket };
+        std::future::poll_fn(|cx| hub.poll_hold(conn, ticket.named(), cx)).await;
         let (small, big) = self.by_size(vec![ticket.clone()]).await?;
         if let Some(ticket) = small.first() {
             let reads = self.read(std::slice::from_ref(ticket)).await?;
@@ -282,7 +274,7 @@ struct Held<'a> {
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {
-        let woken = self.hub.with(|engine| engine.finish_copy(self.conn, self.ticket));
+        let woken = self.hub.with(|engine| engine.release(self.conn, self.ticket.named()));
         self.hub.wake(&woken);
     }
 }

@@ -18,7 +18,7 @@ mod recopy;
 mod whole;
 
 pub use copier::{Copier, Route};
-pub use pass::Pass;
+pub use pass::{Pass, keyspace};
 pub use progress::Progress;
 pub use recopy::recopy;
 

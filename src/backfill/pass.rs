@@ -13,7 +13,8 @@ use super::copier::{Copier, Route, pause};
 use super::is_ours;
 use super::pace::Pace;
 use crate::backend::{Broken, Connection, Endpoint, ServerInfo, Setup};
-use crate::engine::{Cause, Databases, Ticket};
+use crate::databases::Databases;
+use crate::engine::{Cause, Ticket};
 use crate::ledger::Groups;
 use crate::resp::{Reply, Request};
 
@@ -258,6 +259,16 @@ impl Scan {
             sleep(Duration::from_millis(200)).await;
         }
     }
+}
+
+/// Which databases of a server hold keys, and how many.
+///
+/// # Errors
+/// The connection is broken.
+pub async fn keyspace(connection: &mut Connection) -> Result<Vec<(u32, u64)>, Broken> {
+    let reply = connection.command(["INFO", "keyspace"]).await?;
+    let text = reply.text().map(|text| String::from_utf8_lossy(text).into_owned());
+    Ok(parse_keyspace(&text.unwrap_or_default()))
 }
 
 /// `db0:keys=1,expires=0,…` a line.

@@ -11,7 +11,11 @@ pub(super) fn run(options: &Run) -> Result<(), Failure> {
     start(config)
 }
 
-/// The engine's entry.
-fn start(_config: RunConfig) -> Result<(), Failure> {
-    Err(Failure::no("run is not there yet"))
+fn start(config: RunConfig) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::no(format!("no threads: {error}")))?;
+    let result = runtime.block_on(crate::control::start(config));
+    // What still waits for a server waits in vain.
+    runtime.shutdown_background();
+    result
 }

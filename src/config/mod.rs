@@ -9,7 +9,6 @@
 //!
 //! *Must not know:* clap, sockets, what the settings do.
 
-mod databases;
 mod parse;
 mod reader;
 mod run;
@@ -21,7 +20,6 @@ use std::fs;
 
 use reader::{Layer, Reader};
 
-pub use databases::{DatabaseMap, DatabasePair};
 pub use reader::Faults;
 pub use run::{Ack, LogFormat, RunConfig, Scripts, TargetPolicy};
 pub use servers::Servers;

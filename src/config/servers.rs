@@ -1,9 +1,9 @@
 //! The two servers of a migration: URLs, passwords, TLS, and which databases go where.
 
-use super::databases::DatabaseMap;
 use super::parse;
 use super::reader::Reader;
 use crate::backend::{Endpoint, Secret, TlsOptions, client_config};
+use crate::databases::Databases;
 use crate::status::Side;
 
 /// Where from, where to, and what.
@@ -14,7 +14,7 @@ pub struct Servers {
     /// Where it goes.
     pub target: Endpoint,
     /// Which databases, and where each of them goes.
-    pub databases: DatabaseMap,
+    pub databases: Databases,
 }
 
 impl Servers {
@@ -119,14 +119,14 @@ fn databases(
     source: &Endpoint,
     target: &Endpoint,
     listed: Option<Vec<u32>>,
-) -> Option<DatabaseMap> {
+) -> Option<Databases> {
     let fault = match (source.db, target.db, listed) {
-        (Some(from), to, None) => return Some(DatabaseMap::one(from, to.unwrap_or(0))),
+        (Some(from), to, None) => return Some(Databases::one(from, to.unwrap_or(0))),
         (Some(from), to, Some(listed)) if listed == [from] => {
-            return Some(DatabaseMap::one(from, to.unwrap_or(0)));
+            return Some(Databases::one(from, to.unwrap_or(0)));
         }
-        (None, None | Some(0), None) => return Some(DatabaseMap::All),
-        (None, None | Some(0), Some(listed)) => return Some(DatabaseMap::same(listed)),
+        (None, None | Some(0), None) => return Some(Databases::All),
+        (None, None | Some(0), Some(listed)) => return Some(Databases::same(listed)),
         (Some(from), _, Some(_)) => format!(
             "{}: the source URL limits the migration to database {from}",
             reader.locate("databases")

@@ -30,7 +30,7 @@ fn two_urls_are_enough() {
     let config = read_all(SERVERS, &[]).unwrap();
     assert_eq!(config.listen.to_string(), "127.0.0.1:6380");
     assert_eq!(config.admin.to_string(), "127.0.0.1:9680");
-    assert_eq!(config.servers.databases, DatabaseMap::All);
+    assert_eq!(config.servers.databases, Databases::All);
     assert_eq!(config.mirror_buffer, 256 << 20);
     assert_eq!(config.expiry_tolerance, Duration::from_millis(50));
     assert_eq!(config.target_policy, TargetPolicy::RequireEmpty);
@@ -105,10 +105,10 @@ fn a_source_database_is_carried_into_the_targets() {
         let options = format!("source = '{source}'\ntarget = '{target}'\ndatabases = '{list}'");
         read_all(&options, &[]).map(|config| config.servers.databases)
     };
-    assert_eq!(map("redis://a/3", "redis://b", "all"), Ok(DatabaseMap::one(3, 0)));
-    assert_eq!(map("redis://a/3", "redis://b/5", "3"), Ok(DatabaseMap::one(3, 5)));
-    assert_eq!(map("redis://a/3", "redis://a/5", "all"), Ok(DatabaseMap::one(3, 5)));
-    assert_eq!(map("redis://a", "redis://b/0", "1,2"), Ok(DatabaseMap::same([1, 2])));
+    assert_eq!(map("redis://a/3", "redis://b", "all"), Ok(Databases::one(3, 0)));
+    assert_eq!(map("redis://a/3", "redis://b/5", "3"), Ok(Databases::one(3, 5)));
+    assert_eq!(map("redis://a/3", "redis://a/5", "all"), Ok(Databases::one(3, 5)));
+    assert_eq!(map("redis://a", "redis://b/0", "1,2"), Ok(Databases::same([1, 2])));
     assert!(map("redis://a/3", "redis://b", "4").is_err());
     assert!(map("redis://a", "redis://b/5", "all").is_err());
 }

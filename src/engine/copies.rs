@@ -25,8 +25,9 @@ pub struct Ticket {
 }
 
 impl Ticket {
-    pub(super) fn fingerprint(&self) -> Fingerprint {
-        self.named.fingerprint
+    /// The key.
+    pub fn named(&self) -> &Named {
+        &self.named
     }
 
     /// The key's name.

@@ -24,6 +24,7 @@ use std::sync::Arc;
 
 use crate::capability::Capabilities;
 use crate::command::{Access, Command, Reach};
+use crate::databases::Databases;
 use crate::effect;
 use crate::ledger::{Fingerprint, Groups, Ledger, Passthrough, Seed, State};
 use crate::resp::Request;
@@ -33,7 +34,6 @@ pub use dirty::{Cause, DirtyKey};
 pub use log::{Entry, Named, Position};
 pub use order::{ConnId, Woken};
 pub use settle::Answer;
-pub use spaces::Databases;
 pub use unit::{Unit, Write};
 
 use dirty::DirtyKeys;
@@ -99,6 +99,8 @@ pub struct Engine {
     copying: HashMap<Fingerprint, Copying, Passthrough>,
     /// Where the newest copy of a key stands in the log: what goes wrong before it does not matter.
     copied_at: HashMap<Fingerprint, Position, Passthrough>,
+    /// Keys that somebody compares, and whether they were written meanwhile.
+    watched: HashMap<Fingerprint, bool, Passthrough>,
     /// Grows with everything that voids all copies under way (`FLUSHALL`, `SWAPDB`).
     epoch: u64,
     /// Set when nothing is known any more and all keys must be copied again.
@@ -135,6 +137,7 @@ impl Engine {
             dirty: DirtyKeys::new(settings.buffer / 4),
             copying: HashMap::default(),
             copied_at: HashMap::default(),
+            watched: HashMap::default(),
             epoch: 0,
             resync: None,
             code_is_stale: false,
@@ -211,7 +214,13 @@ impl Engine {
         if unit.numbering != self.spaces.numbering() {
             self.renumber(unit);
         }
-        self.order.begin(conn, claim(unit))
+        let admitted = self.order.begin(conn, claim(unit));
+        if admitted && !self.watched.is_empty() {
+            for fingerprint in &unit.fingerprints {
+                self.watched.entry(*fingerprint).and_modify(|written| *written = true);
+            }
+        }
+        admitted
     }
 
     /// The connection is gone; nothing of it waits any more.
@@ -232,14 +241,54 @@ impl Engine {
         self.order.finish(conn, claim(unit))
     }
 
-    /// A step of copying in position wants `key` for itself; see [`Order::begin`].
-    pub fn begin_copy(&mut self, conn: ConnId, ticket: &Ticket) -> bool {
-        self.order.begin(conn, Claim { keys: &[ticket.fingerprint()], everything: false })
+    /// Somebody wants a key for itself for a moment: no write to it is in flight then; see
+    /// [`Order::begin`].
+    pub fn hold(&mut self, conn: ConnId, named: &Named) -> bool {
+        self.order.begin(conn, Claim { keys: &[named.fingerprint], everything: false })
     }
 
-    /// The step of copying in position is over.
-    pub fn finish_copy(&mut self, conn: ConnId, ticket: &Ticket) -> Woken {
-        self.order.finish(conn, Claim { keys: &[ticket.fingerprint()], everything: false })
+    /// The moment is over, or never came; `conn` is not used again.
+    pub fn release(&mut self, conn: ConnId, named: &Named) -> Woken {
+        let mut woken = Woken::new();
+        if self.order.in_flight_on(conn) > 0 {
+            let keys = &[named.fingerprint];
+            woken = self.order.finish(conn, Claim { keys, everything: false });
+        }
+        woken.extend(self.order.forget(conn));
+        woken
+    }
+
+    /// Notes from now on whether a key is written.
+    pub fn watch(&mut self, named: &Named) {
+        self.watched.insert(named.fingerprint, false);
+    }
+
+    /// Whether a watched key has been left alone, holds nothing in flight, and gets its effects.
+    pub fn was_still(&self, named: &Named) -> bool {
+        self.watched.get(&named.fingerprint) == Some(&false)
+            && !self.order.is_in_flight(named.fingerprint)
+            && self.is_migrated(named)
+    }
+
+    /// Ends the watch over these keys.
+    pub fn watch_no_more(&mut self, keys: &[Named]) {
+        for named in keys {
+            self.watched.remove(&named.fingerprint);
+        }
+    }
+
+    /// Whether a key's effects flow.
+    pub fn is_migrated(&self, named: &Named) -> bool {
+        self.ledger.state(named.space, named.fingerprint) == State::Migrated
+    }
+
+    /// The secondary is let go: nothing is mirrored any more.
+    pub fn let_go(&mut self) {
+        self.settings.mirroring = false;
+        self.log = Log::new(0);
+        self.dirty = DirtyKeys::new(0);
+        self.copying.clear();
+        self.resync = None;
     }
 
     /// Takes the oldest effects for sending, up to `bytes`.

@@ -118,6 +118,11 @@ impl Order {
             || self.everything.front().is_some_and(|conn| self.in_flight.contains_key(conn))
     }
 
+    /// Writes in flight on one connection.
+    pub fn in_flight_on(&self, conn: ConnId) -> u32 {
+        self.in_flight.get(&conn).copied().unwrap_or(0)
+    }
+
     /// Writes in flight on all connections.
     pub fn in_flight(&self) -> u32 {
         self.total

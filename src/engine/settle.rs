@@ -183,8 +183,8 @@ impl Engine {
         self.ledger.flush(db.map(|db| self.spaces.of(db)));
         let pairs = match (&self.settings.databases, db) {
             (_, Some(db)) => SmallVec::<[u32; 4]>::from_iter(self.settings.databases.to(db)),
-            (super::Databases::All, None) => SmallVec::from_iter([0]),
-            (super::Databases::Only(pairs), None) => {
+            (crate::databases::Databases::All, None) => SmallVec::from_iter([0]),
+            (crate::databases::Databases::Only(pairs), None) => {
                 let flush = [success(["FLUSHDB"])];
                 for (_, to) in pairs.clone() {
                     self.append_vital(to, &flush);

@@ -1,33 +1,4 @@
-//! Databases: which are migrated and to where, and what `SWAPDB` does to their numbers.
-
-/// Which of the primary's databases are migrated, and under which number on the secondary.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Databases {
-    /// All of them, under their own numbers.
-    #[default]
-    All,
-    /// Only these: number on the primary, number on the secondary.
-    Only(Vec<(u32, u32)>),
-}
-
-impl Databases {
-    /// The secondary's number for a database; `None` for one that is not migrated.
-    pub fn to(&self, db: u32) -> Option<u32> {
-        match self {
-            Self::All => Some(db),
-            Self::Only(pairs) => pairs.iter().find(|(from, _)| *from == db).map(|(_, to)| *to),
-        }
-    }
-
-    /// The same seen from the other side.
-    #[must_use]
-    pub fn reversed(&self) -> Self {
-        match self {
-            Self::All => Self::All,
-            Self::Only(pairs) => Self::Only(pairs.iter().map(|(from, to)| (*to, *from)).collect()),
-        }
-    }
-}
+//! What `SWAPDB` does to the numbers of databases.
 
 /// Marks belong to what a database holds, not to its number: each number stands for a space, and
 /// `SWAPDB` makes two numbers change spaces.

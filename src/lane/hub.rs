@@ -8,7 +8,7 @@ use std::time::Instant;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::engine::{ConnId, Engine, Millis, Ticket, Woken};
+use crate::engine::{ConnId, Engine, Millis, Named, Woken};
 
 /// The engine and who waits for it.
 #[derive(Debug)]
@@ -69,14 +69,9 @@ impl Hub {
         self.waiting.lock().insert(conn, waker.clone());
     }
 
-    /// Ready once `conn` holds the ticket's key.
-    pub(crate) fn poll_begin_copy(
-        &self,
-        conn: ConnId,
-        ticket: &Ticket,
-        cx: &mut Context<'_>,
-    ) -> Poll<()> {
-        let mut begin = || self.with(|engine| engine.begin_copy(conn, ticket));
+    /// Ready once `conn` holds the key.
+    pub(crate) fn poll_hold(&self, conn: ConnId, key: &Named, cx: &mut Context<'_>) -> Poll<()> {
+        let begin = || self.with(|engine| engine.hold(conn, key));
         if begin() {
             return Poll::Ready(());
         }

@@ -236,7 +236,7 @@ impl Batch {
         hub: &Arc<crate::lane::Hub>,
         db: u32,
         mailbox: &Arc<crate::lane::Mailbox>,
-        databases: &crate::engine::Databases,
+        databases: &crate::databases::Databases,
     ) {
         self.jobs.clear();
         if self.steps.iter().all(|step| matches!(step.meaning, Meaning::Read | Meaning::Pass)) {
@@ -272,7 +272,7 @@ impl Meaning {
         requests: &[Request],
         engine: &Engine,
         db: u32,
-        databases: &crate::engine::Databases,
+        databases: &crate::databases::Databases,
     ) -> Option<Unit> {
         match self {
             Self::Read | Self::Pass => None,

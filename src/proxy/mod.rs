@@ -24,7 +24,7 @@ mod unknown;
 
 pub use listener::{Limits, Listener};
 pub use registry::Registry;
-pub use stage::{Route, Stage};
+pub use stage::{Next, Route, Stage};
 
 use std::sync::Arc;
 

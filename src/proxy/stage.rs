@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::engine::Databases;
+use crate::databases::Databases;
 use crate::lane::{Hub, Pool, Upstream};
 
 /// One server as the primary.

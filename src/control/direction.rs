@@ -1,0 +1,152 @@
+//! One direction of mirroring: who serves, who follows, and the tasks between.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::survey::Survey;
+use crate::backend::Endpoint;
+use crate::backfill::{self, MARKER, Progress};
+use crate::config::RunConfig;
+use crate::databases::Databases;
+use crate::engine::{Engine, Settings};
+use crate::lane::{Hub, Identity, Pool, SideLine, Upstream};
+use crate::ledger::{Groups, Seed};
+use crate::mirror::{Mirror, Peer};
+use crate::proxy;
+use crate::resp::Request;
+use crate::status::Side;
+
+/// Lanes for reads in each context: enough to keep long replies apart from short ones.
+const READ_LANES: usize = 2;
+/// Tasks that work off dirty keys.
+const RECOPIERS: usize = 2;
+
+/// What all directions of a migration share.
+#[derive(Debug)]
+pub(super) struct World {
+    pub(super) config: RunConfig,
+    pub(super) seed: Seed,
+    pub(super) started: Instant,
+    pub(super) tasks: TaskTracker,
+    pub(super) progress: Arc<Progress>,
+}
+
+impl World {
+    /// A server.
+    pub(super) fn endpoint(&self, side: Side) -> &Endpoint {
+        self.config.servers.endpoint(side)
+    }
+
+    /// The databases, from the clients' numbers to this side's.
+    pub(super) fn client_databases(&self, side: Side) -> Databases {
+        let to_target = self.config.servers.databases.clone();
+        match (side, to_target) {
+            (Side::Target, databases) => databases,
+            (Side::Source, Databases::All) => Databases::All,
+            (Side::Source, Databases::Only(pairs)) => {
+                Databases::Only(pairs.into_iter().map(|(from, _)| (from, from)).collect())
+            }
+        }
+    }
+
+    /// The databases, from one side's numbers to the other's.
+    pub(super) fn databases_from(&self, primary: Side) -> Databases {
+        match primary {
+            Side::Source => self.config.servers.databases.clone(),
+            Side::Target => self.config.servers.databases.reversed(),
+        }
+    }
+}
+
+/// One direction.
+#[derive(Debug)]
+pub(super) struct Direction {
+    pub(super) primary: Side,
+    pub(super) hub: Arc<Hub>,
+    pub(super) route: Arc<proxy::Route>,
+    pub(super) copies: Arc<backfill::Route>,
+    pub(super) peer: Arc<Peer>,
+    pub(super) survey: Survey,
+    pub(super) stop: CancellationToken,
+}
+
+impl Direction {
+    /// Prepares a direction without starting it. `migrated` says what the secondary holds already.
+    pub(super) fn new(world: &World, primary: Side, survey: Survey, migrated: Groups) -> Arc<Self> {
+        let secondary = primary.other();
+        let settings = Settings {
+            databases: world.databases_from(primary),
+            primary: survey.primary.capabilities,
+            secondary: survey.secondary.capabilities,
+            clock_offset: survey.clock_offset,
+            seed: world.seed,
+            buffer: usize::try_from(world.config.mirror_buffer).unwrap_or(usize::MAX),
+            mirroring: true,
+            marker: (secondary == Side::Source).then(marker),
+        };
+        let hub = Hub::new(Engine::new(settings, migrated), world.started);
+        let route = Arc::new(route(world, primary, &hub));
+        let copies = Arc::new(backfill::Route {
+            hub: hub.clone(),
+            endpoint: world.endpoint(primary).clone(),
+            from: survey.primary.capabilities,
+            to: survey.secondary.capabilities,
+            acceptance: survey.acceptance,
+            by_frequency: survey.by_frequency,
+            clock_offset: survey.clock_offset,
+            progress: world.progress.clone(),
+        });
+        let (peer, stop) = (Arc::new(Peer::default()), CancellationToken::new());
+        Arc::new(Self { primary, hub, route, copies, peer, survey, stop })
+    }
+
+    /// Starts the mirror and the recopiers.
+    pub(super) fn start(&self, world: &World) {
+        let secondary = self.primary.other();
+        let mirror = Mirror {
+            hub: self.hub.clone(),
+            endpoint: world.endpoint(secondary).clone(),
+            name: secondary.name(),
+            run_id: self.survey.secondary.run_id.clone(),
+            peer: self.peer.clone(),
+        };
+        world.tasks.spawn(mirror.run(self.stop.clone()));
+        for _ in 0..RECOPIERS {
+            world.tasks.spawn(backfill::recopy(self.copies.clone(), self.stop.clone()));
+        }
+    }
+}
+
+/// What puts the marker on the source.
+pub(super) fn marker() -> Request {
+    Request::new([b"SET".as_ref(), MARKER, b"clients have been cut over to the target"])
+}
+
+fn route(world: &World, primary: Side, hub: &Arc<Hub>) -> proxy::Route {
+    let upstream = |side: Side| {
+        Arc::new(Upstream {
+            endpoint: world.endpoint(side).clone(),
+            name: side.name(),
+            timeout: world.config.source_timeout,
+            hub: hub.clone(),
+            tasks: world.tasks.clone(),
+            side: SideLine::default(),
+        })
+    };
+    let serving = upstream(primary);
+    let authority = if primary == Side::Source { serving.clone() } else { upstream(Side::Source) };
+    let target = world.endpoint(Side::Target);
+    let stand_in = (primary == Side::Target).then(|| match &target.password {
+        Some(password) => Identity::User(target.user.clone(), password.clone()),
+        None => Identity::Anonymous,
+    });
+    proxy::Route {
+        pool: Pool::new(serving, stand_in, READ_LANES),
+        hub: hub.clone(),
+        databases: world.client_databases(primary),
+        authority,
+    }
+}

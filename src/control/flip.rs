@@ -1,0 +1,177 @@
+//! The flip: clients move from one server to the other, and the mirror turns round.
+//!
+//! Up to the moment when the new phase is durable, a failure means that everything goes on as it
+//! was (the [`Hold`] sees to it when it is dropped); from then on the new primary serves.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+use tracing::{info, warn};
+
+use super::direction::{Direction, marker};
+use super::migration::{Migration, unix_now};
+use super::passes::Beginning;
+use super::survey::{Survey, connect};
+use crate::admin::{Flipped, Refusal};
+use crate::backfill::MARKER;
+use crate::ledger::Groups;
+use crate::proxy::{Next, Stage};
+use crate::resp::Request;
+use crate::status::{Phase, Side};
+
+/// How long subscribers may take to open their channels on the next primary.
+const SUBSCRIBERS: Duration = Duration::from_secs(1);
+/// How often a wait looks whether it is over.
+const LOOK: Duration = Duration::from_micros(200);
+
+/// New commands wait as long as this lives; dropped without [`Hold::release_to`], they go on where
+/// they were.
+struct Hold<'a> {
+    migration: &'a Migration,
+    direction: &'a Direction,
+    since: Instant,
+    back: Phase,
+    done: bool,
+}
+
+impl Drop for Hold<'_> {
+    fn drop(&mut self) {
+        if self.done {
+            return;
+        }
+        self.direction.route.pool.hold(false);
+        self.migration.stage.send_modify(|stage| {
+            stage.held = false;
+            stage.next = None;
+        });
+        self.migration.show(self.back);
+    }
+}
+
+impl Migration {
+    /// Hands the clients to the other side.
+    pub(super) async fn flip(&self, to: Side, timeout: Duration) -> Result<Flipped, Refusal> {
+        let (during, after, back) = match to {
+            Side::Target => (Phase::CuttingOver, Phase::CutOver, Phase::Mirroring),
+            Side::Source => (Phase::RollingBack, Phase::Mirroring, Phase::CutOver),
+        };
+        let deadline = Instant::now() + timeout;
+        let old = self.direction();
+        let new = self.prepare(to).await?;
+        self.show(during);
+        let mut hold = self.hold(&old, back);
+        self.drain(&old, deadline).await?;
+        self.commit(to, after).await?;
+        hold.done = true;
+        let held = hold.since.elapsed();
+        self.turn(&old, &new, after);
+        info!(to = to.name(), hold_ms = held.as_millis() as u64, "clients have moved");
+        self.metrics.cutover_hold.set(held.as_secs_f64());
+        Ok(Flipped { phase: after, hold: held })
+    }
+
+    /// Everything that takes time and needs no hold.
+    async fn prepare(&self, to: Side) -> Result<Arc<Direction>, Refusal> {
+        let world = &self.world;
+        let survey = Survey::make(world.endpoint(to), world.endpoint(to.other()))
+            .await
+            .map_err(|error| conflict(&error))?;
+        let new = Direction::new(world, to, survey, Groups::full());
+        let next = Next::new(new.route.clone());
+        self.stage.send_modify(|stage| stage.next = Some(next.clone()));
+        let patience = Instant::now() + SUBSCRIBERS;
+        while self.registry().is_some_and(|registry| next.ready() < registry.subscribers()) {
+            if Instant::now() > patience {
+                warn!("some subscribers could not open their channels before the flip");
+                break;
+            }
+            sleep(Duration::from_millis(1)).await;
+        }
+        Ok(new)
+    }
+
+    fn hold<'a>(&'a self, direction: &'a Direction, back: Phase) -> Hold<'a> {
+        let since = Instant::now();
+        self.stage.send_modify(|stage| stage.held = true);
+        direction.route.pool.hold(true);
+        Hold { migration: self, direction, since, back, done: false }
+    }
+
+    /// Waits until everything in flight is answered and the secondary has got all of it.
+    async fn drain(&self, old: &Direction, deadline: Instant) -> Result<(), Refusal> {
+        let drained = || old.route.pool.is_idle() && old.hub.with(|engine| engine.is_drained());
+        while !drained() {
+            if Instant::now() >= deadline {
+                let (queued, dirty, in_flight) = old
+                    .hub
+                    .with(|engine| (engine.queued().0, engine.dirty_keys(), engine.in_flight()));
+                let error = format!(
+                    "the mirror did not drain in time: {queued} effects, {dirty} dirty keys, \
+                     {in_flight} writes in flight"
+                );
+                return Err(Refusal::TimedOut { error });
+            }
+            sleep(LOOK).await;
+        }
+        Ok(())
+    }
+
+    /// The point of no return: the marker is set or removed, and the phase is durable.
+    async fn commit(&self, to: Side, after: Phase) -> Result<(), Refusal> {
+        let source = self.world.endpoint(Side::Source);
+        let request = match to {
+            Side::Target => marker(),
+            Side::Source => Request::new([b"DEL".as_ref(), MARKER]),
+        };
+        let mut connection = connect_to_zero(source).await.map_err(|error| conflict(&error))?;
+        let reply = connection.ask(&request).await.map_err(|error| conflict(&error))?;
+        if reply.is_error() {
+            return Err(conflict(&"the source refuses the marker of a cut-over"));
+        }
+        if let Err(error) = self.persist(after) {
+            let undo = match to {
+                Side::Target => Request::new([b"DEL".as_ref(), MARKER]),
+                Side::Source => marker(),
+            };
+            // The refusal is reported; a marker too many is named by the next start.
+            let _ = connection.ask(&undo).await;
+            return Err(conflict(&error));
+        }
+        Ok(())
+    }
+
+    /// The new direction serves.
+    fn turn(&self, old: &Direction, new: &Arc<Direction>, after: Phase) {
+        {
+            let mut inner = self.inner.lock();
+            inner.direction = new.clone();
+            inner.cutover.at = Some(unix_now());
+            if after == Phase::Mirroring {
+                super::operate::stale(&mut inner.verify);
+            }
+        }
+        self.show(after);
+        new.start(&self.world);
+        old.stop.cancel();
+        self.stage.send_modify(|stage| {
+            *stage = Stage { route: new.route.clone(), held: false, next: None };
+        });
+    }
+
+    /// Starts what keeps the new direction equal.
+    pub(super) fn follow(self: &Arc<Self>) {
+        let direction = self.direction();
+        self.world.tasks.spawn(self.clone().supervise(direction, Beginning::Equal));
+    }
+}
+
+async fn connect_to_zero(
+    endpoint: &crate::backend::Endpoint,
+) -> Result<crate::backend::Connection, crate::backend::ConnectError> {
+    connect(&crate::backend::Endpoint { db: None, ..endpoint.clone() }).await
+}
+
+fn conflict(reason: &dyn std::fmt::Display) -> Refusal {
+    Refusal::Conflict { error: reason.to_string(), blockers: vec![reason.to_string()] }
+}

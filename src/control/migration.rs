@@ -1,0 +1,296 @@
+//! The state of a migration, and how it looks from outside.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use super::direction::{Direction, World};
+use super::state::{State, StateDir};
+use crate::backfill::Progress;
+use crate::engine::Cause;
+use crate::ledger::Ledger;
+use crate::metrics::{BackfillOutcome, Metrics, MirrorOutcome, VerifyOutcome};
+use crate::proxy::{Registry, Stage};
+use crate::status::{self, BackfillState, Phase, Side, Status, VerifyState};
+
+/// One migration.
+#[derive(Debug)]
+pub struct Migration {
+    pub(super) world: Arc<World>,
+    pub(super) store: Option<StateDir>,
+    pub(super) stage: watch::Sender<Stage>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) inner: Mutex<Inner>,
+    /// One flip at a time.
+    pub(super) flipping: tokio::sync::Mutex<()>,
+    pub(super) clients: std::sync::OnceLock<Arc<crate::proxy::Shared>>,
+}
+
+#[derive(Debug)]
+pub(super) struct Inner {
+    pub(super) state: State,
+    pub(super) phase: Phase,
+    pub(super) direction: Arc<Direction>,
+    /// Whether a pass is under way.
+    pub(super) passing: bool,
+    pub(super) cause: Option<String>,
+    pub(super) verify: status::Verify,
+    pub(super) cutover: status::Cutover,
+    /// What makes a flip impossible or unwise besides the obvious.
+    pub(super) findings: Vec<String>,
+    pub(super) speed: Speed,
+}
+
+/// Keys a second, smoothed over looks.
+#[derive(Debug, Default)]
+pub(super) struct Speed {
+    last: Option<(std::time::Instant, u64)>,
+    keys_per_second: f64,
+}
+
+impl Speed {
+    fn look(&mut self, copied: u64) -> f64 {
+        let now = std::time::Instant::now();
+        match self.last {
+            Some((then, before)) => {
+                let seconds = now.duration_since(then).as_secs_f64();
+                if seconds >= 0.5 {
+                    self.keys_per_second = copied.saturating_sub(before) as f64 / seconds;
+                    self.last = Some((now, copied));
+                }
+            }
+            None => self.last = Some((now, copied)),
+        }
+        self.keys_per_second
+    }
+}
+
+impl Migration {
+    /// The direction that serves now.
+    pub(super) fn direction(&self) -> Arc<Direction> {
+        self.inner.lock().direction.clone()
+    }
+
+    /// The phase now.
+    pub fn phase(&self) -> Phase {
+        self.inner.lock().phase
+    }
+
+    /// Enters a phase that needs no durability.
+    pub(super) fn show(&self, phase: Phase) {
+        self.inner.lock().phase = phase;
+        self.metrics.enter(phase);
+    }
+
+    /// Makes a phase durable.
+    ///
+    /// # Errors
+    /// The state directory does not take it; then it must not take effect.
+    pub(super) fn persist(&self, phase: Phase) -> Result<(), String> {
+        let mut inner = self.inner.lock();
+        let state = State { phase, ..inner.state.clone() };
+        if let Some(store) = &self.store {
+            store.save(&state).map_err(|error| error.to_string())?;
+        }
+        inner.state = state;
+        Ok(())
+    }
+
+    pub(super) fn registry(&self) -> Option<&Registry> {
+        self.clients.get().map(|shared| &shared.registry)
+    }
+
+    /// Everything, now.
+    pub fn status(&self) -> Status {
+        let blockers = self.blockers();
+        let mut inner = self.inner.lock();
+        let direction = inner.direction.clone();
+        let hub = &direction.hub;
+        let now = hub.now();
+        let (counters, queued, dirty, lag) = hub.with(|engine| {
+            (*engine.counters(), engine.queued(), engine.dirty_keys(), engine.lag(now))
+        });
+        let connected = direction.peer.is_connected();
+        let primary = direction.primary;
+        let server = |side: Side| {
+            let serves = side == primary;
+            let survey = &direction.survey;
+            let info = if serves { &survey.primary } else { &survey.secondary };
+            status::Server {
+                address: self.world.endpoint(side).address.to_string(),
+                version: info.version.clone(),
+                connected: serves || connected,
+            }
+        };
+        let registry = self.registry();
+        Status {
+            phase: inner.phase,
+            primary,
+            uptime_seconds: self.world.started.elapsed().as_secs_f64(),
+            source: server(Side::Source),
+            target: server(Side::Target),
+            backfill: backfill(
+                &mut inner,
+                &self.world.progress,
+                hub.with(|e| e.ledger().clone()),
+                &counters,
+            ),
+            mirror: status::Mirror {
+                lag_seconds: lag as f64 / 1000.0,
+                queued: queued.0 as u64,
+                queued_bytes: queued.1 as u64,
+                applied: counters.applied,
+                mismatched: counters.mismatched,
+                failed: counters.failed,
+                dirty_keys: dirty as u64,
+                degraded: false,
+            },
+            verify: inner.verify.clone(),
+            cutover: inner.cutover.clone(),
+            clients: status::Clients {
+                connected: registry.map_or(0, Registry::connected) as u64,
+                commands: registry.map_or(0, Registry::commands),
+            },
+            ready: blockers.is_empty(),
+            blockers,
+            ..Status::default()
+        }
+    }
+
+    /// Brings the gauges and counters that are not counted where things happen up to date.
+    pub fn update_metrics(&self) {
+        let status = self.status();
+        let direction = self.direction();
+        let (counters, ledger) =
+            direction.hub.with(|engine| (*engine.counters(), engine.ledger().clone()));
+        let metrics = &self.metrics;
+        metrics.mirror_lag.set(status.mirror.lag_seconds);
+        metrics.mirror_queue_commands.set(status.mirror.queued as f64);
+        metrics.mirror_queue_bytes.set(status.mirror.queued_bytes as f64);
+        metrics.dirty_keys.set(status.mirror.dirty_keys as f64);
+        for (outcome, count) in [
+            (MirrorOutcome::Applied, counters.applied),
+            (MirrorOutcome::Mismatched, counters.mismatched),
+            (MirrorOutcome::Failed, counters.failed),
+            (MirrorOutcome::Skipped, counters.skipped),
+        ] {
+            metrics.mirror_commands.of(outcome).absolute(count);
+        }
+        for (cause, count) in Cause::ALL.iter().zip(counters.recopies) {
+            metrics.recopies.of(*cause).absolute(count);
+        }
+        metrics.backfill_keys.of(BackfillOutcome::Copied).absolute(counters.copied);
+        metrics.backfill_keys.of(BackfillOutcome::Failed).absolute(status.backfill.failed);
+        let dealt_with = counters.copied + status.backfill.failed;
+        let skipped = status.backfill.scanned.saturating_sub(dealt_with);
+        metrics.backfill_keys.of(BackfillOutcome::Skipped).absolute(skipped);
+        metrics.backfill_keys_estimated.set(status.backfill.total_estimate as f64);
+        metrics.ledger_keys.set(ledger.len() as f64);
+        metrics.ledger_bytes.set(ledger.bytes() as f64);
+        for (outcome, count) in [
+            (VerifyOutcome::Missing, status.verify.missing),
+            (VerifyOutcome::Extra, status.verify.extra),
+            (VerifyOutcome::Different, status.verify.different),
+            (VerifyOutcome::Repaired, status.verify.repaired),
+        ] {
+            metrics.verify_keys.of(outcome).absolute(count);
+        }
+        let wrong = status.verify.missing + status.verify.extra + status.verify.different;
+        let equal = status.verify.checked.saturating_sub(wrong);
+        metrics.verify_keys.of(VerifyOutcome::Equal).absolute(equal);
+        for (side, server) in [(Side::Source, &status.source), (Side::Target, &status.target)] {
+            metrics.upstream_connected.of(side).set(f64::from(u8::from(server.connected)));
+        }
+    }
+
+    /// Why a flip would be refused now.
+    pub(super) fn blockers(&self) -> Vec<String> {
+        let mut blockers = self.obstacles();
+        let mut inner = self.inner.lock();
+        self.age(&mut inner.verify);
+        match inner.verify.state {
+            VerifyState::Never => blockers.push("verify has not run".to_owned()),
+            VerifyState::Running => blockers.push("verify is running".to_owned()),
+            VerifyState::Different => blockers.push("the last verify found differences".to_owned()),
+            VerifyState::Stale => blockers.push("the last verify is stale".to_owned()),
+            VerifyState::Clean => {}
+        }
+        if self.store.is_none() {
+            blockers
+                .push("no --state-dir: a crash after the flip could not be survived".to_owned());
+        }
+        blockers.extend(inner.findings.iter().cloned());
+        blockers
+    }
+
+    /// A verify is worth something only for a while.
+    fn age(&self, verify: &mut status::Verify) {
+        let Some(finished) = verify.finished_at else { return };
+        let max = self.world.config.verify_max_age.as_secs_f64();
+        if verify.state == VerifyState::Clean && unix_now() - finished > max {
+            verify.state = VerifyState::Stale;
+        }
+    }
+
+    /// What no force passes over.
+    pub(super) fn obstacles(&self) -> Vec<String> {
+        let inner = self.inner.lock();
+        let mut obstacles = Vec::new();
+        match inner.phase {
+            Phase::Backfilling => obstacles.push("the backfill has not finished".to_owned()),
+            Phase::Mirroring if inner.passing => {
+                obstacles.push("keys are being copied again".to_owned());
+            }
+            Phase::Mirroring => {}
+            phase => obstacles.push(format!("the phase is {phase}")),
+        }
+        if !inner.direction.peer.is_connected() {
+            let secondary = inner.direction.primary.other();
+            obstacles.push(format!("the {secondary} is unreachable"));
+        }
+        obstacles
+    }
+}
+
+fn backfill(
+    inner: &mut Inner,
+    progress: &Progress,
+    ledger: Arc<Ledger>,
+    counters: &crate::engine::Counters,
+) -> status::Backfill {
+    let (scanned, estimate) = (progress.scanned(), progress.estimate());
+    let done = inner.phase != Phase::Backfilling && !inner.passing;
+    let recopied = counters.recopies.iter().sum();
+    let keys_per_second = inner.speed.look(counters.copied + recopied);
+    let left = estimate.saturating_sub(scanned) as f64;
+    let marks = ledger.len();
+    status::Backfill {
+        state: match (done, progress.is_paused()) {
+            (true, _) => BackfillState::Done,
+            (false, true) => BackfillState::Paused,
+            (false, false) => BackfillState::Running,
+        },
+        scanned,
+        copied: counters.copied,
+        recopied,
+        failed: progress.failed(),
+        total_estimate: estimate,
+        percent: match estimate {
+            _ if done => 100.0,
+            0 => 0.0,
+            estimate => (scanned as f64 / estimate as f64 * 100.0).min(99.9),
+        },
+        keys_per_second,
+        eta_seconds: (!done && keys_per_second > 0.0).then(|| left / keys_per_second),
+        bytes_per_mark: if marks == 0 { 0.0 } else { ledger.bytes() as f64 / marks as f64 },
+        rate: progress.rate(),
+        cause: inner.cause.clone(),
+    }
+}
+
+/// Unix time in seconds.
+pub(super) fn unix_now() -> f64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+}

@@ -1,0 +1,24 @@
+//! The migration as a whole: it owns the phase, and runs what the phase needs.
+//!
+//! *What it is:* [`Migration`] starts a [`Direction`] (an engine with its mirror, its copiers and
+//! the lanes in front), runs its passes, verifies, and flips to the opposite direction and back.
+//!
+//! *Guarantees:* the phase is durable before it takes effect; a flip that can't be finished in time
+//! leaves everything as it was.
+//!
+//! *Must not know:* HTTP, commands, sockets.
+
+mod direction;
+mod flip;
+mod libraries;
+mod migration;
+mod operate;
+mod passes;
+mod start;
+mod state;
+mod survey;
+mod verifying;
+
+pub use migration::Migration;
+pub use start::start;
+pub use state::{State, StateDir, StateError};

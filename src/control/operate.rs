@@ -1,0 +1,131 @@
+//! What operators ask for.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tracing::{info, warn};
+
+use super::migration::Migration;
+use crate::admin::{Control, Flipped, Refusal};
+use crate::status::{self, Phase, Side, Status, VerifyState};
+
+/// A migration as the admin API holds it.
+impl Control for Arc<Migration> {
+    fn status(&self) -> Status {
+        Migration::status(self)
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn verify(&self) -> Result<(), Refusal> {
+        let mut inner = self.inner.lock();
+        let phase = inner.phase;
+        if !matches!(phase, Phase::Mirroring | Phase::CutOver) || inner.passing {
+            return Err(refuse(format!("verify runs in mirroring and cut_over, not in {phase}")));
+        }
+        if inner.verify.state == VerifyState::Running {
+            return Err(refuse("a verify is running already".to_owned()));
+        }
+        inner.verify = status::Verify { state: VerifyState::Running, ..Default::default() };
+        drop(inner);
+        self.world.tasks.spawn(self.clone().run_verify());
+        Ok(())
+    }
+
+    async fn cutover(&self, timeout: Duration, force: bool) -> Result<Flipped, Refusal> {
+        let _one = self.only_one()?;
+        let blockers = if force { self.obstacles() } else { self.blockers() };
+        if !blockers.is_empty() {
+            let error = format!("not ready to cut over: {}", blockers.join("; "));
+            return Err(Refusal::Conflict { error, blockers });
+        }
+        self.flip_and_follow(Side::Target, timeout).await
+    }
+
+    async fn rollback(&self, timeout: Duration) -> Result<Flipped, Refusal> {
+        let _one = self.only_one()?;
+        let (phase, passing) = {
+            let inner = self.inner.lock();
+            (inner.phase, inner.passing)
+        };
+        if phase != Phase::CutOver {
+            return Err(refuse(format!("rollback leads from cut_over, and the phase is {phase}")));
+        }
+        if passing {
+            return Err(refuse("keys are being copied again to the source".to_owned()));
+        }
+        if !self.direction().peer.is_connected() {
+            return Err(refuse("the source is unreachable".to_owned()));
+        }
+        self.flip_and_follow(Side::Source, timeout).await
+    }
+
+    async fn finalize(&self) -> Result<(), Refusal> {
+        let _one = self.only_one()?;
+        let phase = self.phase();
+        if phase != Phase::CutOver {
+            return Err(refuse(format!("finalize leads from cut_over, and the phase is {phase}")));
+        }
+        self.persist(Phase::Finalized).map_err(refuse)?;
+        let direction = self.direction();
+        direction.stop.cancel();
+        direction.hub.with(crate::engine::Engine::let_go);
+        self.show(Phase::Finalized);
+        info!("the source has been let go");
+        Ok(())
+    }
+
+    fn backfill(&self, paused: Option<bool>, rate: Option<Option<u64>>) -> Result<(), Refusal> {
+        if let Some(paused) = paused {
+            self.world.progress.pause(paused);
+        }
+        if let Some(rate) = rate {
+            self.world.progress.limit(rate);
+        }
+        Ok(())
+    }
+}
+
+impl Migration {
+    fn only_one(&self) -> Result<tokio::sync::MutexGuard<'_, ()>, Refusal> {
+        self.flipping.try_lock().map_err(|_| refuse("a flip is under way".to_owned()))
+    }
+
+    async fn flip_and_follow(
+        self: &Arc<Self>,
+        to: Side,
+        timeout: Duration,
+    ) -> Result<Flipped, Refusal> {
+        let result = self.flip(to, timeout).await;
+        let mut inner = self.inner.lock();
+        match &result {
+            Ok(flipped) => {
+                inner.cutover.hold_ms = u64::try_from(flipped.hold.as_millis()).ok();
+                inner.cutover.last_error = None;
+            }
+            Err(Refusal::Conflict { error, .. } | Refusal::TimedOut { error }) => {
+                warn!(%error, to = to.name(), "clients stay where they are");
+                inner.cutover.last_error = Some(error.clone());
+                self.stage.send_if_modified(|stage| stage.next.take().is_some());
+            }
+        }
+        drop(inner);
+        if result.is_ok() {
+            self.follow();
+        }
+        result
+    }
+}
+
+/// A verify that says nothing of now.
+pub(super) fn stale(verify: &mut status::Verify) {
+    if matches!(verify.state, VerifyState::Clean | VerifyState::Different) {
+        verify.state = VerifyState::Stale;
+    }
+}
+
+fn refuse(error: String) -> Refusal {
+    Refusal::Conflict { blockers: vec![error.clone()], error }
+}

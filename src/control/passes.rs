@@ -1,0 +1,111 @@
+//! Running passes: the first one, and those that a direction asks for later.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::sleep;
+use tracing::info;
+
+use super::direction::Direction;
+use super::libraries;
+use super::migration::Migration;
+use crate::backfill::Pass;
+use crate::config::TargetPolicy;
+use crate::ledger::Groups;
+use crate::status::{Phase, Side, VerifyState};
+
+/// How often a direction is asked whether it needs something.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// What is known of the secondary's keys before the first pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Beginning {
+    /// Everything is there: a flip has just happened.
+    Equal,
+    /// There is nothing, or what there is may stay.
+    Fresh,
+    /// Anything may be there: a crash, a restart.
+    Unknown,
+}
+
+impl Migration {
+    /// Runs the passes of a direction until it is stopped.
+    pub(super) async fn supervise(
+        self: Arc<Self>,
+        direction: Arc<Direction>,
+        beginning: Beginning,
+    ) {
+        let stop = direction.stop.clone();
+        tokio::select! {
+            () = self.keep_equal(&direction, beginning) => {}
+            () = stop.cancelled() => {}
+        }
+    }
+
+    async fn keep_equal(&self, direction: &Direction, beginning: Beginning) {
+        if beginning != Beginning::Equal {
+            libraries::copy(&self.world, direction).await;
+            let groups = Groups::full();
+            self.pass(direction, &groups, beginning == Beginning::Unknown).await;
+        }
+        loop {
+            sleep(LOOK).await;
+            if direction.hub.with(crate::engine::Engine::take_stale_code) {
+                libraries::copy(&self.world, direction).await;
+            }
+            if direction.hub.with(|engine| engine.needs_pass()) {
+                let (groups, cause) = direction.hub.with(crate::engine::Engine::begin_pass);
+                let cause = cause.map_or("dirty keys beyond the buffer", |cause| cause.label());
+                info!(cause, groups = groups.len(), "keys are copied again");
+                self.begin_again(cause);
+                self.pass(direction, &groups, true).await;
+            }
+        }
+    }
+
+    fn begin_again(&self, cause: &str) {
+        let mut inner = self.inner.lock();
+        inner.cause = Some(cause.to_owned());
+        if inner.verify.state == VerifyState::Clean {
+            inner.verify.state = VerifyState::Stale;
+        }
+        inner.passing = true;
+        let mirroring = inner.phase == Phase::Mirroring;
+        drop(inner);
+        if mirroring {
+            self.show(Phase::Backfilling);
+            // Not durable is safe: a restart begins with a pass in any case.
+            let _ = self.persist(Phase::Backfilling);
+        }
+    }
+
+    /// One pass, and the wait until the secondary has what it appended.
+    async fn pass(&self, direction: &Direction, groups: &Groups, remove_extras: bool) {
+        self.inner.lock().passing = true;
+        let secondary = direction.primary.other();
+        // Under this policy the target may hold keys of its own, which nobody may remove.
+        let keeps_extras =
+            secondary == Side::Target && self.world.config.target_policy == TargetPolicy::Overwrite;
+        let remove = remove_extras && !keeps_extras;
+        let pass = Pass {
+            route: direction.copies.clone(),
+            secondary: remove.then(|| self.world.endpoint(secondary).clone()),
+            databases: self.world.databases_from(direction.primary),
+        };
+        pass.run(groups).await;
+        self.catch_up(direction).await;
+        self.inner.lock().passing = false;
+        info!(keys = self.world.progress.scanned(), "every key has been copied");
+        if self.phase() == Phase::Backfilling {
+            let _ = self.persist(Phase::Mirroring);
+            self.show(Phase::Mirroring);
+        }
+    }
+
+    async fn catch_up(&self, direction: &Direction) {
+        let (last, _) = direction.hub.with(|engine| engine.positions());
+        while direction.hub.with(|engine| engine.positions().1) < last {
+            sleep(Duration::from_millis(5)).await;
+        }
+    }
+}

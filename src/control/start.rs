@@ -1,0 +1,308 @@
+//! From settings to a running migration.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{info, warn};
+
+use super::direction::{Direction, World};
+use super::migration::{Inner, Migration, Speed};
+use super::passes::Beginning;
+use super::state::{State, StateDir};
+use super::survey::{Survey, connect};
+use crate::admin;
+use crate::backend::{Connection, Endpoint};
+use crate::backfill::{MARKER, Progress};
+use crate::config::{RunConfig, TargetPolicy};
+use crate::databases::Databases;
+use crate::failure::Failure;
+use crate::ledger::{Groups, Seed};
+use crate::metrics::{Metrics, Renderer};
+use crate::proxy::{Limits, Listener, Registry, Shared, Stage};
+use crate::resp::Request;
+use crate::status::{self, Phase, Side, VerifyState};
+use crate::telemetry;
+
+/// How often the metrics' upkeep runs.
+const UPKEEP: Duration = Duration::from_secs(1);
+
+/// Runs a migration until a signal stops it.
+///
+/// # Errors
+/// It can't start: a server, the target's keys, the state directory, an address.
+pub async fn start(config: RunConfig) -> Result<(), Failure> {
+    let (store, state, resumed) = open_state(&config)?;
+    let mut source = open(&config, Side::Source).await?;
+    let mut target = open(&config, Side::Target).await?;
+    check_marker(&config, &mut source, resumed).await?;
+    if !resumed {
+        check_target(&config, &mut target).await?;
+    }
+    let primary = match state.phase {
+        Phase::CutOver | Phase::Finalized => Side::Target,
+        _ => Side::Source,
+    };
+    let (first, second) = match primary {
+        Side::Source => (&mut source, &mut target),
+        Side::Target => (&mut target, &mut source),
+    };
+    let survey = Survey::ask(first, second).await;
+    let survey = survey.map_err(|error| Failure::unreachable(error.to_string()))?;
+    let listener = Listener::bind(&config.listen.to_string())
+        .await
+        .map_err(|error| Failure::no(format!("--listen {}: {error}", config.listen)))?;
+    let admin = TcpListener::bind(config.admin).await;
+    let admin = admin.map_err(|error| Failure::no(format!("--admin {}: {error}", config.admin)))?;
+    if let Some(store) = &store {
+        store.save(&state).map_err(|error| Failure::no(error.to_string()))?;
+    }
+    let (migration, renderer) = assemble(config, store, state, primary, survey, resumed);
+    serve(migration, renderer, listener, admin, resumed).await
+}
+
+fn open_state(config: &RunConfig) -> Result<(Option<StateDir>, State, bool), Failure> {
+    let servers = &config.servers;
+    let fresh = State::new(
+        servers.source.address.to_string(),
+        servers.target.address.to_string(),
+        format!("{:?}", servers.databases),
+        Seed::random().to_bytes(),
+    );
+    let Some(path) = &config.state_dir else { return Ok((None, fresh, false)) };
+    let no = |error: super::StateError| Failure::no(format!("--state-dir {error}"));
+    let store = StateDir::open(path).map_err(no)?;
+    let known = store.load(&fresh).map_err(no)?;
+    let resumed = known.is_some();
+    Ok((Some(store), known.unwrap_or(fresh), resumed))
+}
+
+async fn open(config: &RunConfig, side: Side) -> Result<Connection, Failure> {
+    let endpoint = config.servers.endpoint(side);
+    connect(endpoint).await.map_err(|error| Failure::connect(side.name(), &error))
+}
+
+/// A source that was cut over must not be served again as if nothing had happened.
+async fn check_marker(
+    config: &RunConfig,
+    source: &mut Connection,
+    resumed: bool,
+) -> Result<(), Failure> {
+    if resumed || config.ignore_cutover_marker {
+        return Ok(());
+    }
+    let zero = Endpoint { db: None, ..config.servers.source.clone() };
+    let mut connection = match config.servers.source.db {
+        Some(db) if db != 0 => {
+            connect(&zero).await.map_err(|error| Failure::connect("source", &error))?
+        }
+        _ => {
+            return marker_absent(source).await;
+        }
+    };
+    marker_absent(&mut connection).await
+}
+
+async fn marker_absent(connection: &mut Connection) -> Result<(), Failure> {
+    let reply = connection.ask(&Request::new([b"EXISTS".as_ref(), MARKER])).await;
+    match reply.map(|reply| reply.integer()) {
+        Ok(Some(1)) => Err(Failure::no(
+            "the source bears the marker of a cut-over (key crossfade:cutover in database 0): its \
+             clients were moved to the target, which has the newer data. Start with the --state-dir \
+             of that migration, or with --ignore-cutover-marker if you are sure",
+        )),
+        Ok(_) => Ok(()),
+        Err(error) => Err(Failure::unreachable(format!("source {error}"))),
+    }
+}
+
+/// What the target may hold at the start.
+async fn check_target(config: &RunConfig, target: &mut Connection) -> Result<(), Failure> {
+    let broken = |error: crate::backend::Broken| Failure::unreachable(format!("target {error}"));
+    let dbs = match &config.servers.databases {
+        Databases::All => None,
+        Databases::Only(pairs) => Some(pairs.iter().map(|(_, to)| *to).collect::<Vec<_>>()),
+    };
+    match config.target_policy {
+        TargetPolicy::Overwrite => Ok(()),
+        TargetPolicy::Flush => {
+            let flush: Vec<Request> = match dbs {
+                None => vec![Request::new(["FLUSHALL"])],
+                Some(dbs) => dbs
+                    .iter()
+                    .flat_map(|db| {
+                        [Request::new(["SELECT", &db.to_string()]), Request::new(["FLUSHDB"])]
+                    })
+                    .collect(),
+            };
+            let replies = target.ask_all(&flush).await.map_err(broken)?;
+            match replies.iter().find(|reply| reply.is_error()) {
+                Some(error) => Err(Failure::no(format!("the target can't be flushed: {error:?}"))),
+                None => Ok(()),
+            }
+        }
+        TargetPolicy::RequireEmpty => {
+            let held = crate::backfill::keyspace(target).await.map_err(broken)?;
+            let wanted = |db: u32| dbs.as_ref().is_none_or(|dbs| dbs.contains(&db));
+            let held: Vec<String> = held
+                .into_iter()
+                .filter(|(db, _)| wanted(*db))
+                .map(|(db, keys)| format!("{keys} in database {db}"))
+                .collect();
+            if held.is_empty() {
+                return Ok(());
+            }
+            Err(Failure::no(format!(
+                "the target holds keys ({}): empty it, or choose --target-policy overwrite or flush",
+                held.join(", ")
+            )))
+        }
+    }
+}
+
+fn assemble(
+    config: RunConfig,
+    store: Option<StateDir>,
+    state: State,
+    primary: Side,
+    survey: Survey,
+    resumed: bool,
+) -> (Arc<Migration>, Renderer) {
+    let (metrics, renderer) = Metrics::install();
+    let progress = Arc::new(Progress::default());
+    progress.limit(config.backfill_rate.map(std::num::NonZeroU64::get));
+    let world = Arc::new(World {
+        seed: Seed::from_bytes(state.seed),
+        started: Instant::now(),
+        tasks: TaskTracker::new(),
+        progress,
+        config,
+    });
+    let direction = Direction::new(&world, primary, survey, Groups::default());
+    let stage = Stage { route: direction.route.clone(), held: false, next: None };
+    let phase = match state.phase {
+        Phase::CutOver | Phase::Finalized => state.phase,
+        _ => Phase::Backfilling,
+    };
+    metrics.enter(phase);
+    let inner = Inner {
+        phase,
+        direction,
+        passing: phase != Phase::Finalized,
+        cause: resumed.then(|| "restart".to_owned()),
+        verify: status::Verify {
+            state: if resumed { VerifyState::Stale } else { VerifyState::Never },
+            ..Default::default()
+        },
+        cutover: status::Cutover::default(),
+        findings: Vec::new(),
+        speed: Speed::default(),
+        state,
+    };
+    let migration = Migration {
+        world,
+        store,
+        stage: watch::Sender::new(stage),
+        metrics: Arc::new(metrics),
+        inner: Mutex::new(inner),
+        flipping: tokio::sync::Mutex::new(()),
+        clients: std::sync::OnceLock::new(),
+    };
+    (Arc::new(migration), renderer)
+}
+
+async fn serve(
+    migration: Arc<Migration>,
+    renderer: Renderer,
+    listener: Listener,
+    admin: TcpListener,
+    resumed: bool,
+) -> Result<(), Failure> {
+    let broken = |error: std::io::Error| Failure::no(error.to_string());
+    let addresses = (listener.address().map_err(broken)?, admin.local_addr().map_err(broken)?);
+    let world = migration.world.clone();
+    let shared = Arc::new(Shared {
+        stage: migration.stage.subscribe(),
+        registry: Registry::default(),
+        metrics: migration.metrics.clone(),
+        limits: Limits {
+            clients: world.config.max_clients,
+            output: usize::try_from(world.config.client_output_limit).unwrap_or(usize::MAX),
+        },
+        allow_admin: world.config.allow_admin,
+        unknown: Default::default(),
+    });
+    let _ = migration.clients.set(shared.clone());
+    begin(&migration, resumed);
+    let (stop_clients, stop_admin) = (CancellationToken::new(), CancellationToken::new());
+    let clients = TaskTracker::new();
+    clients.spawn(listener.run(shared, clients.clone(), stop_clients.clone()));
+    let token = world.config.admin_token.clone();
+    let control = Arc::new(migration.clone());
+    let api = admin::serve(admin, control, renderer.clone(), token, stop_admin.clone());
+    let api = tokio::spawn(api);
+    let upkeep = tokio::spawn(upkeep(migration.clone(), renderer));
+    telemetry::announce(addresses.0, addresses.1);
+    wait_for_signal().await?;
+    info!("stopping: clients are answered, the mirror is drained");
+    stop_clients.cancel();
+    clients.close();
+    let _ = timeout(world.config.drain_timeout, clients.wait()).await;
+    drain(&migration).await;
+    migration.direction().stop.cancel();
+    stop_admin.cancel();
+    upkeep.abort();
+    let _ = timeout(Duration::from_secs(1), api).await;
+    Ok(())
+}
+
+fn begin(migration: &Arc<Migration>, resumed: bool) {
+    if migration.phase() == Phase::Finalized {
+        migration.direction().hub.with(crate::engine::Engine::let_go);
+        return;
+    }
+    let direction = migration.direction();
+    direction.start(&migration.world);
+    let beginning = if resumed { Beginning::Unknown } else { Beginning::Fresh };
+    migration.world.tasks.spawn(migration.clone().supervise(direction, beginning));
+}
+
+async fn upkeep(migration: Arc<Migration>, renderer: Renderer) {
+    loop {
+        migration.update_metrics();
+        renderer.upkeep();
+        sleep(UPKEEP).await;
+    }
+}
+
+async fn wait_for_signal() -> Result<(), Failure> {
+    let fault = |error: std::io::Error| Failure::no(format!("signals: {error}"));
+    let mut terminate = signal(SignalKind::terminate()).map_err(fault)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(fault)?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
+/// Gives the mirror time to empty.
+async fn drain(migration: &Migration) {
+    let hub = migration.direction().hub.clone();
+    let empty = async {
+        while !hub.with(|engine| engine.is_drained()) {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    if timeout(migration.world.config.drain_timeout, empty).await.is_err() {
+        let (queued, _) = hub.with(|engine| engine.queued());
+        let dirty = hub.with(|engine| engine.dirty_keys());
+        warn!(queued, dirty, "stopped before the mirror was empty");
+    }
+}

@@ -1,0 +1,184 @@
+//! What a restart needs, on disk.
+
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::status::Phase;
+
+const VERSION: u32 = 1;
+const FILE: &str = "state.json";
+const LOCK: &str = "lock";
+
+/// The durable part of a migration.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct State {
+    /// Of this format.
+    pub version: u32,
+    /// Which phase to come back in.
+    pub phase: Phase,
+    /// The source's address: whose state this is.
+    pub source: String,
+    /// The target's address.
+    pub target: String,
+    /// Which databases, in words.
+    pub databases: String,
+    /// The secret of the fingerprints.
+    pub seed: [u8; 8],
+}
+
+/// Why a state directory can't be used.
+#[derive(Debug, Error)]
+pub enum StateError {
+    /// The system says no.
+    #[error("{}: {error}", path.display())]
+    Io {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// Another process has it.
+    #[error("{}: in use by another crossfade", .0.display())]
+    InUse(PathBuf),
+    /// It is not what we wrote.
+    #[error("{}: damaged ({reason}); move it away to start anew", path.display())]
+    Damaged {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// It is of a newer crossfade.
+    #[error("{}: written by a newer crossfade (format {version})", path.display())]
+    Newer {
+        /// Which file.
+        path: PathBuf,
+        /// Its format.
+        version: u32,
+    },
+    /// It belongs to a migration of other servers.
+    #[error("{}: belongs to the migration of {source_address} to {target}", path.display())]
+    Foreign {
+        /// Which file.
+        path: PathBuf,
+        /// The source that it names.
+        source_address: String,
+        /// The target that it names.
+        target: String,
+    },
+}
+
+/// A directory that this process has for itself.
+#[derive(Debug)]
+pub struct StateDir {
+    path: PathBuf,
+    /// Locked as long as it is open.
+    _lock: File,
+}
+
+impl State {
+    /// A new migration.
+    pub fn new(source: String, target: String, databases: String, seed: [u8; 8]) -> Self {
+        Self { version: VERSION, phase: Phase::Backfilling, source, target, databases, seed }
+    }
+}
+
+impl StateDir {
+    /// Creates the directory when it is missing, and locks it.
+    ///
+    /// # Errors
+    /// It can't be written, or another process has it.
+    pub fn open(path: &Path) -> Result<Self, StateError> {
+        let fault = |error| StateError::Io { path: path.to_owned(), error };
+        fs::create_dir_all(path).map_err(fault)?;
+        let lock = File::create(path.join(LOCK)).map_err(fault)?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            Err(fs::TryLockError::WouldBlock) => Err(StateError::InUse(path.to_owned())),
+            Err(fs::TryLockError::Error(error)) => Err(fault(error)),
+        }
+    }
+
+    /// What was kept, if anything was.
+    ///
+    /// # Errors
+    /// It is not readable, damaged, newer, or of another migration than `mine`.
+    pub fn load(&self, mine: &State) -> Result<Option<State>, StateError> {
+        let path = self.path.join(FILE);
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(StateError::Io { path, error }),
+        };
+        let damaged = |reason: &dyn std::fmt::Display| StateError::Damaged {
+            path: path.clone(),
+            reason: reason.to_string(),
+        };
+        let raw: serde_json::Value = serde_json::from_str(&text).map_err(|e| damaged(&e))?;
+        let version = raw.get("version").and_then(serde_json::Value::as_u64);
+        let version = version.ok_or_else(|| damaged(&"no version"))?;
+        if version > u64::from(VERSION) {
+            let version = u32::try_from(version).unwrap_or(u32::MAX);
+            return Err(StateError::Newer { path, version });
+        }
+        let state: State = serde_json::from_value(raw).map_err(|e| damaged(&e))?;
+        let other =
+            |state: &State| (state.source.clone(), state.target.clone(), state.databases.clone());
+        if other(&state) != other(mine) {
+            let (source_address, target) = (state.source, state.target);
+            return Err(StateError::Foreign { path, source_address, target });
+        }
+        Ok(Some(state))
+    }
+
+    /// Keeps `state`: after this returns it survives the loss of power.
+    ///
+    /// # Errors
+    /// The system's; then the old state stands.
+    pub fn save(&self, state: &State) -> Result<(), StateError> {
+        let fresh = self.path.join("state.json.new");
+        let fault = |error| StateError::Io { path: fresh.clone(), error };
+        let text = serde_json::to_vec_pretty(state).map_err(|error| fault(error.into()))?;
+        let mut file = File::create(&fresh).map_err(fault)?;
+        file.write_all(&text).map_err(fault)?;
+        file.sync_all().map_err(fault)?;
+        fs::rename(&fresh, self.path.join(FILE)).map_err(fault)?;
+        File::open(&self.path).and_then(|dir| dir.sync_all()).map_err(fault)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state() -> State {
+        State::new("a:1".into(), "b:2".into(), "all".into(), [1; 8])
+    }
+
+    #[test]
+    fn what_was_saved_is_loaded() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = StateDir::open(&dir.path().join("made/when/missing")).unwrap();
+        assert_eq!(store.load(&state()).unwrap(), None);
+        let cut_over = State { phase: Phase::CutOver, ..state() };
+        store.save(&cut_over).unwrap();
+        assert_eq!(store.load(&state()).unwrap(), Some(cut_over));
+    }
+
+    #[test]
+    fn a_directory_that_is_not_ours_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = StateDir::open(dir.path()).unwrap();
+        assert!(matches!(StateDir::open(dir.path()), Err(StateError::InUse(_))));
+        store.save(&State { source: "c:3".into(), ..state() }).unwrap();
+        assert!(matches!(store.load(&state()), Err(StateError::Foreign { .. })));
+        store.save(&State { version: 99, ..state() }).unwrap();
+        assert!(matches!(store.load(&state()), Err(StateError::Newer { version: 99, .. })));
+        fs::write(dir.path().join(FILE), "{").unwrap();
+        assert!(matches!(store.load(&state()), Err(StateError::Damaged { .. })));
+    }
+}

@@ -1,0 +1,50 @@
+//! What must be known of both servers before a direction can start.
+
+use crate::backend::{Broken, ConnectError, Connection, Endpoint, ServerInfo, Setup, clock_offset};
+use crate::payload::Acceptance;
+use crate::resp::Request;
+use crate::value::probe;
+
+/// Both servers, seen from one direction.
+#[derive(Clone, Debug)]
+pub(super) struct Survey {
+    pub(super) primary: ServerInfo,
+    pub(super) secondary: ServerInfo,
+    pub(super) acceptance: Acceptance,
+    pub(super) by_frequency: bool,
+    pub(super) clock_offset: i64,
+}
+
+impl Survey {
+    /// Asks both.
+    pub(super) async fn make(primary: &Endpoint, secondary: &Endpoint) -> Result<Self, String> {
+        let mut first = connect(primary).await.map_err(|error| error.to_string())?;
+        let mut second = connect(secondary).await.map_err(|error| error.to_string())?;
+        Self::ask(&mut first, &mut second).await.map_err(|error| error.to_string())
+    }
+
+    pub(super) async fn ask(
+        first: &mut Connection,
+        second: &mut Connection,
+    ) -> Result<Self, Broken> {
+        let primary = ServerInfo::ask(first).await?;
+        let secondary = ServerInfo::ask(second).await?;
+        // Where the probe is not let in, the table of versions stands.
+        let acceptance = probe(&secondary.capabilities, second)
+            .await
+            .unwrap_or_else(|_| Acceptance::expected(&secondary.capabilities));
+        let policy = first.ask(&Request::new(["INFO", "memory"])).await?;
+        let policy = policy.text().map(|text| String::from_utf8_lossy(text).into_owned());
+        let by_frequency = policy.is_some_and(|text| {
+            text.contains("maxmemory_policy:allkeys-lfu")
+                || text.contains("maxmemory_policy:volatile-lfu")
+        });
+        let clock_offset = clock_offset(first, second).await?;
+        Ok(Self { primary, secondary, acceptance, by_frequency, clock_offset })
+    }
+}
+
+pub(super) async fn connect(endpoint: &Endpoint) -> Result<Connection, ConnectError> {
+    let db = endpoint.db.unwrap_or(0);
+    Connection::open(endpoint, &Setup::own(endpoint, db, "crossfade-control")).await
+}

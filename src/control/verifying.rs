@@ -1,0 +1,69 @@
+//! Running a verify in the background.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::time::sleep;
+use tracing::warn;
+
+use super::migration::{Migration, unix_now};
+use crate::config::TargetPolicy;
+use crate::diff::Leeway;
+use crate::status::{Side, VerifyState};
+use crate::verify::{Tally, Verify};
+
+impl Migration {
+    /// Compares everything and keeps the result.
+    pub(super) async fn run_verify(self: Arc<Self>) {
+        let direction = self.direction();
+        let tally = Arc::new(Tally::default());
+        let (primary, secondary) = (direction.primary, direction.primary.other());
+        let survey = &direction.survey;
+        let config = &self.world.config;
+        let verify = Verify {
+            hub: direction.hub.clone(),
+            primary: (self.world.endpoint(primary).clone(), survey.primary.capabilities),
+            secondary: (self.world.endpoint(secondary).clone(), survey.secondary.capabilities),
+            databases: self.world.databases_from(primary),
+            leeway: Leeway {
+                clock_offset: survey.clock_offset,
+                tolerance: i64::try_from(config.expiry_tolerance.as_millis()).unwrap_or(i64::MAX),
+            },
+            keeps_extras: secondary == Side::Target
+                && config.target_policy == TargetPolicy::Overwrite,
+            tally: tally.clone(),
+        };
+        let run = verify.run();
+        tokio::pin!(run);
+        let result = loop {
+            tokio::select! {
+                result = &mut run => break result,
+                () = direction.stop.cancelled() => break Ok(false),
+                () = sleep(Duration::from_millis(100)) => self.publish(&tally),
+            }
+        };
+        self.publish(&tally);
+        let state = match result {
+            _ if direction.stop.is_cancelled() => VerifyState::Stale,
+            Ok(true) => VerifyState::Clean,
+            Ok(false) => VerifyState::Different,
+            Err(error) => {
+                warn!(%error, "verify could not be finished");
+                VerifyState::Stale
+            }
+        };
+        let mut inner = self.inner.lock();
+        inner.verify.state = state;
+        inner.verify.finished_at = Some(unix_now());
+    }
+
+    fn publish(&self, tally: &Tally) {
+        let verify = &mut self.inner.lock().verify;
+        verify.checked = tally.checked.load(Ordering::Relaxed);
+        verify.missing = tally.missing.load(Ordering::Relaxed);
+        verify.extra = tally.extra.load(Ordering::Relaxed);
+        verify.different = tally.different.load(Ordering::Relaxed);
+        verify.repaired = tally.repaired.load(Ordering::Relaxed);
+    }
+}
