@@ -1,0 +1,155 @@
+//! A TCP proxy with moods, between crossfade and a server: it delays, swallows, refuses and cuts.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// How the proxy treats what passes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Temper {
+    /// Everything passes at once.
+    Calm,
+    /// Every piece waits so long before it passes.
+    Slow(Duration),
+    /// Requests pass, replies vanish.
+    SwallowReplies,
+    /// Nothing is read any more; what was read stays where it is.
+    Stuck,
+    /// New connections are closed at once.
+    Refusing,
+}
+
+struct Shared {
+    upstream: String,
+    temper: Mutex<Temper>,
+    connections: Mutex<Vec<TcpStream>>,
+    accepted: AtomicU64,
+    over: AtomicBool,
+}
+
+/// The proxy; every connection is cut on drop.
+pub struct Tamer {
+    shared: Arc<Shared>,
+    port: u16,
+}
+
+impl Tamer {
+    /// Listens on a free port and passes everything to the address.
+    pub fn before(upstream: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let shared = Arc::new(Shared {
+            upstream: upstream.to_owned(),
+            temper: Mutex::new(Temper::Calm),
+            connections: Mutex::default(),
+            accepted: AtomicU64::new(0),
+            over: AtomicBool::new(false),
+        });
+        let accepting = Arc::clone(&shared);
+        std::thread::spawn(move || accept(&listener, &accepting));
+        Self { shared, port }
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// The URL of a server without a password behind it.
+    pub fn url(&self) -> String {
+        format!("redis://{}", self.address())
+    }
+
+    /// Changes the mood, for open connections too.
+    pub fn set(&self, temper: Temper) {
+        *self.shared.temper.lock().unwrap() = temper;
+    }
+
+    /// Closes every open connection.
+    pub fn cut(&self) {
+        for connection in self.shared.connections.lock().unwrap().drain(..) {
+            let _already_closed = connection.shutdown(std::net::Shutdown::Both);
+        }
+    }
+
+    /// How many connections there have been.
+    pub fn accepted(&self) -> u64 {
+        self.shared.accepted.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Tamer {
+    fn drop(&mut self) {
+        self.shared.over.store(true, Ordering::Relaxed);
+        self.cut();
+        // Wakes the accepting thread, which then ends.
+        let _refused = TcpStream::connect(self.address());
+    }
+}
+
+impl Shared {
+    fn temper(&self) -> Temper {
+        *self.temper.lock().unwrap()
+    }
+
+    fn is_over(&self) -> bool {
+        self.over.load(Ordering::Relaxed)
+    }
+}
+
+fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
+    for client in listener.incoming().map_while(Result::ok) {
+        if shared.is_over() {
+            return;
+        }
+        if shared.temper() == Temper::Refusing {
+            continue;
+        }
+        let Ok(server) = TcpStream::connect(&shared.upstream) else { continue };
+        shared.accepted.fetch_add(1, Ordering::Relaxed);
+        pass(&client, &server, shared, false);
+        pass(&server, &client, shared, true);
+        shared.connections.lock().unwrap().extend([client, server]);
+    }
+}
+
+/// Passes one direction in a thread of its own.
+fn pass(from: &TcpStream, to: &TcpStream, shared: &Arc<Shared>, replies: bool) {
+    let (mut from, mut to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
+    let shared = Arc::clone(shared);
+    from.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+    std::thread::spawn(move || {
+        let mut piece = vec![0; 64 * 1024];
+        while !shared.is_over() {
+            if shared.temper() == Temper::Stuck {
+                std::thread::sleep(Duration::from_millis(5));
+                continue;
+            }
+            match from.read(&mut piece) {
+                Ok(0) => break,
+                Ok(length) => {
+                    if !forward(&shared, &mut to, &piece[..length], replies) {
+                        break;
+                    }
+                }
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+                Err(_) => break,
+            }
+        }
+        let _already_closed = to.shutdown(std::net::Shutdown::Both);
+        let _already_closed = from.shutdown(std::net::Shutdown::Both);
+    });
+}
+
+/// Passes a piece as the mood wants; false when the other side is gone.
+fn forward(shared: &Shared, to: &mut TcpStream, piece: &[u8], replies: bool) -> bool {
+    match shared.temper() {
+        Temper::SwallowReplies if replies => return true,
+        Temper::Slow(delay) => std::thread::sleep(delay),
+        _ => {}
+    }
+    to.write_all(piece).is_ok()
+}
