@@ -7,6 +7,8 @@ SHELL := /bin/bash
 .PHONY: help build demo test bench lint servers toolchain
 
 NEED := deploy/dev/need.sh
+# Where `make servers` puts them; the tests use those that are there.
+SERVERS := $(or $(CROSSFADE_CACHE),.cache)/servers
 # rustup puts cargo where a non-interactive shell does not look.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
@@ -22,6 +24,7 @@ demo: build ## a real migration under traffic, start to finish, on one screen
 
 test: toolchain ## every test, doc tests included
 	@$(NEED) redis-server redis-cli=redis-tools
+	@if [ -d $(SERVERS) ]; then export CROSSFADE_TEST_SERVERS=$(abspath $(SERVERS)); fi; \
 	cargo test --locked --no-fail-fast
 
 bench: toolchain ## cost per request beside the peers, copy speed, hold of a cut-over
@@ -34,7 +37,7 @@ lint: toolchain ## format, clippy, and cargo-deny where it is installed
 	@if command -v cargo-deny >/dev/null; then cargo deny --locked check; \
 	else echo "SKIPPED: cargo deny is not installed (cargo install cargo-deny)" >&2; fi
 
-servers: ## other versions of Redis and Valkey for the tests, in .cache/servers
+servers: ## other versions of Redis and Valkey for the tests, built or fetched
 	@$(NEED) cc=build-essential make python3
 	@deploy/dev/servers.sh $(NAMES)
 

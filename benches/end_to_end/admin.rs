@@ -54,10 +54,13 @@ impl Admin {
         })
     }
 
-    /// A flip, forced because only the hold is of interest; its duration for the clients.
+    /// A flip, and how long it held the clients. Only that is of interest: no verify before it.
     pub(crate) fn flip(&self, direction: &str) -> Result<f64> {
         let url = format!("{}/v1/{direction}", self.base);
-        let order = json!({"timeout_ms": 5000, "force": true});
+        let order = match direction {
+            "cutover" => json!({"timeout_ms": 5000, "force": true}),
+            _ => json!({"timeout_ms": 5000}),
+        };
         let answer: Value = ureq::post(&url).send_json(order)?.body_mut().read_json()?;
         Ok(number(&answer, "/hold_ms"))
     }

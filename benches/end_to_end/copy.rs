@@ -23,7 +23,7 @@ pub(crate) fn run(scale: Scale) -> Result<()> {
     for _ in 0..scale.repeats {
         once(keys, &mut cost)?;
     }
-    title(&format!("crossfade copy: {keys} keys of four types, {} times", scale.repeats));
+    title(&format!("crossfade copy: {keys} keys of four types, rounds: {}", scale.repeats));
     head(&["1000 keys/s", "crossfade CPU s", "source CPU s", "target CPU s"]);
     row(&[cost.rate.show(1), cost.crossfade.show(2), cost.source.show(2), cost.target.show(2)]);
     Ok(())

@@ -36,7 +36,7 @@ pub(crate) fn run(scale: Scale) -> Result<()> {
         let requests = requests / scale.divisor;
         title(&format!(
             "Cost of a request: {clients} clients, pipeline {pipeline}, 64-byte values, \
-             {requests} requests, {} times in turn",
+             {requests} requests, rounds: {}",
             scale.repeats
         ));
         let shape = Load { test: "", clients, pipeline, requests };

@@ -64,7 +64,7 @@ class Migration:
         self.screen.step(f"backfill done: {copied:,} keys copied while the clients went on")
 
     def verify(self):
-        verify = self.order("verify").get("verify") or self.crossfade.status()["verify"]
+        verify = self.order("verify")
         found = verify["missing"] + verify["extra"] + verify["different"]
         self.screen.step(f"verify: {verify['state']}, {verify['checked']:,} keys, {found} to repair")
 
