@@ -5,6 +5,7 @@
 Exits 0 only if no client met an error or a wrong answer, and the two servers end up equal.
 """
 
+import signal
 import sys
 import tempfile
 import time
@@ -144,12 +145,16 @@ def demo(binary: str, home: Path, stack: ExitStack) -> int:
 
 def main() -> int:
     binary = str(Path(sys.argv[1]).resolve())
+    # Whatever ends the demo, what it has started is stopped.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with tempfile.TemporaryDirectory(prefix="crossfade-demo-") as home, ExitStack() as stack:
         try:
             return demo(binary, Path(home), stack)
         except (RuntimeError, OSError) as error:
             print(f"the demo failed: {error}", file=sys.stderr)
             return 1
+        except KeyboardInterrupt:
+            return 130
 
 
 if __name__ == "__main__":

@@ -67,7 +67,7 @@ def table(status: dict, gauges, rate: float) -> list[str]:
         "phase": f"{status['phase']:<14} clients on the {primary}, mirror {flow}",
         "backfill": f"{bar(backfill['percent'])} {backfill['percent']:5.1f} %",
         "copied": f"{backfill['copied']:,} keys, {backfill['keys_per_second']:,.0f} a second,"
-        f" {backfill['recopied']:,} again",
+        f" {backfill['recopied']:,} recopied",
         "mirror": f"{mirror['applied']:,} applied, {mirror['queued']:,} queued,"
         f" {mirror['dirty_keys']:,} dirty",
         "lag": f"{mirror['lag_seconds'] * 1000:,.0f} ms",
