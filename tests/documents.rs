@@ -1,5 +1,6 @@
 //! What is written about the options holds for the binary: an option that nobody documented, or a
 //! documented one that is gone, fails here.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeSet;
 use std::process::Command;
