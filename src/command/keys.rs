@@ -10,6 +10,13 @@ use crate::resp::Request;
 #[error("the keys of this request cannot be told")]
 pub struct KeyError;
 
-pub(super) fn of(_command: &Command, _request: &Request) -> Result<Keys, KeyError> {
-    Err(KeyError)
+pub(super) fn of(command: &Command, request: &Request) -> Result<Keys, KeyError> {
+    if !command.takes(request.len()) {
+        return Err(KeyError);
+    }
+    let mut keys = Keys::new();
+    for spec in command.specs {
+        spec.find(request, &mut keys)?;
+    }
+    Ok(keys)
 }

@@ -9,6 +9,9 @@
 //! *Must not know:* sockets, clocks, sessions, what is migrated.
 
 mod keys;
+mod markdown;
+mod mirror;
+mod spec;
 mod table;
 
 use smallvec::SmallVec;
@@ -16,6 +19,8 @@ use smallvec::SmallVec;
 use crate::resp::Request;
 
 pub use keys::KeyError;
+pub use markdown::markdown;
+pub use mirror::Mirror;
 pub use table::{Command, lookup, table};
 
 /// How the proxy serves a command.

@@ -1,4 +1,13 @@
-//! When a key ends.
+//! When a key ends, and how a server is asked for it.
+
+use crate::capability::Capabilities;
+use crate::resp::{Reply, Request, parse_integer};
+
+use super::{Probes, Step};
+
+/// How far two servers' answers may lie apart when one of them tells only the time that is left:
+/// it is rounded, and some time passes between asking for it and asking for the time of day.
+const ROUNDING: i64 = 20;
 
 /// What is known of a key's end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,4 +18,71 @@ pub enum Expiry {
     Never,
     /// At this Unix time in milliseconds.
     At(i64),
+}
+
+impl Expiry {
+    /// From the answer of `PEXPIRETIME`, or of `PTTL` when `now` is the server's clock and not 0.
+    pub fn from_answer(answer: i64, now: i64) -> Self {
+        match answer {
+            -2 => Self::Missing,
+            -1 => Self::Never,
+            time => Self::At(time.saturating_add(now)),
+        }
+    }
+
+    /// Whether both are the same end, give or take `tolerance` milliseconds.
+    pub fn is_near(self, other: Self, tolerance: i64) -> bool {
+        match (self, other) {
+            (Self::At(mine), Self::At(theirs)) => mine.abs_diff(theirs) <= tolerance.unsigned_abs(),
+            _ => self == other,
+        }
+    }
+
+    /// The same moment on a clock that is ahead by `offset` milliseconds.
+    pub(super) fn shifted(self, offset: i64) -> Self {
+        match self {
+            Self::At(time) => Self::At(time.saturating_add(offset)),
+            other => other,
+        }
+    }
+}
+
+/// What asks a server for the end of `key`: one request where it tells absolute times, else two.
+pub(super) fn questions(key: &[u8], server: &Capabilities) -> Probes {
+    if server.tells_absolute_expiry() {
+        Probes::from_iter([Request::new([b"PEXPIRETIME", key])])
+    } else {
+        Probes::from_iter([Request::new(["TIME"]), Request::new([b"PTTL", key])])
+    }
+}
+
+/// What the server said to [`questions`].
+pub(super) fn answer(replies: &[Reply]) -> Option<Expiry> {
+    match replies {
+        [absolute] => Some(Expiry::from_answer(absolute.integer()?, 0)),
+        [time, left] => Some(Expiry::from_answer(left.integer()?, milliseconds(time)?)),
+        _ => None,
+    }
+}
+
+/// The answer to `TIME` in milliseconds.
+pub(super) fn milliseconds(time: &Reply) -> Option<i64> {
+    let [seconds, micros] = time.items()? else { return None };
+    let seconds = parse_integer(seconds.text()?)?;
+    let micros = parse_integer(micros.text()?)?;
+    seconds.checked_mul(1000)?.checked_add(micros / 1000)
+}
+
+/// What asks the secondary whether its key has the same end. Where it can't tell absolute times
+/// it is asked for `PTTL`, and whoever reads the reply adds the secondary's time of day.
+pub(super) fn check(
+    key: &[u8],
+    expiry: Expiry,
+    primary: &Capabilities,
+    secondary: &Capabilities,
+) -> Step {
+    let exact = primary.tells_absolute_expiry() && secondary.tells_absolute_expiry();
+    let name: &[u8] = if secondary.tells_absolute_expiry() { b"PEXPIRETIME" } else { b"PTTL" };
+    let tolerance = if exact { 0 } else { ROUNDING };
+    Step { request: Request::new([name, key]), expect: super::Expect::Expiry { expiry, tolerance } }
 }

@@ -110,6 +110,22 @@ pub fn of(executed: &Executed<'_>) -> Outcome {
     rules::outcome(executed)
 }
 
+impl Step {
+    /// Whether the secondary's `reply` is what was expected. `now` is the time of day on its clock
+    /// in Unix milliseconds, needed only where it can't tell absolute times.
+    pub fn accepts(&self, reply: &Reply, now: i64) -> bool {
+        match self.expect {
+            Expect::Success => !reply.is_error(),
+            Expect::Reply(digest) => Digest::of(reply) == digest,
+            Expect::Expiry { expiry, tolerance } => {
+                let now = if self.request.is(0, "PTTL") { now } else { 0 };
+                let answer = reply.integer().map(|answer| Expiry::from_answer(answer, now));
+                answer.is_some_and(|found| found.is_near(expiry, tolerance))
+            }
+        }
+    }
+}
+
 impl Outcome {
     /// The outcome of a single command.
     pub fn apply(request: Request, expect: Expect) -> Self {

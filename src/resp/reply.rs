@@ -116,7 +116,9 @@ impl Reply {
             }
             (Self::Boolean(flag), Self::Integer(value))
             | (Self::Integer(value), Self::Boolean(flag)) => i64::from(*flag) == *value,
-            (Self::Double(a), b) | (b, Self::Double(a)) => b.text().is_some_and(|b| same_number(a, b)),
+            (Self::Double(a), b) | (b, Self::Double(a)) => {
+                b.text().is_some_and(|b| same_number(a, b))
+            }
             _ => match (self.text(), other.text()) {
                 (Some(a), Some(b)) => a == b,
                 _ => self == other,
@@ -143,9 +145,9 @@ fn same_set(mine: &[Reply], theirs: &[Reply]) -> bool {
 fn same_map(mine: &[(Reply, Reply)], theirs: &[(Reply, Reply)]) -> bool {
     mine.len() == theirs.len()
         && mine.iter().all(|(key, value)| {
-            theirs
-                .iter()
-                .any(|(other, theirs)| key.says_the_same_as(other) && value.says_the_same_as(theirs))
+            theirs.iter().any(|(other, theirs)| {
+                key.says_the_same_as(other) && value.says_the_same_as(theirs)
+            })
         })
 }
 
@@ -179,9 +181,9 @@ impl Cursor<'_> {
             b'(' => Reply::BigNumber(rest),
             b'$' => self.body(&rest)?.map_or(Reply::Null, Reply::Bulk),
             b'!' => self.body(&rest)?.map_or(Reply::Null, Reply::Error),
-            b'=' => self.body(&rest)?.map_or(Reply::Null, |text| {
-                Reply::Bulk(text.slice(4.min(text.len())..))
-            }),
+            b'=' => self
+                .body(&rest)?
+                .map_or(Reply::Null, |text| Reply::Bulk(text.slice(4.min(text.len())..))),
             b'*' => self.items(&rest, depth)?.map_or(Reply::Null, Reply::Array),
             b'~' => self.items(&rest, depth)?.map_or(Reply::Null, Reply::Set),
             b'>' => self.items(&rest, depth)?.map_or(Reply::Null, Reply::Push),

@@ -1,0 +1,73 @@
+//! What the admin API asks of a running migration.
+//!
+//! *Guarantees:* a refusal has changed nothing. *Must not know:* HTTP.
+
+use std::time::Duration;
+
+use crate::status::{Phase, Status};
+
+/// A running migration, as its operator sees it.
+pub trait Control: Send + Sync + 'static {
+    /// Everything, now.
+    fn status(&self) -> Status;
+
+    /// Whether clients can be served; the error says why not.
+    ///
+    /// # Errors
+    /// They can't.
+    fn ready(&self) -> Result<(), String>;
+
+    /// Starts a full comparison in the background. Once it is accepted, [`Self::status`] says that
+    /// it runs.
+    ///
+    /// # Errors
+    /// Not in this phase, or one runs already.
+    fn verify(&self) -> Result<(), Refusal>;
+
+    /// Hands the clients over to the target, holding them for `timeout` at most. `force` passes over
+    /// the blockers that are about certainty, not over those that make it impossible.
+    fn cutover(
+        &self,
+        timeout: Duration,
+        force: bool,
+    ) -> impl Future<Output = Result<Flipped, Refusal>> + Send;
+
+    /// Hands the clients back to the source, holding them for `timeout` at most.
+    fn rollback(&self, timeout: Duration) -> impl Future<Output = Result<Flipped, Refusal>> + Send;
+
+    /// Lets the source go.
+    fn finalize(&self) -> impl Future<Output = Result<(), Refusal>> + Send;
+
+    /// Pauses, resumes, or changes the rate of the backfill; what is `None` stays as it is, and a
+    /// rate of `Some(None)` lifts the limit.
+    ///
+    /// # Errors
+    /// There is no backfill to steer.
+    fn backfill(&self, paused: Option<bool>, rate: Option<Option<u64>>) -> Result<(), Refusal>;
+}
+
+/// A flip that happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flipped {
+    /// Where it led.
+    pub phase: Phase,
+    /// How long clients were held.
+    pub hold: Duration,
+}
+
+/// Why something was not done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Not now, for these reasons.
+    Conflict {
+        /// In one line.
+        error: String,
+        /// Each reason of its own.
+        blockers: Vec<String>,
+    },
+    /// It was tried and did not get done in time; everything is as it was before.
+    TimedOut {
+        /// In one line.
+        error: String,
+    },
+}

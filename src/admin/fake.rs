@@ -1,0 +1,94 @@
+//! A migration that does as it is told, for the tests of the API and of the command line.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::net::TcpListener;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::{Control, Flipped, Refusal, serve};
+use crate::backend::Secret;
+use crate::metrics::Metrics;
+use crate::status::{Phase, Status, VerifyState};
+
+/// What it answers, and what it was asked.
+#[derive(Default)]
+pub(crate) struct Fake {
+    pub(crate) status: Mutex<Status>,
+    pub(crate) asked: Mutex<Vec<String>>,
+    pub(crate) refusal: Option<Refusal>,
+    /// How the next verify ends.
+    pub(crate) verdict: VerifyState,
+}
+
+impl Fake {
+    fn ask(&self, what: String) -> Result<(), Refusal> {
+        self.asked.lock().push(what);
+        self.refusal.clone().map_or(Ok(()), Err)
+    }
+
+    /// The migration ends up in `phase` after the whole of its timeout.
+    async fn flip(&self, phase: Phase, hold: Duration) -> Result<Flipped, Refusal> {
+        tokio::time::sleep(hold).await;
+        self.status.lock().phase = phase;
+        Ok(Flipped { phase, hold })
+    }
+}
+
+impl Control for Fake {
+    fn status(&self) -> Status {
+        self.status.lock().clone()
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        let connected = self.status.lock().source.connected;
+        if connected { Ok(()) } else { Err("the source is away".to_owned()) }
+    }
+
+    fn verify(&self) -> Result<(), Refusal> {
+        self.ask("verify".to_owned())?;
+        let verify = &mut self.status.lock().verify;
+        verify.state = self.verdict;
+        verify.finished_at = Some(1.0);
+        Ok(())
+    }
+
+    async fn cutover(&self, timeout: Duration, force: bool) -> Result<Flipped, Refusal> {
+        self.ask(format!("cutover {timeout:?} {force}"))?;
+        self.flip(Phase::CutOver, timeout).await
+    }
+
+    async fn rollback(&self, timeout: Duration) -> Result<Flipped, Refusal> {
+        self.ask(format!("rollback {timeout:?}"))?;
+        self.flip(Phase::Mirroring, timeout).await
+    }
+
+    async fn finalize(&self) -> Result<(), Refusal> {
+        self.ask("finalize".to_owned())
+    }
+
+    fn backfill(&self, paused: Option<bool>, rate: Option<Option<u64>>) -> Result<(), Refusal> {
+        self.ask(format!("backfill {paused:?} {rate:?}"))
+    }
+}
+
+/// A served fake; it ends when dropped.
+pub(crate) struct Running {
+    pub(crate) fake: Arc<Fake>,
+    pub(crate) address: SocketAddr,
+    _stop: DropGuard,
+}
+
+impl Fake {
+    pub(crate) async fn serve(self, token: Option<&str>) -> Running {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (fake, stop) = (Arc::new(self), CancellationToken::new());
+        let (_, renderer) = Metrics::install();
+        let token = token.map(Secret::new);
+        tokio::spawn(serve(listener, fake.clone(), renderer, token, stop.clone()));
+        Running { fake, address, _stop: stop.drop_guard() }
+    }
+}

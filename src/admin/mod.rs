@@ -1,0 +1,87 @@
+//! The admin API: HTTP and JSON for operators, Prometheus, and a page for people.
+//!
+//! *What it is:* a thin layer of one verb a file over [`Control`].
+//!
+//! *Guarantees:* every answer is JSON (metrics and page apart), errors too; nothing is changed
+//! without the token, when there is one, nor by a web page of somebody else's; an operator who
+//! hangs up does not stop a flip half-way.
+//!
+//! *Must not know:* how a migration works.
+
+mod backfill;
+mod body;
+mod control;
+mod cutover;
+#[cfg(test)]
+pub(crate) mod fake;
+mod finalize;
+mod guard;
+mod healthz;
+mod metrics;
+mod page;
+mod readyz;
+mod reply;
+mod rollback;
+mod status;
+#[cfg(test)]
+mod tests;
+mod verify;
+
+use std::io;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::middleware::from_fn_with_state;
+use axum::routing::{get, post};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::backend::Secret;
+use crate::metrics::Renderer;
+
+pub use control::{Control, Flipped, Refusal};
+
+/// What the verbs share.
+struct Admin<C> {
+    control: Arc<C>,
+    renderer: Renderer,
+    token: Option<Secret>,
+}
+
+/// As axum hands it to the verbs.
+type Shared<C> = axum::extract::State<Arc<Admin<C>>>;
+
+/// Serves the API until `stop` is cancelled and the calls in flight are answered.
+///
+/// # Errors
+/// The listener is broken.
+pub async fn serve<C: Control>(
+    listener: TcpListener,
+    control: Arc<C>,
+    renderer: Renderer,
+    token: Option<Secret>,
+    stop: CancellationToken,
+) -> io::Result<()> {
+    let router = router(Arc::new(Admin { control, renderer, token }));
+    axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await
+}
+
+fn router<C: Control>(admin: Arc<Admin<C>>) -> Router {
+    let changes = Router::new()
+        .route("/v1/verify", post(verify::post::<C>))
+        .route("/v1/cutover", post(cutover::post::<C>))
+        .route("/v1/rollback", post(rollback::post::<C>))
+        .route("/v1/finalize", post(finalize::post::<C>))
+        .route("/v1/backfill", post(backfill::post::<C>))
+        .layer(from_fn_with_state(admin.clone(), guard::check::<C>));
+    Router::new()
+        .route("/", get(page::get))
+        .route("/healthz", get(healthz::get))
+        .route("/readyz", get(readyz::get::<C>))
+        .route("/metrics", get(metrics::get::<C>))
+        .route("/v1/status", get(status::get::<C>))
+        .merge(changes)
+        .fallback(reply::not_found)
+        .method_not_allowed_fallback(reply::method_not_allowed)
+        .with_state(admin)
+}

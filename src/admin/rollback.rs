@@ -1,0 +1,29 @@
+//! `POST /v1/rollback`: hands the clients back to the source.
+
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::response::Response;
+use serde::Deserialize;
+
+use super::Shared;
+use super::body::Body;
+use super::control::Control;
+use super::cutover::flip;
+
+#[derive(Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Wish {
+    timeout_ms: u64,
+}
+
+impl Default for Wish {
+    fn default() -> Self {
+        Self { timeout_ms: 5000 }
+    }
+}
+
+pub(super) async fn post<C: Control>(State(admin): Shared<C>, Body(wish): Body<Wish>) -> Response {
+    let timeout = Duration::from_millis(wish.timeout_ms);
+    flip(async move { admin.control.rollback(timeout).await }).await
+}

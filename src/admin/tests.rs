@@ -1,0 +1,139 @@
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::fake::{Fake, Running};
+use super::*;
+use crate::status::Phase;
+
+impl Running {
+    /// One request as it goes over the wire; the status code and the answer.
+    async fn call(&self, line: &str, headers: &str, body: &str) -> (u16, String) {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        let request = format!(
+            "{line} HTTP/1.1\r\nhost: here\r\nconnection: close\r\n{headers}content-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        (head[9..12].parse().unwrap(), body.to_owned())
+    }
+
+    async fn json(&self, line: &str, body: &str) -> (u16, Value) {
+        let (code, answer) = self.call(line, "", body).await;
+        (code, serde_json::from_str(&answer).unwrap())
+    }
+}
+
+fn refusing(refusal: Refusal) -> Fake {
+    Fake { refusal: Some(refusal), ..Fake::default() }
+}
+
+#[tokio::test]
+async fn status_health_and_metrics_are_there_for_anybody() {
+    let running = Fake::default().serve(Some("token")).await;
+    assert_eq!(running.call("GET /healthz", "", "").await.0, 200);
+    assert_eq!(running.json("GET /v1/status", "").await.1["phase"], "backfilling");
+    let (code, page) = running.call("GET /metrics", "", "").await;
+    assert_eq!(code, 200);
+    assert!(page.contains("crossfade_mirror_lag_seconds 0"));
+    assert!(running.call("GET /", "", "").await.1.starts_with("<!doctype html>"));
+}
+
+#[tokio::test]
+async fn readiness_comes_with_a_reason() {
+    let running = Fake::default().serve(None).await;
+    let away = running.json("GET /readyz", "").await;
+    assert_eq!(away, (503, json!({"error": "the source is away"})));
+    running.fake.status.lock().source.connected = true;
+    assert_eq!(running.call("GET /readyz", "", "").await.0, 200);
+}
+
+#[tokio::test]
+async fn a_change_needs_the_token_and_the_whole_of_it() {
+    let running = Fake::default().serve(Some("secret")).await;
+    for headers in ["", "authorization: Bearer secre\r\n", "authorization: Basic secret\r\n"] {
+        assert_eq!(running.call("POST /v1/verify", headers, "").await.0, 401, "{headers}");
+    }
+    assert!(running.fake.asked.lock().is_empty());
+    let right = "authorization: Bearer secret\r\n";
+    assert_eq!(running.call("POST /v1/verify", right, "").await.0, 202);
+}
+
+#[tokio::test]
+async fn a_strange_web_page_changes_nothing() {
+    let running = Fake::default().serve(None).await;
+    let strange = "origin: http://elsewhere\r\n";
+    assert_eq!(running.call("POST /v1/cutover", strange, "").await.0, 403);
+    assert_eq!(running.call("POST /v1/verify", "origin: http://here\r\n", "").await.0, 202);
+    assert_eq!(*running.fake.asked.lock(), ["verify"]);
+}
+
+#[tokio::test]
+async fn a_cutover_passes_its_wishes_on_and_tells_the_hold() {
+    let running = Fake::default().serve(None).await;
+    let body = r#"{"timeout_ms":20,"force":true}"#;
+    let answer = running.json("POST /v1/cutover", body).await;
+    assert_eq!(answer, (200, json!({"phase": "cut_over", "hold_ms": 20})));
+    let answer = running.json("POST /v1/rollback", r#"{"timeout_ms":1}"#).await;
+    assert_eq!(answer, (200, json!({"phase": "mirroring", "hold_ms": 1})));
+    assert_eq!(*running.fake.asked.lock(), ["cutover 20ms true", "rollback 1ms"]);
+}
+
+#[tokio::test]
+async fn a_refusal_is_409_with_its_blockers_and_a_timeout_504() {
+    let blockers = vec!["verify has not run".to_owned()];
+    let conflict = Refusal::Conflict { error: "not ready".to_owned(), blockers };
+    let running = refusing(conflict).serve(None).await;
+    let expected = json!({"error": "not ready", "blockers": ["verify has not run"]});
+    for verb in ["cutover", "rollback", "finalize", "verify", "backfill"] {
+        let answer = running.json(&format!("POST /v1/{verb}"), "").await;
+        assert_eq!(answer, (409, expected.clone()), "{verb}");
+    }
+    let late = refusing(Refusal::TimedOut { error: "too late".to_owned() }).serve(None).await;
+    let answer = late.json("POST /v1/cutover", "{}").await;
+    assert_eq!(answer, (504, json!({"error": "too late"})));
+}
+
+#[tokio::test]
+async fn a_rate_that_is_left_out_differs_from_one_that_is_null() {
+    let running = Fake::default().serve(None).await;
+    for body in [r#"{"paused":true}"#, r#"{"rate":null}"#, r#"{"paused":false,"rate":9}"#] {
+        assert_eq!(running.json("POST /v1/backfill", body).await.0, 200);
+    }
+    let expected = [
+        "backfill Some(true) None",
+        "backfill None Some(None)",
+        "backfill Some(false) Some(Some(9))",
+    ];
+    assert_eq!(*running.fake.asked.lock(), expected);
+}
+
+#[tokio::test]
+async fn what_is_not_understood_is_answered_with_a_json_error() {
+    let running = Fake::default().serve(None).await;
+    for body in ["{", "[]", r#"{"forse":true}"#, r#"{"timeout_ms":-1}"#, "\u{fffd}"] {
+        let (code, answer) = running.json("POST /v1/cutover", body).await;
+        assert_eq!(code, 400, "{body}");
+        assert!(answer["error"].is_string(), "{body}");
+    }
+    assert_eq!(running.json("GET /v2", "").await.0, 404);
+    assert_eq!(running.json("GET /v1/cutover", "").await.0, 405);
+    assert_eq!(running.json("POST /v1/status", "").await.0, 405);
+    assert!(running.fake.asked.lock().is_empty());
+}
+
+#[tokio::test]
+async fn an_operator_who_hangs_up_does_not_stop_a_flip_half_way() {
+    let running = Fake::default().serve(None).await;
+    let body = r#"{"timeout_ms":100}"#;
+    let call = running.call("POST /v1/cutover", "", body);
+    assert!(tokio::time::timeout(Duration::from_millis(50), call).await.is_err());
+    assert_eq!(*running.fake.asked.lock(), ["cutover 100ms false"]);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(running.fake.status.lock().phase, Phase::CutOver);
+}

@@ -1,0 +1,166 @@
+//! Connecting and logging in.
+
+use std::io;
+use std::time::Duration;
+
+use rustls::pki_types::ServerName;
+use thiserror::Error;
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+
+use super::{Address, Broken, Endpoint, Secret, Wire};
+use crate::net::Stream;
+use crate::resp::{Protocol, Reply, Request};
+
+/// How long connecting and logging in may take together.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// After this much silence the kernel asks whether the other end is still there.
+const KEEPALIVE: Duration = Duration::from_secs(15);
+
+/// What a connection is to be before it is used.
+#[derive(Clone, Debug, Default)]
+pub struct Setup {
+    /// The protocol version to speak.
+    pub protocol: Protocol,
+    /// The database to select.
+    pub db: u32,
+    /// Who to be; `None` logs in as nobody.
+    pub login: Option<(Option<String>, Secret)>,
+    /// The name shown by `CLIENT LIST`.
+    pub name: &'static str,
+    /// Leave the eviction clocks of keys alone, where the server can (`CLIENT NO-TOUCH`).
+    pub no_touch: bool,
+}
+
+impl Setup {
+    /// A connection of crossfade's own, as the URL's user.
+    pub fn own(endpoint: &Endpoint, db: u32, name: &'static str) -> Self {
+        let login = endpoint.password.clone().map(|password| (endpoint.user.clone(), password));
+        Self { db, login, name, ..Self::default() }
+    }
+}
+
+/// Why there is no connection.
+#[derive(Debug, Error)]
+pub enum ConnectError {
+    /// Nobody answers there.
+    #[error("{address}: {reason}")]
+    Unreachable {
+        /// Where.
+        address: Address,
+        /// The system's or TLS's words.
+        reason: String,
+    },
+    /// The server answers, but will not have us: wrong password, no such database.
+    #[error("{address}: {reply}")]
+    Refused {
+        /// Where.
+        address: Address,
+        /// The server's error, code first.
+        reply: String,
+    },
+}
+
+impl Endpoint {
+    /// Connects and logs in.
+    ///
+    /// # Errors
+    /// The server can't be reached or refuses.
+    pub async fn connect(&self, setup: &Setup) -> Result<Wire, ConnectError> {
+        let unreachable =
+            |reason: String| ConnectError::Unreachable { address: self.address.clone(), reason };
+        let attempt = async {
+            let stream = dial(self).await.map_err(|error| unreachable(error.to_string()))?;
+            let mut wire = Wire::new(stream);
+            login(&mut wire, setup)
+                .await
+                .map_err(|error| unreachable(error.to_string()))?
+                .map_err(|reply| ConnectError::Refused { address: self.address.clone(), reply })?;
+            Ok(wire)
+        };
+        match timeout(CONNECT_TIMEOUT, attempt).await {
+            Ok(result) => result,
+            Err(_) => Err(unreachable(format!("no answer for {} s", CONNECT_TIMEOUT.as_secs()))),
+        }
+    }
+}
+
+/// Connects without saying a word.
+///
+/// # Errors
+/// The system's.
+pub async fn dial(endpoint: &Endpoint) -> io::Result<Stream> {
+    match &endpoint.address {
+        Address::Unix(path) => UnixStream::connect(path).await.map(Stream::Unix),
+        Address::Tcp(host, port) => {
+            let tcp = TcpStream::connect((host.as_str(), *port)).await?;
+            tune(&tcp)?;
+            match &endpoint.tls {
+                None => Ok(Stream::Tcp(tcp)),
+                Some(config) => {
+                    let name = endpoint.server_name.as_ref().unwrap_or(host).clone();
+                    let name = ServerName::try_from(name).map_err(io::Error::other)?;
+                    let tls = TlsConnector::from(config.clone()).connect(name, tcp).await?;
+                    Ok(Stream::Tls(Box::new(tls)))
+                }
+            }
+        }
+    }
+}
+
+/// No delay for small writes, and a peer that vanished is noticed.
+fn tune(tcp: &TcpStream) -> io::Result<()> {
+    tcp.set_nodelay(true)?;
+    let socket = socket2::SockRef::from(tcp);
+    let keepalive = socket2::TcpKeepalive::new()
+        .with_time(KEEPALIVE)
+        .with_interval(KEEPALIVE / 3)
+        .with_retries(3);
+    socket.set_tcp_keepalive(&keepalive)
+}
+
+/// Sends the whole introduction at once and reads the answers; the inner error is the server's.
+async fn login(wire: &mut Wire, setup: &Setup) -> Result<Result<(), String>, Broken> {
+    let introduction = introduction(setup);
+    for (request, _) in &introduction {
+        wire.push(request.raw());
+    }
+    let mut refusal = None;
+    for (_, required) in &introduction {
+        let reply = Reply::parse(&wire.frame().await?.raw)?;
+        if let (Reply::Error(text), true) = (reply, *required) {
+            refusal.get_or_insert_with(|| String::from_utf8_lossy(&text).into_owned());
+        }
+    }
+    Ok(refusal.map_or(Ok(()), Err))
+}
+
+/// The requests of the introduction, and whether a refusal of each is one of the connection.
+fn introduction(setup: &Setup) -> Vec<(Request, bool)> {
+    let mut requests = Vec::with_capacity(5);
+    if let Some((user, password)) = &setup.login {
+        requests.push(match user {
+            Some(user) => (Request::new(["AUTH", user, password.reveal()]), true),
+            None => (Request::new(["AUTH", password.reveal()]), true),
+        });
+    }
+    if setup.protocol == Protocol::Resp3 {
+        requests.push((Request::new(["HELLO", "3"]), true));
+    }
+    if !setup.name.is_empty() {
+        requests.push((Request::new(["CLIENT", "SETNAME", setup.name]), false));
+    }
+    if setup.no_touch {
+        requests.push((Request::new(["CLIENT", "NO-TOUCH", "ON"]), false));
+    }
+    if setup.db != 0 {
+        requests.push((Request::new(["SELECT", &setup.db.to_string()]), true));
+    }
+    // Without a request above an unauthenticated connection looks fine; a ping tells.
+    if setup.login.is_some() || setup.name.is_empty() {
+        return requests;
+    }
+    requests.push((Request::new(["PING"]), true));
+    requests
+}

@@ -1,0 +1,19 @@
+//! Upstream connections: where a server is, how to reach it, how to talk to it.
+//!
+//! *Guarantees:* nothing is sent twice; an error says which server and why, and never a secret.
+//!
+//! *Must not know:* roles (primary, secondary), migrations, clients.
+
+mod connection;
+mod dial;
+mod endpoint;
+mod server;
+mod tls;
+mod wire;
+
+pub use connection::Connection;
+pub use dial::{ConnectError, Setup, dial};
+pub use endpoint::{Address, Endpoint, EndpointError, Secret};
+pub use server::{ServerInfo, clock_offset};
+pub use tls::{TlsError, TlsOptions, client_config};
+pub use wire::{Broken, Wire};

@@ -1,0 +1,108 @@
+//! What a server says of itself.
+
+use super::{Broken, Connection};
+use crate::capability::{Capabilities, Family};
+use crate::resp::Reply;
+
+/// Below this difference two clocks count as one, in milliseconds: a round trip is not measured
+/// finer, and equal clocks keep expiries equal to the millisecond.
+const CLOCK_NOISE: i64 = 20;
+
+/// Who a server is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ServerInfo {
+    /// The version as it prints it (`7.0.15`).
+    pub version: String,
+    /// Changes with each start of the process.
+    pub run_id: String,
+    /// `master` or `slave`.
+    pub role: String,
+    /// Kind and version, for questions.
+    pub capabilities: Capabilities,
+}
+
+impl ServerInfo {
+    /// Asks the server with `INFO`.
+    ///
+    /// # Errors
+    /// The connection is broken. A server that refuses `INFO` is taken for the oldest.
+    pub async fn ask(connection: &mut Connection) -> Result<Self, Broken> {
+        let reply = connection.command(["INFO"]).await?;
+        let text = reply.text().map(|text| String::from_utf8_lossy(text).into_owned());
+        Ok(Self::parse(&text.unwrap_or_default()))
+    }
+
+    fn parse(info: &str) -> Self {
+        let field = |name: &str| {
+            info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap_or("")
+        };
+        let valkey = field("valkey_version");
+        let (family, version) = match valkey {
+            "" => (Family::Redis, field("redis_version")),
+            _ => (Family::Valkey, valkey),
+        };
+        Self {
+            version: version.to_owned(),
+            run_id: field("run_id").to_owned(),
+            role: field("role").to_owned(),
+            capabilities: Capabilities { family, version: numbers(version) },
+        }
+    }
+}
+
+fn numbers(version: &str) -> (u32, u32, u32) {
+    let mut parts = version.split('.').map(|part| part.parse().unwrap_or(0));
+    let mut next = || parts.next().unwrap_or(0);
+    (next(), next(), next())
+}
+
+/// What to add to the first server's clock to get the second's, in milliseconds; 0 when the
+/// difference is too small to be told from the time that asking takes.
+///
+/// # Errors
+/// A connection is broken.
+pub async fn clock_offset(a: &mut Connection, b: &mut Connection) -> Result<i64, Broken> {
+    let mut best: Option<(i64, i64)> = None;
+    for _ in 0..5 {
+        let before = clock(a).await?;
+        let other = clock(b).await?;
+        let after = clock(a).await?;
+        let (width, offset) = (after - before, other - i64::midpoint(before, after));
+        if best.is_none_or(|(narrowest, _)| width < narrowest) {
+            best = Some((width, offset));
+        }
+    }
+    Ok(best.map_or(
+        0,
+        |(width, offset)| {
+            if offset.abs() <= CLOCK_NOISE.max(width) { 0 } else { offset }
+        },
+    ))
+}
+
+/// A server's clock in Unix milliseconds.
+async fn clock(connection: &mut Connection) -> Result<i64, Broken> {
+    let reply = connection.command(["TIME"]).await?;
+    let number = |reply: Option<&Reply>| {
+        let text = std::str::from_utf8(reply?.text()?).ok()?;
+        text.parse::<i64>().ok()
+    };
+    let items = reply.items().unwrap_or_default();
+    let seconds = number(items.first()).unwrap_or(0);
+    Ok(seconds * 1000 + number(items.get(1)).unwrap_or(0) / 1000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_family_is_told_from_what_info_says() {
+        let redis = ServerInfo::parse("redis_version:7.0.15\r\nrun_id:ab\r\nrole:master\r\n");
+        assert_eq!(redis.capabilities.version, (7, 0, 15));
+        assert_eq!((redis.run_id.as_str(), redis.role.as_str()), ("ab", "master"));
+        let valkey = ServerInfo::parse("redis_version:7.2.4\r\nvalkey_version:8.0.1\r\n");
+        assert_eq!(valkey.capabilities.family, Family::Valkey);
+        assert_eq!(valkey.version, "8.0.1");
+    }
+}

@@ -1,0 +1,118 @@
+//! `crossfade status`.
+
+use serde_json::Value;
+
+use super::client::Admin;
+use super::output::{columns, grouped, period};
+use crate::failure::Failure;
+use crate::status::{Backfill, BackfillState, Mirror, Server, Status, Verify};
+
+/// Shows how a running migration is doing, and what stands in the way of a cut-over.
+#[derive(clap::Args)]
+#[command(after_long_help = "Examples:
+  crossfade status
+  watch -n 1 crossfade status
+  crossfade status --json | jq .mirror.lag_seconds")]
+pub(super) struct Args {
+    #[command(flatten)]
+    admin: Admin,
+}
+
+pub(super) fn run(args: &Args) -> Result<(), Failure> {
+    // As it came: a field that this version does not know is passed on too.
+    let answer: Value = args.admin.get("/v1/status")?;
+    let status: Status = serde_json::from_value(answer.clone()).unwrap_or_default();
+    args.admin.answer(&answer, || text(&status));
+    Ok(())
+}
+
+fn text(status: &Status) -> String {
+    let mut rows = vec![
+        ("phase", phase(status)),
+        ("source", server(&status.source)),
+        ("target", server(&status.target)),
+        ("backfill", backfill(&status.backfill)),
+        ("mirror", mirror(&status.mirror)),
+        ("verify", verify(&status.verify)),
+        ("clients", clients(status)),
+        ("cutover", if status.ready { "ready" } else { "not ready" }.to_owned()),
+    ];
+    rows.extend(status.blockers.iter().map(|blocker| ("", blocker.clone())));
+    columns(&rows)
+}
+
+fn phase(status: &Status) -> String {
+    let uptime = period(status.uptime_seconds);
+    format!("{}, the {} serves, up {uptime}", status.phase, status.primary)
+}
+
+fn server(server: &Server) -> String {
+    let connected = if server.connected { "connected" } else { "NOT CONNECTED" };
+    format!("{}  {}  {connected}", server.address, server.version)
+}
+
+fn backfill(backfill: &Backfill) -> String {
+    let counts = format!(
+        "{} copied, {} again, {} failed",
+        grouped(backfill.copied),
+        grouped(backfill.recopied),
+        grouped(backfill.failed)
+    );
+    let state = match backfill.state {
+        BackfillState::Done => "done".to_owned(),
+        BackfillState::Paused => format!("paused at {:.1} %", backfill.percent),
+        BackfillState::Running => {
+            let left = backfill.eta_seconds.map_or("unknown".to_owned(), period);
+            let speed = backfill.keys_per_second;
+            format!("{:.1} %, {speed:.0} keys a second, {left} left", backfill.percent)
+        }
+    };
+    let cause = backfill.cause.as_ref().map(|cause| format!(" ({cause})")).unwrap_or_default();
+    format!("{state}; {counts}{cause}")
+}
+
+fn mirror(mirror: &Mirror) -> String {
+    let degraded = if mirror.degraded { "DEGRADED; " } else { "" };
+    format!(
+        "{degraded}lag {}, {} queued ({} bytes), {} dirty keys; {} applied, {} mismatched, {} failed",
+        period(mirror.lag_seconds),
+        grouped(mirror.queued),
+        grouped(mirror.queued_bytes),
+        grouped(mirror.dirty_keys),
+        grouped(mirror.applied),
+        grouped(mirror.mismatched),
+        grouped(mirror.failed)
+    )
+}
+
+/// What a comparison found, in one line.
+pub(super) fn verify(verify: &Verify) -> String {
+    let state = verify.state.name();
+    format!(
+        "{state}; {} checked, {} missing, {} extra, {} different, {} repaired",
+        grouped(verify.checked),
+        grouped(verify.missing),
+        grouped(verify.extra),
+        grouped(verify.different),
+        grouped(verify.repaired)
+    )
+}
+
+fn clients(status: &Status) -> String {
+    let clients = &status.clients;
+    format!("{} connected, {} commands", grouped(clients.connected), grouped(clients.commands))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn people_see_every_part_and_each_blocker() {
+        let blockers = vec!["verify has not run".to_owned(), "the target is away".to_owned()];
+        let status = Status { blockers, ..Status::default() };
+        let text = text(&status);
+        assert!(text.starts_with("phase     backfilling, the source serves"), "{text}");
+        assert!(text.contains("\n          verify has not run\n          the target is away\n"));
+    }
+}

@@ -1,0 +1,190 @@
+//! Copies that meet the traffic at a known position.
+//!
+//! A copy is read on a side connection and counts only when no write to its key was answered
+//! between claim and acceptance ([`State::Touched`]) and none is in flight at acceptance: then every
+//! write is either before the read or will be answered after it, and its effect will follow the copy
+//! in the log. A key that keeps being written is read *in position*: while the copier itself holds
+//! the key in the order.
+
+use smallvec::SmallVec;
+
+use super::{Cause, Copying, DirtyKey, Draft, Engine, Named, Position};
+use crate::effect::Step;
+use crate::ledger::{Fingerprint, Groups, State};
+
+/// The right to copy one key.
+#[derive(Clone, Debug)]
+pub struct Ticket {
+    id: u64,
+    epoch: u64,
+    named: Named,
+    /// The primary's database in which to read it.
+    pub db: u32,
+    /// How often its copy has been tried in vain.
+    pub attempts: u8,
+}
+
+impl Ticket {
+    pub(super) fn fingerprint(&self) -> Fingerprint {
+        self.named.fingerprint
+    }
+
+    /// The key's name.
+    pub fn key(&self) -> &bytes::Bytes {
+        &self.named.key
+    }
+}
+
+/// What was read of a key.
+#[derive(Clone, Debug)]
+pub struct Copied {
+    /// What gives the secondary the key's state: a `RESTORE`, or a `DEL` when there is no key.
+    pub steps: SmallVec<[Step; 1]>,
+    /// Whether it was read while the copier held the key in the order.
+    pub in_position: bool,
+}
+
+/// What became of a copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Accepted {
+    /// It stands in the log here; effects follow it.
+    At(Position),
+    /// The key was written meanwhile: it is dirty, and its turn will come again.
+    Again,
+    /// Something else gave the key its state meanwhile.
+    Superseded,
+    /// The log has no room now: offer it again later.
+    NoRoom,
+}
+
+impl Engine {
+    /// Asks for the right to copy a key found by a scan of `db`. `None`: it is not needed.
+    pub fn claim(&mut self, db: u32, key: bytes::Bytes) -> Option<Ticket> {
+        self.settings.databases.to(db)?;
+        let named = self.named(db, key);
+        match self.ledger.state(named.space, named.fingerprint) {
+            State::Unmigrated => Some(self.ticket(named, None)),
+            State::Dirty => {
+                let dirty = self.dirty.remove(named.fingerprint);
+                Some(self.ticket(named, dirty.as_ref()))
+            }
+            State::Migrated | State::Copying | State::Touched => None,
+        }
+    }
+
+    /// The right to copy the next dirty keys, at most `most` of them.
+    pub fn claim_dirty(&mut self, most: usize) -> Vec<Ticket> {
+        let mut tickets = Vec::new();
+        while tickets.len() < most {
+            let Some((fingerprint, dirty)) = self.dirty.next() else { break };
+            let named = Named { fingerprint, space: dirty.space, key: dirty.key.clone() };
+            if self.settings.databases.to(self.spaces.number(dirty.space)).is_some() {
+                tickets.push(self.ticket(named, Some(&dirty)));
+            } else {
+                self.ledger.set(dirty.space, fingerprint, State::Migrated);
+            }
+        }
+        tickets
+    }
+
+    fn ticket(&mut self, named: Named, dirty: Option<&DirtyKey>) -> Ticket {
+        self.ledger.set(named.space, named.fingerprint, State::Copying);
+        self.next_ticket += 1;
+        let attempts = dirty.map_or(0, |dirty| dirty.attempts);
+        let copying = Copying {
+            id: self.next_ticket,
+            named: named.clone(),
+            since: dirty.map(|dirty| dirty.since),
+            cause: dirty.map(|dirty| dirty.cause),
+            attempts,
+        };
+        self.copying.insert(named.fingerprint, copying);
+        let db = self.spaces.number(named.space);
+        Ticket { id: self.next_ticket, epoch: self.epoch, named, db, attempts }
+    }
+
+    /// Offers what was read.
+    pub fn accept(&mut self, ticket: &Ticket, copied: &Copied) -> Accepted {
+        let Named { fingerprint, space, .. } = ticket.named;
+        if self.copying.get(&fingerprint).is_none_or(|copying| copying.id != ticket.id) {
+            return Accepted::Superseded;
+        }
+        let touched = self.ledger.state(space, fingerprint) != State::Copying
+            || self.order.is_in_flight(fingerprint);
+        if ticket.epoch != self.epoch || (touched && !copied.in_position) {
+            self.abandon(ticket);
+            return Accepted::Again;
+        }
+        let number = self.spaces.number(space);
+        let Some(db) = self.settings.databases.to(number) else { return Accepted::Superseded };
+        let draft = Draft {
+            since: self.now,
+            db,
+            atomic: copied.steps.len() > 1,
+            keys: SmallVec::from_iter([ticket.named.clone()]),
+            copy: true,
+            vital: false,
+        };
+        match self.log.append(draft, &copied.steps) {
+            Err(_) => Accepted::NoRoom,
+            Ok(position) => {
+                self.copied_at.insert(fingerprint, position);
+                self.ledger.set(space, fingerprint, State::Migrated);
+                self.count_copy(fingerprint);
+                Accepted::At(position)
+            }
+        }
+    }
+
+    /// Gives the claim up; the key is dirty again, and its next copy is one attempt further.
+    pub fn abandon(&mut self, ticket: &Ticket) {
+        let Named { fingerprint, space, .. } = ticket.named;
+        let Some(copying) = self.copying.get(&fingerprint) else { return };
+        if copying.id != ticket.id {
+            return;
+        }
+        let (since, cause) = (copying.since, copying.cause.unwrap_or(Cause::Unmigrated));
+        let attempts = copying.attempts.saturating_add(1);
+        self.copying.remove(&fingerprint);
+        self.ledger.set(space, fingerprint, State::Dirty);
+        self.dirty.insert(&ticket.named, cause, since.unwrap_or(self.now), attempts);
+    }
+
+    fn count_copy(&mut self, fingerprint: Fingerprint) {
+        let Some(copying) = self.copying.remove(&fingerprint) else { return };
+        match copying.cause {
+            Some(cause) => {
+                if let Some(count) = self.counters.recopies.get_mut(cause as usize) {
+                    *count += 1;
+                }
+            }
+            None => self.counters.copied += 1,
+        }
+    }
+
+    /// Begins a pass over what is not migrated: everything after a resynchronisation was asked for,
+    /// else the groups whose dirty keys found no room. Gives the groups to be scanned on both
+    /// servers, and why.
+    pub fn begin_pass(&mut self) -> (Groups, Option<Cause>) {
+        let lost = self.dirty.take_lost();
+        let cause = self.resync.take();
+        let groups = if cause.is_some() { Groups::full() } else { lost };
+        let keep = self.exceptions();
+        self.ledger.begin_pass(&groups, &keep);
+        (groups, cause)
+    }
+
+    /// The pass is over: every key is migrated but those that are known not to be.
+    pub fn end_pass(&mut self) {
+        let keep = self.exceptions();
+        self.ledger.end_pass(&keep);
+    }
+
+    fn exceptions(&self) -> Vec<(Fingerprint, State)> {
+        let dirty = self.dirty.fingerprints().map(|fingerprint| (fingerprint, State::Dirty));
+        let copying = self.copying.iter().map(|(fingerprint, copying)| {
+            (*fingerprint, self.ledger.state(copying.named.space, *fingerprint))
+        });
+        dirty.chain(copying).collect()
+    }
+}

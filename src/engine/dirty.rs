@@ -1,0 +1,158 @@
+//! Keys that must be copied again, by name.
+
+use std::collections::{HashMap, VecDeque};
+
+use bytes::Bytes;
+
+use super::{Millis, Named};
+use crate::ledger::{Fingerprint, Groups, Passthrough};
+
+/// What a dirty key weighs beyond its name, roughly.
+const KEY_WEIGHT: usize = 160;
+
+/// Why a key is copied again. Also the label of the metric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// It was written before its first copy.
+    Unmigrated,
+    /// Its effect can't be told by commands.
+    Effect,
+    /// The secondary's answer to its effect was not the primary's.
+    Mismatch,
+    /// The outcome of a write or of an effect is unknown: a connection was lost.
+    Unknown,
+    /// The effect log was full.
+    Overflow,
+    /// The secondary refused the effect or the copy.
+    Refused,
+    /// A comparison found it different.
+    Verify,
+}
+
+impl Cause {
+    /// Every cause, for labels.
+    pub const ALL: [Self; 7] = [
+        Self::Unmigrated,
+        Self::Effect,
+        Self::Mismatch,
+        Self::Unknown,
+        Self::Overflow,
+        Self::Refused,
+        Self::Verify,
+    ];
+
+    /// The metric's label.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Unmigrated => "unmigrated",
+            Self::Effect => "effect",
+            Self::Mismatch => "mismatch",
+            Self::Unknown => "unknown",
+            Self::Overflow => "overflow",
+            Self::Refused => "refused",
+            Self::Verify => "verify",
+        }
+    }
+}
+
+/// A key to be copied again.
+#[derive(Clone, Debug)]
+pub struct DirtyKey {
+    /// Its space.
+    pub space: u32,
+    /// Its name.
+    pub key: Bytes,
+    /// Why.
+    pub cause: Cause,
+    /// Since when.
+    pub since: Millis,
+    /// How often its copy has been tried in vain.
+    pub attempts: u8,
+}
+
+/// The dirty keys in the order of their coming, bounded in bytes; past the bound only their groups
+/// are remembered.
+#[derive(Debug)]
+pub(super) struct DirtyKeys {
+    keys: HashMap<Fingerprint, DirtyKey, Passthrough>,
+    queue: VecDeque<Fingerprint>,
+    bytes: usize,
+    limit: usize,
+    lost: Groups,
+}
+
+impl DirtyKeys {
+    pub(super) fn new(limit: usize) -> Self {
+        Self {
+            keys: HashMap::default(),
+            queue: VecDeque::new(),
+            bytes: 0,
+            limit,
+            lost: Groups::default(),
+        }
+    }
+
+    /// Remembers a key; false when only its group could be remembered.
+    pub(super) fn insert(
+        &mut self,
+        named: &Named,
+        cause: Cause,
+        since: Millis,
+        attempts: u8,
+    ) -> bool {
+        if let Some(known) = self.keys.get_mut(&named.fingerprint) {
+            known.attempts = known.attempts.max(attempts);
+            return true;
+        }
+        let weight = named.key.len() + KEY_WEIGHT;
+        if self.bytes + weight > self.limit {
+            self.lost.insert(named.fingerprint.group());
+            return false;
+        }
+        self.bytes += weight;
+        let key = Bytes::copy_from_slice(&named.key);
+        let dirty = DirtyKey { space: named.space, key, cause, since, attempts };
+        self.keys.insert(named.fingerprint, dirty);
+        self.queue.push_back(named.fingerprint);
+        true
+    }
+
+    /// Takes a key out, because its copy begins or its state has become known otherwise.
+    pub(super) fn remove(&mut self, fingerprint: Fingerprint) -> Option<DirtyKey> {
+        let dirty = self.keys.remove(&fingerprint)?;
+        self.bytes -= dirty.key.len() + KEY_WEIGHT;
+        Some(dirty)
+    }
+
+    /// The next key in line, taken out.
+    pub(super) fn next(&mut self) -> Option<(Fingerprint, DirtyKey)> {
+        loop {
+            let fingerprint = self.queue.pop_front()?;
+            if let Some(dirty) = self.remove(fingerprint) {
+                return Some((fingerprint, dirty));
+            }
+        }
+    }
+
+    /// Groups of keys that found no room, to be scanned again; forgotten by this call.
+    pub(super) fn take_lost(&mut self) -> Groups {
+        std::mem::take(&mut self.lost)
+    }
+
+    pub(super) fn has_lost(&self) -> bool {
+        !self.lost.is_empty()
+    }
+
+    pub(super) fn fingerprints(&self) -> impl Iterator<Item = Fingerprint> + '_ {
+        self.keys.keys().copied()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// Since when the key at the head of the line is dirty.
+    pub(super) fn oldest(&self) -> Option<Millis> {
+        self.queue.iter().find_map(|fingerprint| self.keys.get(fingerprint)).map(|key| key.since)
+    }
+}

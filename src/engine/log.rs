@@ -1,0 +1,240 @@
+//! The effect log: what the secondary has yet to do, in the order in which the primary did it.
+//!
+//! *Guarantees:* first in, first out; bounded in bytes; what does not fit is refused, so that its
+//! keys become dirty: nothing is ever dropped and counted.
+//!
+//! *Must not know:* whether the secondary is there.
+
+use std::collections::VecDeque;
+
+use bytes::{Bytes, BytesMut};
+use smallvec::SmallVec;
+
+use super::Millis;
+use crate::effect::{Expect, Step};
+use crate::ledger::Fingerprint;
+use crate::resp;
+
+/// A place in the log. Later entries have larger ones.
+pub type Position = u64;
+
+/// What an entry weighs beyond its bytes, roughly.
+const ENTRY_WEIGHT: usize = size_of::<Entry>() + 64;
+
+/// A key by name, for making it dirty when its effect fails.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named {
+    /// Its fingerprint.
+    pub fingerprint: Fingerprint,
+    /// Its space: the database it is in, under the number that it had at the start.
+    pub space: u32,
+    /// Its name.
+    pub key: Bytes,
+}
+
+/// One effect, ready to be sent.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Its place.
+    pub position: Position,
+    /// When the primary had done it.
+    pub since: Millis,
+    /// The secondary's database.
+    pub db: u32,
+    /// The commands as bytes, `MULTI` and `EXEC` included where atomic.
+    pub commands: Bytes,
+    /// What the secondary should answer to each command.
+    pub expect: SmallVec<[Expect; 2]>,
+    /// Whether the commands are one transaction.
+    pub atomic: bool,
+    /// The keys that it writes.
+    pub keys: SmallVec<[Named; 1]>,
+    /// Whether this is a copy of a key's whole state.
+    pub copy: bool,
+    weight: usize,
+}
+
+/// What is to be appended.
+#[derive(Debug)]
+pub struct Draft {
+    /// When the primary had done it.
+    pub since: Millis,
+    /// The secondary's database.
+    pub db: u32,
+    /// Whether they must be one transaction.
+    pub atomic: bool,
+    /// The keys that they write.
+    pub keys: SmallVec<[Named; 1]>,
+    /// Whether this is a copy of a key's whole state.
+    pub copy: bool,
+    /// Whether it must be kept even when the log is full, because no key stands for it.
+    pub vital: bool,
+}
+
+/// The queue.
+#[derive(Debug)]
+pub struct Log {
+    entries: VecDeque<Entry>,
+    /// Weight of what waits and of what is on its way.
+    bytes: usize,
+    limit: usize,
+    next: Position,
+    acknowledged: Position,
+    /// Entries handed out and not yet acknowledged, oldest first.
+    on_the_way: VecDeque<(Position, Millis, usize)>,
+    arena: BytesMut,
+}
+
+impl Log {
+    /// An empty log for at most `limit` bytes.
+    pub fn new(limit: usize) -> Self {
+        Self {
+            entries: VecDeque::new(),
+            bytes: 0,
+            limit,
+            next: 1,
+            acknowledged: 0,
+            on_the_way: VecDeque::new(),
+            arena: BytesMut::new(),
+        }
+    }
+
+    /// Appends an effect; gives its place, or the keys back when there is no room.
+    ///
+    /// # Errors
+    /// The log is full.
+    pub fn append<'a>(
+        &mut self,
+        draft: Draft,
+        steps: impl IntoIterator<Item = &'a Step>,
+    ) -> Result<Position, SmallVec<[Named; 1]>> {
+        let mut expect = SmallVec::new();
+        self.arena.reserve(512);
+        if draft.atomic {
+            resp::command(&mut self.arena, &[b"MULTI"]);
+        }
+        for step in steps {
+            self.arena.extend_from_slice(step.request.raw());
+            expect.push(step.expect);
+        }
+        if draft.atomic {
+            resp::command(&mut self.arena, &[b"EXEC"]);
+        }
+        let commands = self.arena.split().freeze();
+        let weight = commands.len() + ENTRY_WEIGHT;
+        if self.bytes + weight > self.limit && !draft.vital {
+            return Err(draft.keys);
+        }
+        let keys = draft.keys.into_iter().map(|named| self.keep(named)).collect();
+        let position = self.next;
+        self.next += 1;
+        self.bytes += weight;
+        let Draft { since, db, atomic, copy, .. } = draft;
+        let entry = Entry { position, since, db, commands, expect, atomic, keys, copy, weight };
+        self.entries.push_back(entry);
+        Ok(position)
+    }
+
+    /// Copies a key's name out of the client's read buffer, which is much larger than the name.
+    fn keep(&mut self, named: Named) -> Named {
+        self.arena.extend_from_slice(&named.key);
+        Named { key: self.arena.split().freeze(), ..named }
+    }
+
+    /// Takes the oldest entries, up to `bytes` of commands, at least one when there is one.
+    pub fn take(&mut self, bytes: usize) -> Vec<Entry> {
+        let mut taken = Vec::new();
+        let mut sum = 0;
+        while sum < bytes {
+            let Some(entry) = self.entries.pop_front() else { break };
+            sum += entry.commands.len();
+            self.on_the_way.push_back((entry.position, entry.since, entry.weight));
+            taken.push(entry);
+        }
+        taken
+    }
+
+    /// The secondary has answered everything up to `position`, well or badly.
+    pub fn acknowledge(&mut self, position: Position) {
+        while self.on_the_way.front().is_some_and(|(first, ..)| *first <= position) {
+            if let Some((first, _, weight)) = self.on_the_way.pop_front() {
+                self.bytes -= weight;
+                self.acknowledged = first;
+            }
+        }
+    }
+
+    /// When the oldest effect that is not acknowledged was done.
+    pub fn oldest(&self) -> Option<Millis> {
+        let on_the_way = self.on_the_way.front().map(|(_, since, _)| *since);
+        on_the_way.or_else(|| self.entries.front().map(|entry| entry.since))
+    }
+
+    /// Effects that are not acknowledged.
+    pub fn len(&self) -> usize {
+        self.entries.len() + self.on_the_way.len()
+    }
+
+    /// Whether everything is acknowledged.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether nothing waits to be taken.
+    pub fn is_drained(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Memory of what is not acknowledged, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether at least half of the room is left: copies wait for that, effects come first.
+    pub fn has_room_for_copies(&self) -> bool {
+        self.bytes < self.limit / 2
+    }
+
+    /// The last place given.
+    pub fn last(&self) -> Position {
+        self.next - 1
+    }
+
+    /// Everything up to here is acknowledged.
+    pub fn acknowledged(&self) -> Position {
+        self.acknowledged
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resp::Request;
+
+    fn step() -> Step {
+        Step { request: Request::new(["SET", "k", "v"]), expect: Expect::Success }
+    }
+
+    fn append(log: &mut Log, vital: bool) -> bool {
+        let steps = [step()];
+        let draft =
+            Draft { since: 5, db: 0, atomic: false, keys: SmallVec::new(), copy: false, vital };
+        log.append(draft, &steps).is_ok()
+    }
+
+    #[test]
+    fn room_is_given_back_only_by_an_acknowledgement() {
+        let mut log = Log::new(ENTRY_WEIGHT + 100);
+        assert!(append(&mut log, false));
+        assert!(!append(&mut log, false));
+        assert!(append(&mut log, true), "what no key stands for is always kept");
+        let taken = log.take(1);
+        assert_eq!((taken.len(), log.len(), log.oldest()), (1, 2, Some(5)));
+        assert!(!append(&mut log, false));
+        log.acknowledge(taken[0].position);
+        log.take(1);
+        log.acknowledge(log.last());
+        assert!(log.is_empty() && log.bytes() == 0);
+        assert!(append(&mut log, false));
+    }
+}

@@ -1,0 +1,258 @@
+//! One order: who may write to which keys now.
+//!
+//! *Rule:* two writes to one key are never in flight to the primary on two upstream connections at
+//! once, so the order of replies is the order of execution. On one connection any number may be in
+//! flight: a server runs one connection's commands in order.
+//!
+//! *Guarantees:* whoever waits holds nothing that another waits for, so nobody waits for ever;
+//! waiters of a key are served in the order of their coming, so nobody starves.
+
+use std::collections::{HashMap, VecDeque};
+
+use smallvec::SmallVec;
+
+use crate::ledger::Fingerprint;
+
+/// One upstream connection, for as long as it lasts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnId(pub u32);
+
+/// What one step down a connection claims.
+#[derive(Clone, Copy, Debug)]
+pub struct Claim<'a> {
+    /// The keys, each as often as it occurs.
+    pub keys: &'a [Fingerprint],
+    /// Everything there is (`FLUSHALL`): no other connection may have a write in flight.
+    pub everything: bool,
+}
+
+/// Connections that may try again.
+pub type Woken = SmallVec<[ConnId; 2]>;
+
+#[derive(Debug, Default)]
+struct Held {
+    /// Whose writes are in flight, when `in_flight` is not 0.
+    by: Option<ConnId>,
+    in_flight: u32,
+    /// Who waits, first come first served.
+    waiting: VecDeque<ConnId>,
+}
+
+impl Held {
+    fn admits(&self, conn: ConnId) -> bool {
+        let free = self.in_flight == 0 || self.by == Some(conn);
+        free && self.waiting.front().is_none_or(|first| *first == conn)
+    }
+}
+
+/// The writes in flight and who waits for them.
+#[derive(Debug, Default)]
+pub struct Order {
+    keys: HashMap<Fingerprint, Held, crate::ledger::Passthrough>,
+    /// Writes in flight on each connection.
+    in_flight: HashMap<ConnId, u32>,
+    total: u32,
+    /// The keys that a waiting connection has queued for.
+    waiting: HashMap<ConnId, SmallVec<[Fingerprint; 2]>>,
+    /// Connections that want everything, the first one being served.
+    everything: VecDeque<ConnId>,
+}
+
+impl Order {
+    /// Asks to send a step down `conn`. False: not now; the connection is among the [`Woken`] of a
+    /// later [`Self::finish`] or [`Self::forget`] and asks again with the same claim.
+    pub fn begin(&mut self, conn: ConnId, claim: Claim<'_>) -> bool {
+        let admitted = if claim.everything {
+            self.admits_everything(conn)
+        } else {
+            self.admits_keys(conn, claim.keys)
+        };
+        if admitted {
+            self.enter(conn, claim);
+        }
+        admitted
+    }
+
+    /// A step of `conn` has been answered, or never will be.
+    pub fn finish(&mut self, conn: ConnId, claim: Claim<'_>) -> Woken {
+        let mut woken = Woken::new();
+        self.total -= 1;
+        if let Some(count) = self.in_flight.get_mut(&conn) {
+            *count -= 1;
+            if *count == 0 {
+                self.in_flight.remove(&conn);
+            }
+        }
+        if claim.everything {
+            self.leave_everything(conn, &mut woken);
+        }
+        for key in claim.keys {
+            self.release(*key, &mut woken);
+        }
+        if let Some(first) = self.everything.front() {
+            woken.push(*first);
+        }
+        woken
+    }
+
+    /// `conn` is gone and waits for nothing any more. Its steps in flight are finished one by one.
+    pub fn forget(&mut self, conn: ConnId) -> Woken {
+        let mut woken = Woken::new();
+        self.leave_everything(conn, &mut woken);
+        woken.extend(self.everything.front().copied());
+        for key in self.waiting.remove(&conn).unwrap_or_default() {
+            if let Some(held) = self.keys.get_mut(&key) {
+                held.waiting.retain(|waiter| *waiter != conn);
+                woken.extend(held.waiting.front().copied());
+                if held.in_flight == 0 && held.waiting.is_empty() {
+                    self.keys.remove(&key);
+                }
+            }
+        }
+        woken
+    }
+
+    /// Whether a write to `key` is in flight on any connection.
+    pub fn is_in_flight(&self, key: Fingerprint) -> bool {
+        self.keys.get(&key).is_some_and(|held| held.in_flight > 0)
+            || self.everything.front().is_some_and(|conn| self.in_flight.contains_key(conn))
+    }
+
+    /// Writes in flight on all connections.
+    pub fn in_flight(&self) -> u32 {
+        self.total
+    }
+
+    fn admits_everything(&mut self, conn: ConnId) -> bool {
+        if !self.everything.contains(&conn) {
+            self.everything.push_back(conn);
+        }
+        let others = self.total - self.in_flight.get(&conn).copied().unwrap_or(0);
+        self.everything.front() == Some(&conn) && others == 0
+    }
+
+    fn admits_keys(&mut self, conn: ConnId, keys: &[Fingerprint]) -> bool {
+        let open = self.everything.front().is_none_or(|first| *first == conn);
+        let admitted =
+            open && keys.iter().all(|key| self.keys.get(key).is_none_or(|held| held.admits(conn)));
+        if !admitted && !self.waiting.contains_key(&conn) {
+            self.queue(conn, keys);
+        }
+        admitted
+    }
+
+    /// Takes a place in the line of every key at once, also of those that are free now.
+    fn queue(&mut self, conn: ConnId, keys: &[Fingerprint]) {
+        for key in keys {
+            let line = &mut self.keys.entry(*key).or_default().waiting;
+            if !line.contains(&conn) {
+                line.push_back(conn);
+            }
+        }
+        self.waiting.insert(conn, SmallVec::from_slice(keys));
+    }
+
+    fn enter(&mut self, conn: ConnId, claim: Claim<'_>) {
+        let queued = !self.waiting.is_empty() && self.waiting.remove(&conn).is_some();
+        for key in claim.keys {
+            let held = self.keys.entry(*key).or_default();
+            if queued && held.waiting.front() == Some(&conn) {
+                held.waiting.pop_front();
+            }
+            held.by = Some(conn);
+            held.in_flight += 1;
+        }
+        *self.in_flight.entry(conn).or_default() += 1;
+        self.total += 1;
+    }
+
+    fn release(&mut self, key: Fingerprint, woken: &mut Woken) {
+        let Some(held) = self.keys.get_mut(&key) else { return };
+        held.in_flight -= 1;
+        if held.in_flight > 0 {
+            return;
+        }
+        match held.waiting.front() {
+            Some(first) => woken.push(*first),
+            None => drop(self.keys.remove(&key)),
+        }
+    }
+
+    fn leave_everything(&mut self, conn: ConnId, woken: &mut Woken) {
+        let before = self.everything.len();
+        self.everything.retain(|waiter| *waiter != conn);
+        if before != self.everything.len() && self.everything.is_empty() {
+            woken.extend(self.waiting.keys().copied());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::Seed;
+
+    const A: ConnId = ConnId(1);
+    const B: ConnId = ConnId(2);
+    const C: ConnId = ConnId(3);
+
+    fn keys(names: &str) -> Vec<Fingerprint> {
+        names.bytes().map(|name| Seed::from_bytes([1; 8]).fingerprint(0, &[name])).collect()
+    }
+
+    fn claim(keys: &[Fingerprint]) -> Claim<'_> {
+        Claim { keys, everything: false }
+    }
+
+    const EVERYTHING: Claim<'_> = Claim { keys: &[], everything: true };
+
+    #[test]
+    fn a_key_in_flight_on_one_connection_waits_on_another() {
+        let (mut order, k) = (Order::default(), keys("k"));
+        assert!(order.begin(A, claim(&k)) && order.begin(A, claim(&k)));
+        assert!(!order.begin(B, claim(&k)));
+        assert!(order.finish(A, claim(&k)).is_empty());
+        assert_eq!(order.finish(A, claim(&k)).as_slice(), [B]);
+        assert!(order.begin(B, claim(&k)));
+        assert!(order.is_in_flight(k[0]));
+    }
+
+    #[test]
+    fn who_waits_is_not_overtaken() {
+        let (mut order, k, both) = (Order::default(), keys("k"), keys("kl"));
+        assert!(order.begin(A, claim(&k)));
+        assert!(!order.begin(B, claim(&both)));
+        assert!(!order.begin(A, claim(&k)), "B came first");
+        assert!(!order.begin(C, claim(&keys("l"))), "B has its place in the line of l too");
+        assert_eq!(order.finish(A, claim(&k)).as_slice(), [B]);
+        assert!(order.begin(B, claim(&both)));
+        assert_eq!(order.finish(B, claim(&both)).as_slice(), [A, C]);
+        assert!(order.begin(A, claim(&k)) && order.begin(C, claim(&keys("l"))));
+    }
+
+    #[test]
+    fn everything_waits_for_everybody_and_everybody_for_it() {
+        let (mut order, k) = (Order::default(), keys("k"));
+        assert!(order.begin(A, claim(&k)));
+        assert!(!order.begin(B, EVERYTHING));
+        assert!(!order.begin(A, claim(&k)));
+        assert!(order.finish(A, claim(&k)).contains(&B));
+        assert!(order.begin(B, EVERYTHING));
+        assert!(order.is_in_flight(k[0]));
+        assert!(order.finish(B, EVERYTHING).contains(&A));
+        assert!(order.begin(A, claim(&k)));
+    }
+
+    #[test]
+    fn a_connection_that_is_gone_blocks_nobody() {
+        let (mut order, k) = (Order::default(), keys("k"));
+        assert!(order.begin(A, claim(&k)));
+        assert!(!order.begin(B, claim(&k)) && !order.begin(C, claim(&k)));
+        assert_eq!(order.forget(B).as_slice(), [C]);
+        assert_eq!(order.finish(A, claim(&k)).as_slice(), [C]);
+        assert!(order.begin(C, claim(&k)));
+        order.finish(C, claim(&k));
+        assert_eq!(order.in_flight(), 0);
+        assert!(order.keys.is_empty() && order.waiting.is_empty());
+    }
+}

@@ -1,0 +1,250 @@
+//! Settling a step: from the primary's answer to the log, the ledger and the dirty keys.
+//!
+//! *Rule: position decides.* A key receives effects only after its copy stands before them in the
+//! log. A write to a key that is not migrated is not mirrored; it makes sure that the key is copied
+//! after it. A command over several keys is mirrored only when all of them are migrated. An effect
+//! that is a whole state by itself (`SET`, `DEL`) is as good as a copy, and takes its place.
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+
+use super::{Cause, ConnId, Draft, Engine, Named, Unit, Woken, Write, claim};
+use crate::command::{Reach, Serve};
+use crate::effect::{self, Effect, Executed, Expect, Outcome, Step};
+use crate::ledger::State;
+use crate::resp::{Reply, Request};
+
+/// What the primary answered to a step.
+#[derive(Clone, Copy, Debug)]
+pub struct Answer<'a> {
+    /// To the write, or to the transaction's `EXEC`.
+    pub reply: &'a Bytes,
+    /// To the probes behind it, in order.
+    pub probes: &'a [Bytes],
+}
+
+/// Effects that go into one entry of the log.
+#[derive(Default)]
+struct Batch {
+    db: u32,
+    steps: SmallVec<[Step; 2]>,
+    checks: SmallVec<[Step; 2]>,
+    keys: SmallVec<[Named; 1]>,
+}
+
+impl Engine {
+    /// A step has been answered: takes its effect into the log, and lets others go on.
+    pub fn finish(&mut self, conn: ConnId, unit: &Unit, answer: Answer<'_>) -> Woken {
+        self.settle(unit, answer);
+        self.order.finish(conn, claim(unit))
+    }
+
+    /// A command that waited on a connection of its own has been served. It could hold no keys, so
+    /// its place among the writes of others is not known: where a second application of its effect
+    /// would show (a list, a sorted set), its keys are copied again; a stream's effect names the
+    /// entries and may be applied twice.
+    pub fn served(&mut self, unit: &Unit, answer: Answer<'_>) {
+        let is_stream = |write: &Write| write.request.name().eq_ignore_ascii_case(b"XREADGROUP");
+        if unit.writes.iter().all(is_stream) {
+            self.settle(unit, answer);
+        } else {
+            self.soil_unit(unit, Cause::Effect);
+        }
+    }
+
+    /// The keys of a step are in doubt, whatever was answered.
+    pub fn soil_unit(&mut self, unit: &Unit, cause: Cause) {
+        for named in unit.writes.iter().flat_map(Write::written_keys) {
+            self.soil(named, cause);
+        }
+    }
+
+    fn settle(&mut self, unit: &Unit, answer: Answer<'_>) {
+        if !self.settings.mirroring {
+            return;
+        }
+        let Ok(reply) = Reply::parse(answer.reply) else {
+            return self.soil_unit(unit, Cause::Unknown);
+        };
+        let probes: SmallVec<[Reply; 2]> =
+            answer.probes.iter().map(|raw| Reply::parse(raw).unwrap_or(Reply::Null)).collect();
+        let replies = match &reply {
+            Reply::Array(items) if unit.atomic => items.as_slice(),
+            _ if unit.atomic => return,
+            single => std::slice::from_ref(single),
+        };
+        let mut batch = Batch::default();
+        let mut probes = probes.as_slice();
+        for (write, reply) in unit.writes.iter().zip(replies) {
+            let (mine, rest) = probes.split_at(write.probes.len().min(probes.len()));
+            probes = rest;
+            self.settle_write(write, reply, mine, &mut batch, unit.atomic);
+        }
+        self.append(batch, unit.atomic);
+    }
+
+    fn settle_write(
+        &mut self,
+        write: &Write,
+        reply: &Reply,
+        probes: &[Reply],
+        batch: &mut Batch,
+        atomic: bool,
+    ) {
+        let Some(db) = self.settings.databases.to(write.db) else { return };
+        if write.passive {
+            return;
+        }
+        if batch.db != db || write.reach != Reach::Keys {
+            self.append(std::mem::take(batch), atomic);
+            batch.db = db;
+        }
+        let outcome = self.outcome(write, reply, probes);
+        match (write.reach, outcome) {
+            (_, Outcome::Nothing) => {}
+            (Reach::Keys, Outcome::Recopy) => self.soil_write(write, Cause::Effect),
+            (Reach::Keys, Outcome::Apply(effect)) => self.settle_effect(write, effect, batch),
+            (Reach::Code, Outcome::Recopy) => self.code_is_stale = true,
+            (reach, Outcome::Apply(effect)) => self.settle_reach(write, reach, &effect, db),
+            (_, Outcome::Recopy) => self.resync = Some(Cause::Effect),
+        }
+    }
+
+    fn outcome(&self, write: &Write, reply: &Reply, probes: &[Reply]) -> Outcome {
+        let unknown = |reply: &Reply| match reply {
+            Reply::Error(_) => Outcome::Nothing,
+            _ => Outcome::Recopy,
+        };
+        let Some(command) = write.command else { return unknown(reply) };
+        if command.serve == Serve::Script {
+            // A script that failed may have written before; one that was not found has not run.
+            let ran = !matches!(reply, Reply::Error(text) if text.starts_with(b"NOSCRIPT"));
+            return if ran { Outcome::Recopy } else { Outcome::Nothing };
+        }
+        let crosses =
+            write.touches.iter().any(|touch| touch.named.space != self.spaces.of(write.db));
+        let outcome = effect::of(&Executed {
+            command,
+            request: &write.request,
+            reply,
+            probes,
+            primary: &self.settings.primary,
+            secondary: &self.settings.secondary,
+            clock_offset: self.settings.clock_offset,
+        });
+        match outcome {
+            // The request names a database by the primary's number.
+            Outcome::Apply(_) if crosses => Outcome::Recopy,
+            outcome => outcome,
+        }
+    }
+
+    fn settle_effect(&mut self, write: &Write, effect: Effect, batch: &mut Batch) {
+        if effect.total {
+            for named in write.written_keys() {
+                self.supersede(named);
+            }
+        } else if !self.all_migrated(write) {
+            self.counters.skipped += 1;
+            return self.soil_write(write, Cause::Unmigrated);
+        }
+        batch.steps.extend(effect.steps);
+        batch.checks.extend(effect.checks);
+        batch.keys.extend(write.written_keys().cloned());
+    }
+
+    fn all_migrated(&self, write: &Write) -> bool {
+        write.touches.iter().all(|touch| {
+            let named = &touch.named;
+            self.ledger.state(named.space, named.fingerprint) == State::Migrated
+        })
+    }
+
+    /// The key's whole state is known without a copy; one that is under way is void.
+    fn supersede(&mut self, named: &Named) {
+        if self.ledger.state(named.space, named.fingerprint) != State::Migrated {
+            self.ledger.set(named.space, named.fingerprint, State::Migrated);
+            self.dirty.remove(named.fingerprint);
+            self.copying.remove(&named.fingerprint);
+        }
+    }
+
+    fn settle_reach(&mut self, write: &Write, reach: Reach, effect: &Effect, db: u32) {
+        match reach {
+            Reach::Keys | Reach::Code => self.append_vital(db, &effect.steps),
+            Reach::Database => self.settle_flush(Some(write.db), &effect.steps),
+            Reach::AllDatabases => self.settle_flush(None, &effect.steps),
+            Reach::Swap(a, b) => self.settle_swap(a, b),
+        }
+    }
+
+    fn settle_flush(&mut self, db: Option<u32>, steps: &[Step]) {
+        self.epoch += 1;
+        self.ledger.flush(db.map(|db| self.spaces.of(db)));
+        let pairs = match (&self.settings.databases, db) {
+            (_, Some(db)) => SmallVec::<[u32; 4]>::from_iter(self.settings.databases.to(db)),
+            (super::Databases::All, None) => SmallVec::from_iter([0]),
+            (super::Databases::Only(pairs), None) => {
+                let flush = [success(["FLUSHDB"])];
+                for (_, to) in pairs.clone() {
+                    self.append_vital(to, &flush);
+                }
+                SmallVec::new()
+            }
+        };
+        for to in pairs {
+            self.append_vital(to, steps);
+        }
+        if let Some(marker) = self.settings.marker.clone() {
+            self.append_vital(0, &[Step { request: marker, expect: Expect::Success }]);
+        }
+    }
+
+    fn settle_swap(&mut self, a: u32, b: u32) {
+        self.epoch += 1;
+        self.spaces.swap(a, b);
+        let Some((to_a, to_b)) = self.settings.databases.to(a).zip(self.settings.databases.to(b))
+        else {
+            self.resync = Some(Cause::Effect);
+            return;
+        };
+        self.append_vital(0, &[success(["SWAPDB", &to_a.to_string(), &to_b.to_string()])]);
+    }
+
+    fn soil_write(&mut self, write: &Write, cause: Cause) {
+        for named in write.written_keys() {
+            self.soil(named, cause);
+        }
+    }
+
+    fn append(&mut self, batch: Batch, atomic: bool) {
+        if batch.steps.is_empty() {
+            return;
+        }
+        let Batch { db, steps, checks, keys } = batch;
+        let atomic = atomic && steps.len() > 1;
+        let draft = Draft { since: self.now, db, atomic, keys, copy: false, vital: false };
+        if let Err(keys) = self.log.append(draft, steps.iter().chain(&checks)) {
+            for named in keys {
+                self.soil(&named, Cause::Overflow);
+            }
+        }
+    }
+
+    fn append_vital(&mut self, db: u32, steps: &[Step]) {
+        let draft = Draft {
+            since: self.now,
+            db,
+            atomic: false,
+            keys: SmallVec::new(),
+            copy: false,
+            vital: true,
+        };
+        // A vital entry is always taken.
+        let _ = self.log.append(draft, steps);
+    }
+}
+
+fn success<const N: usize>(args: [&str; N]) -> Step {
+    Step { request: Request::new(args), expect: Expect::Success }
+}

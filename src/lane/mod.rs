@@ -1,0 +1,26 @@
+//! Lanes: pipelined upstream connections, shared by many clients or lent to one.
+//!
+//! *What it is:* a lane sends steps down one connection in the order in which they were given, asks
+//! the engine before each write, hands the primary's answers to the engine and to the clients.
+//!
+//! *Guarantees:* no write is ever sent twice, whatever fails; when a connection is lost with writes
+//! in flight their keys are dirty and their clients disconnected, as the server itself would do;
+//! reads are asked again; what could not be sent waits, up to a limit, for the server to come back.
+//!
+//! *Must not know:* what clients want, roles, phases.
+
+mod driver;
+mod hub;
+mod job;
+mod mailbox;
+mod pool;
+mod queue;
+mod shared;
+mod side;
+
+pub use hub::Hub;
+pub use job::{Job, Lost, Shape, Sink};
+pub use mailbox::{Mailbox, News};
+pub use pool::{Context, Identity, Pool, Refusal};
+pub use shared::{Lane, Upstream};
+pub use side::SideLine;

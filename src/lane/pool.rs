@@ -1,0 +1,213 @@
+//! The lanes towards one server: one write lane and a few read lanes for each context.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
+
+use parking_lot::Mutex;
+use thiserror::Error;
+use tokio::time::{Instant, sleep};
+
+use super::{Lane, Mailbox, Upstream};
+use crate::backend::{ConnectError, Secret, Setup, Wire};
+use crate::resp::{Protocol, Request};
+
+/// Who a client is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Identity {
+    /// It has not logged in: the default user, where that needs no password.
+    #[default]
+    Anonymous,
+    /// It has, with this name (`None` is the default user) and password.
+    User(Option<String>, Secret),
+}
+
+/// What a connection must be to serve a client.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Context {
+    /// Who.
+    pub identity: Identity,
+    /// In which protocol version.
+    pub protocol: Protocol,
+    /// In which of the server's databases.
+    pub db: u32,
+}
+
+/// Why there is no lane for a context.
+#[derive(Clone, Debug, Error)]
+pub enum Refusal {
+    /// The server's own error reply, code first.
+    #[error("{0}")]
+    Server(String),
+    /// Nobody answers.
+    #[error("{0}")]
+    Unreachable(String),
+}
+
+/// The lanes of one context.
+#[derive(Clone, Debug)]
+struct Lanes {
+    /// Whether the user may use transactions.
+    transacts: bool,
+    write: Arc<Lane>,
+    reads: Vec<Arc<Lane>>,
+}
+
+/// All lanes towards one server, opened as they are needed.
+#[derive(Debug)]
+pub struct Pool {
+    upstream: Arc<Upstream>,
+    /// Who every client is on this server, where that is not who it is on the source.
+    stand_in: Option<Identity>,
+    read_lanes: usize,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    lanes: HashMap<Context, Lanes>,
+    sessions: Vec<Weak<Lane>>,
+    held: bool,
+}
+
+impl Pool {
+    /// A pool without lanes. `stand_in` is who anonymous clients and the default user are here.
+    pub fn new(upstream: Arc<Upstream>, stand_in: Option<Identity>, read_lanes: usize) -> Self {
+        Self { upstream, stand_in, read_lanes, inner: Mutex::default() }
+    }
+
+    /// The server behind.
+    pub fn upstream(&self) -> &Arc<Upstream> {
+        &self.upstream
+    }
+
+    /// The lane for a context: the one for writes, or one for reads chosen by `spread`.
+    ///
+    /// # Errors
+    /// The server refuses the context or can't be reached in time.
+    pub async fn lane(&self, context: &Context, read: Option<usize>) -> Result<Arc<Lane>, Refusal> {
+        if let Some(lanes) = self.inner.lock().lanes.get(context) {
+            return Ok(lanes.pick(read));
+        }
+        let setup = self.setup(context, "crossfade-lane");
+        let mut wires = Vec::with_capacity(1 + self.read_lanes);
+        for _ in 0..=self.read_lanes {
+            wires.push(self.connect(&setup).await?);
+        }
+        let transacts = match wires.first_mut() {
+            Some(wire) => may_transact(wire).await,
+            None => false,
+        };
+        let mut inner = self.inner.lock();
+        let held = inner.held;
+        let lanes = inner.lanes.entry(context.clone()).or_insert_with(|| {
+            let mut lanes = wires.into_iter().map(|wire| {
+                let lane = Lane::shared(self.upstream.clone(), setup.clone(), wire);
+                lane.hold(held);
+                lane
+            });
+            let write = lanes.next();
+            let reads: Vec<_> = lanes.collect();
+            // The loop above made at least one wire.
+            let write = write.or_else(|| reads.first().cloned()).unwrap_or_else(|| unreachable!());
+            Lanes { transacts, write, reads }
+        });
+        Ok(lanes.pick(read))
+    }
+
+    /// Whether the user of a context that has lanes may use transactions.
+    pub fn may_transact(&self, context: &Context) -> bool {
+        self.inner.lock().lanes.get(context).is_some_and(|lanes| lanes.transacts)
+    }
+
+    /// A connection of a client's own, with the same rights.
+    ///
+    /// # Errors
+    /// As [`Self::lane`].
+    pub async fn session(
+        &self,
+        context: &Context,
+        client: Arc<Mailbox>,
+    ) -> Result<Arc<Lane>, Refusal> {
+        let setup = self.setup(context, "crossfade-session");
+        let wire = self.connect(&setup).await?;
+        let lane = Arc::new(Lane::session(&self.upstream, wire, client));
+        let mut inner = self.inner.lock();
+        lane.hold(inner.held);
+        inner.sessions.retain(|session| session.strong_count() > 0);
+        inner.sessions.push(Arc::downgrade(&lane));
+        Ok(lane)
+    }
+
+    /// How to connect for a context.
+    pub fn setup(&self, context: &Context, name: &'static str) -> Setup {
+        let identity = match (&context.identity, &self.stand_in) {
+            (Identity::Anonymous | Identity::User(None, _), Some(stand_in)) => stand_in,
+            (Identity::User(Some(user), _), Some(stand_in)) if user == "default" => stand_in,
+            (identity, _) => identity,
+        };
+        let login = match identity {
+            Identity::Anonymous => None,
+            Identity::User(user, password) => Some((user.clone(), password.clone())),
+        };
+        Setup { protocol: context.protocol, db: context.db, login, name, no_touch: false }
+    }
+
+    /// Connects, waiting for a server that is away.
+    async fn connect(&self, setup: &Setup) -> Result<Wire, Refusal> {
+        let started = Instant::now();
+        loop {
+            match self.upstream.endpoint.connect(setup).await {
+                Ok(wire) => return Ok(wire),
+                Err(ConnectError::Refused { reply, .. }) if !reply.starts_with("LOADING") => {
+                    return Err(Refusal::Server(reply));
+                }
+                Err(error) if started.elapsed() >= self.upstream.timeout => {
+                    let name = self.upstream.name;
+                    let reason = format!("the {name} is unreachable: {error}");
+                    return Err(Refusal::Unreachable(reason));
+                }
+                Err(_) => sleep(std::time::Duration::from_millis(50)).await,
+            }
+        }
+    }
+
+    /// Takes no more jobs on any lane, or takes them again.
+    pub fn hold(&self, held: bool) {
+        let mut inner = self.inner.lock();
+        inner.held = held;
+        for lane in inner.all() {
+            lane.hold(held);
+        }
+    }
+
+    /// Whether every job on every lane has been answered.
+    pub fn is_idle(&self) -> bool {
+        self.inner.lock().all().all(|lane| lane.is_idle())
+    }
+}
+
+impl Inner {
+    fn all(&self) -> impl Iterator<Item = Arc<Lane>> + '_ {
+        let shared = self.lanes.values().flat_map(|lanes| {
+            std::iter::once(lanes.write.clone()).chain(lanes.reads.iter().cloned())
+        });
+        shared.chain(self.sessions.iter().filter_map(Weak::upgrade))
+    }
+}
+
+impl Lanes {
+    fn pick(&self, read: Option<usize>) -> Arc<Lane> {
+        read.and_then(|spread| self.reads.get(spread % self.reads.len().max(1)))
+            .unwrap_or(&self.write)
+            .clone()
+    }
+}
+
+/// Tries an empty transaction.
+async fn may_transact(wire: &mut Wire) -> bool {
+    for name in ["MULTI", "EXEC"] {
+        wire.push(Request::new([name]).raw());
+    }
+    let (multi, exec) = (wire.frame().await, wire.frame().await);
+    [multi, exec].iter().all(|reply| reply.as_ref().is_ok_and(|frame| !frame.is_error()))
+}

@@ -1,0 +1,169 @@
+//! A lane as others hold it, and its life over several connections.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+use tokio_util::task::TaskTracker;
+use tracing::{info, warn};
+
+use super::driver::Driver;
+use super::queue::Queue;
+use super::{Hub, Job, Lost, Mailbox, SideLine};
+use crate::backend::{ConnectError, Endpoint, Setup, Wire};
+use crate::resp::{Reply, Request};
+
+/// How soon a lost connection is tried again.
+const RETRY: Duration = Duration::from_millis(50);
+
+/// Where lanes lead.
+#[derive(Debug)]
+pub struct Upstream {
+    /// The server.
+    pub endpoint: Endpoint,
+    /// `source` or `target`, for messages.
+    pub name: &'static str,
+    /// How long steps wait for a server that is away.
+    pub timeout: Duration,
+    /// The engine in front of it.
+    pub hub: Arc<Hub>,
+    /// Runs the lanes' tasks.
+    pub tasks: TaskTracker,
+    /// For the odd question beside the lanes.
+    pub side: SideLine,
+}
+
+impl Upstream {
+    /// Asks the server as the URL's user. `None`: no answer could be had.
+    pub async fn ask(&self, request: &Request) -> Option<Reply> {
+        self.side.ask(&self.endpoint, request).await
+    }
+}
+
+/// A handle to a lane; its task ends after the last one is dropped.
+#[derive(Debug)]
+pub struct Lane {
+    queue: Arc<Queue>,
+}
+
+impl Drop for Lane {
+    fn drop(&mut self) {
+        self.queue.close();
+    }
+}
+
+impl Lane {
+    /// A lane for many, which survives its connection.
+    pub(super) fn shared(upstream: Arc<Upstream>, setup: Setup, wire: Wire) -> Arc<Self> {
+        let queue = Arc::new(Queue::default());
+        let task = serve_shared(upstream.clone(), setup, wire, queue.clone());
+        upstream.tasks.spawn(task);
+        Arc::new(Self { queue })
+    }
+
+    /// A session: a lane for one client, which ends with its connection.
+    pub(super) fn session(upstream: &Upstream, wire: Wire, client: Arc<Mailbox>) -> Self {
+        let queue = Arc::new(Queue::default());
+        let hub = upstream.hub.clone();
+        let driver = Driver::new(hub, wire, queue.clone(), VecDeque::new(), Some(client.clone()));
+        upstream.tasks.spawn(serve_session(driver, client, upstream.name));
+        Self { queue }
+    }
+
+    /// Gives jobs to the lane; false, and nothing taken, when it is held.
+    #[must_use]
+    pub fn submit(&self, jobs: &mut Vec<Job>) -> bool {
+        self.queue.push(jobs)
+    }
+
+    /// Takes no more jobs, or takes them again.
+    pub fn hold(&self, held: bool) {
+        self.queue.hold(held);
+    }
+
+    /// Whether every job has been answered.
+    pub fn is_idle(&self) -> bool {
+        self.queue.outstanding() == 0
+    }
+}
+
+async fn serve_session(mut driver: Driver, client: Arc<Mailbox>, server: &'static str) {
+    if driver.run().await.is_err() {
+        client.doom();
+    }
+    drop(driver.give_up(server));
+}
+
+async fn serve_shared(upstream: Arc<Upstream>, setup: Setup, wire: Wire, queue: Arc<Queue>) {
+    let mut backlog = VecDeque::new();
+    let mut wire = wire;
+    loop {
+        let mut driver = Driver::new(upstream.hub.clone(), wire, queue.clone(), backlog, None);
+        let Err(error) = driver.run().await else { return };
+        backlog = driver.give_up(upstream.name);
+        if queue.is_closed() {
+            return fail_all(&queue, backlog, &Lost::Connection(upstream.name.to_owned()));
+        }
+        info!(server = upstream.name, %error, "lane lost its connection");
+        let Some(next) = reconnect(&upstream, &setup, &queue, &mut backlog).await else { return };
+        wire = next;
+    }
+}
+
+/// Tries until the server is back; jobs that have waited too long are refused meanwhile.
+async fn reconnect(
+    upstream: &Upstream,
+    setup: &Setup,
+    queue: &Arc<Queue>,
+    backlog: &mut VecDeque<Job>,
+) -> Option<Wire> {
+    let mut waiting: VecDeque<(Instant, Job)> =
+        backlog.drain(..).map(|job| (Instant::now(), job)).collect();
+    loop {
+        let error = match upstream.endpoint.connect(setup).await {
+            Ok(wire) => {
+                backlog.extend(waiting.into_iter().map(|(_, job)| job));
+                return Some(wire);
+            }
+            Err(error) => error,
+        };
+        let mut fresh = VecDeque::new();
+        let taken =
+            std::future::poll_fn(|cx| std::task::Poll::Ready(queue.poll_take(cx, &mut fresh)))
+                .await;
+        waiting.extend(fresh.into_iter().map(|job| (Instant::now(), job)));
+        refuse_overdue(upstream, queue, &mut waiting, &error);
+        if taken == std::task::Poll::Ready(false) && waiting.is_empty() {
+            return None;
+        }
+        sleep(RETRY).await;
+    }
+}
+
+fn refuse_overdue(
+    upstream: &Upstream,
+    queue: &Queue,
+    waiting: &mut VecDeque<(Instant, Job)>,
+    error: &ConnectError,
+) {
+    let lost = Lost::Unreachable(format!("the {} is unreachable: {error}", upstream.name));
+    let mut refused = 0;
+    while waiting.front().is_some_and(|(since, _)| since.elapsed() >= upstream.timeout) {
+        if let Some((_, job)) = waiting.pop_front() {
+            queue.answered(1);
+            job.sink.lose(&lost);
+            refused += 1;
+        }
+    }
+    if refused > 0 {
+        warn!(server = upstream.name, %error, commands = refused, "commands refused: no server");
+    }
+}
+
+fn fail_all(queue: &Queue, backlog: VecDeque<Job>, lost: &Lost) {
+    for job in backlog {
+        queue.answered(1);
+        job.sink.lose(lost);
+    }
+}

@@ -1,0 +1,170 @@
+//! Which payloads a server takes, and so which way a value goes there.
+
+use super::Payload;
+use crate::capability::{Capabilities, Family};
+
+/// From this type byte on Redis and Valkey give one number to different layouts.
+const FIRST_OF_FAMILY: u8 = 22;
+/// One more than the highest type byte that any server writes today.
+const TYPES: u8 = 26;
+/// The newest version that the two families share; Valkey 9 counts from 80.
+const LAST_SHARED: u16 = 11;
+
+/// How one value gets to a server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// By `RESTORE` of the payload as it came.
+    AsIs,
+    /// By `RESTORE` of the payload under this version's footer.
+    Footer(u16),
+    /// By reading the value and writing it with commands of its type.
+    Commands,
+}
+
+/// What a server's `RESTORE` takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Acceptance {
+    family: Family,
+    version: u16,
+    /// A bit a type byte.
+    types: u32,
+}
+
+impl Acceptance {
+    /// What a server of this kind was measured to take (2026-11-21). Versions between the measured
+    /// ones are taken for the older.
+    pub fn expected(server: &Capabilities) -> Self {
+        let all = (1 << TYPES) - 1;
+        let (version, refused): (u16, &[u8]) = match server.family {
+            Family::Valkey if server.since_valkey(9, 0) => (80, &[23, 24, 25]),
+            Family::Valkey => (11, &[22, 23, 24, 25]),
+            Family::Redis => match server.version {
+                version if version >= (7, 4, 0) => (12, &[]),
+                version if version >= (7, 2, 0) => (11, &[22, 23, 24, 25]),
+                version if version >= (7, 0, 0) => (10, &[20, 21, 22, 23, 24, 25]),
+                version if version >= (5, 0, 0) => (9, &[16, 17, 18, 19, 20, 21, 22, 23, 24, 25]),
+                version if version >= (4, 0, 0) => {
+                    (8, &[15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25])
+                }
+                _ => (7, &[7, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25]),
+            },
+        };
+        let types = refused.iter().fold(all, |types, byte| types & !(1 << byte));
+        Self { family: server.family, version, types }
+    }
+
+    /// Replaces the expected version by the one that the server's own `DUMP` names.
+    #[must_use]
+    pub fn with_version(self, version: u16) -> Self {
+        Self { version, ..self }
+    }
+
+    /// Replaces what was expected of one type byte by what the server said to a sample.
+    #[must_use]
+    pub fn with_type(self, type_byte: u8, taken: bool) -> Self {
+        let bit = 1u32.checked_shl(u32::from(type_byte)).unwrap_or(0);
+        let types = if taken { self.types | bit } else { self.types & !bit };
+        Self { types, ..self }
+    }
+
+    /// The version that the server writes itself.
+    pub fn version(&self) -> u16 {
+        self.version
+    }
+
+    /// Whether the server knows a type byte that a server of `from` wrote.
+    pub fn knows(&self, from: Family, type_byte: u8) -> bool {
+        let same_layout = type_byte < FIRST_OF_FAMILY || from == self.family;
+        same_layout && self.types.checked_shr(u32::from(type_byte)).unwrap_or(0) & 1 == 1
+    }
+
+    /// The way for one payload that a server of `from` wrote.
+    pub fn way(&self, from: Family, payload: &Payload) -> Way {
+        if !self.knows(from, payload.type_byte()) {
+            Way::Commands
+        } else if self.takes_version(payload.version()) {
+            Way::AsIs
+        } else {
+            Way::Footer(self.version)
+        }
+    }
+
+    /// The payload to `RESTORE`; `None` when the value has to go by commands.
+    pub fn carry(&self, from: Family, payload: &Payload) -> Option<Payload> {
+        match self.way(from, payload) {
+            Way::AsIs => Some(payload.clone()),
+            Way::Footer(version) => Some(payload.with_version(version)),
+            Way::Commands => None,
+        }
+    }
+
+    fn takes_version(&self, version: u16) -> bool {
+        version == self.version || version <= self.version && version <= self.newest_foreign()
+    }
+
+    /// The newest version other than its own.
+    fn newest_foreign(&self) -> u16 {
+        match self.family {
+            Family::Redis => self.version,
+            Family::Valkey => LAST_SHARED,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server(family: Family, major: u32, minor: u32) -> Capabilities {
+        Capabilities { family, version: (major, minor, 0) }
+    }
+
+    fn way(from: Family, type_byte: u8, version: u16, to: Capabilities) -> Way {
+        let payload = Payload::around(&[type_byte], version).unwrap();
+        Acceptance::expected(&to).way(from, &payload)
+    }
+
+    #[test]
+    fn a_known_type_of_a_newer_version_gets_a_new_footer() {
+        assert_eq!(way(Family::Redis, 0, 12, server(Family::Redis, 7, 0)), Way::Footer(10));
+        assert_eq!(way(Family::Redis, 0, 12, server(Family::Valkey, 9, 1)), Way::Footer(80));
+        assert_eq!(way(Family::Valkey, 20, 80, server(Family::Redis, 8, 0)), Way::Footer(12));
+    }
+
+    #[test]
+    fn an_older_or_equal_version_travels_as_it_is() {
+        assert_eq!(way(Family::Redis, 14, 9, server(Family::Redis, 8, 0)), Way::AsIs);
+        assert_eq!(way(Family::Redis, 18, 11, server(Family::Valkey, 9, 1)), Way::AsIs);
+        assert_eq!(way(Family::Valkey, 22, 80, server(Family::Valkey, 9, 1)), Way::AsIs);
+    }
+
+    #[test]
+    fn an_unknown_type_goes_by_commands() {
+        for type_byte in [16, 17, 18, 19, 20, 21] {
+            assert_eq!(
+                way(Family::Redis, type_byte, 12, server(Family::Redis, 6, 2)),
+                Way::Commands,
+                "{type_byte}"
+            );
+        }
+        assert_eq!(way(Family::Redis, 200, 12, server(Family::Redis, 8, 0)), Way::Commands);
+    }
+
+    #[test]
+    fn hashes_with_field_expiry_never_cross_between_the_families() {
+        for type_byte in 22..=25 {
+            let redis = way(Family::Redis, type_byte, 12, server(Family::Valkey, 9, 1));
+            let valkey = way(Family::Valkey, type_byte, 80, server(Family::Redis, 8, 0));
+            assert_eq!((redis, valkey), (Way::Commands, Way::Commands), "{type_byte}");
+        }
+    }
+
+    #[test]
+    fn what_a_server_said_outweighs_the_table() {
+        let expected = Acceptance::expected(&server(Family::Redis, 7, 0));
+        assert!(!expected.knows(Family::Redis, 20));
+        assert!(expected.with_type(20, true).knows(Family::Redis, 20));
+        assert!(!expected.with_type(16, false).knows(Family::Redis, 16));
+        assert_eq!(expected.with_version(13).version(), 13);
+    }
+}

@@ -1,0 +1,298 @@
+//! Commands that wait for data.
+//!
+//! First such a command is tried on the write lane, wrapped in a transaction, which never waits: if
+//! there is data its effect has an exact place. Only when there is none the client gets a session
+//! to wait on; what serves it then came by some other write, and its result settles the keys.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+use tokio::sync::oneshot;
+use tokio_util::io::poll_read_buf;
+
+use super::client::{Client, Close, Way};
+use super::dispatch::Meaning;
+use crate::command::Command;
+use crate::engine::{Answer, Cause};
+use crate::lane::{Job, Lane, Lost, Sink};
+use crate::resp::{self, Protocol, Request};
+
+/// Input that is kept while the client waits, in bytes; a client that sends more is read again
+/// only after the wait.
+const INPUT_LIMIT: usize = 1024 * 1024;
+
+type Replies = Result<Vec<Bytes>, Lost>;
+
+/// How a wait ended.
+enum Woken {
+    Served(Bytes),
+    /// A flip is under way: ask the new primary.
+    Flip,
+    Unblocked {
+        error: bool,
+    },
+}
+
+impl Client {
+    pub(super) async fn block(
+        &mut self,
+        request: Request,
+        command: &'static Command,
+    ) -> Result<(), Close> {
+        let deadline = Deadline::of(&request);
+        let mut request = request;
+        loop {
+            if self.attempt(&request, command).await? {
+                return Ok(());
+            }
+            match self.wait(&request, command).await? {
+                None => return Ok(()),
+                Some(Woken::Served(reply)) => {
+                    self.reply(|out| out.extend_from_slice(&reply));
+                    return Ok(());
+                }
+                Some(Woken::Unblocked { error: true }) => {
+                    self.error("UNBLOCKED client unblocked via CLIENT UNBLOCK");
+                    return Ok(());
+                }
+                Some(Woken::Unblocked { error: false }) => {
+                    self.answer_nothing(&request);
+                    return Ok(());
+                }
+                Some(Woken::Flip) => match deadline.rest(&request) {
+                    Some(rest) => request = rest,
+                    None => {
+                        self.answer_nothing(&request);
+                        return Ok(());
+                    }
+                },
+            }
+        }
+    }
+
+    fn answer_nothing(&mut self, request: &Request) {
+        let protocol = self.context.protocol;
+        let bulk = request.is(0, "BLMOVE") || request.is(0, "BRPOPLPUSH");
+        self.reply(|out| match protocol {
+            Protocol::Resp2 if bulk => resp::null(out, protocol),
+            _ => resp::null_array(out, protocol),
+        });
+    }
+
+    /// Tries without waiting; true when the client has been answered.
+    async fn attempt(
+        &mut self,
+        request: &Request,
+        command: &'static Command,
+    ) -> Result<bool, Close> {
+        self.settle().await?;
+        if self.pinned.is_some() || !self.may_attempt().await? {
+            return Ok(false);
+        }
+        self.enter(Way::Write).await?;
+        self.would_block = false;
+        let (multi, exec) = (Request::new(["MULTI"]), Request::new(["EXEC"]));
+        self.add(SmallVec::from_iter([multi, request.clone(), exec]), Meaning::Attempt(command));
+        self.settle().await?;
+        Ok(!std::mem::take(&mut self.would_block))
+    }
+
+    /// Whether the client's user may use transactions; if not, a wrapped command would block the
+    /// lane.
+    async fn may_attempt(&mut self) -> Result<bool, Close> {
+        self.current_route().await?;
+        let Ok(context) = self.upstream_context() else { return Ok(true) };
+        let route = self.route.clone();
+        Ok(route.pool.lane(&context, None).await.is_err() || route.pool.may_transact(&context))
+    }
+
+    /// Waits on a session. `None`: the client has been answered with an error.
+    async fn wait(
+        &mut self,
+        request: &Request,
+        command: &'static Command,
+    ) -> Result<Option<Woken>, Close> {
+        let Some(session) = self.open_session().await? else { return Ok(None) };
+        let route = self.route.clone();
+        let Some(id) = ask(&session, Request::new(["CLIENT", "ID"])).await else {
+            return Ok(Some(Woken::Flip));
+        };
+        let id = id
+            .strip_prefix(b":")
+            .and_then(|id| id.strip_suffix(b"\r\n"))
+            .map(Bytes::copy_from_slice);
+        let db = route.databases.to(self.context.db).unwrap_or(self.context.db);
+        let unit = route.hub.with(|engine| {
+            engine.unit([engine.write(Some(command), request.clone(), db, &[])], false)
+        });
+        let (sender, mut receiver) = oneshot::channel();
+        let mut jobs = vec![Job::pass(request.clone(), Sink::Task(sender))];
+        if !session.submit(&mut jobs) {
+            return Ok(Some(Woken::Flip));
+        }
+        let woken = self.until_served(&mut receiver).await;
+        let reply = match woken {
+            Some(Ok(ref replies)) => replies.first().cloned(),
+            Some(Err(_)) => None,
+            None => self.end_wait(&route, id.as_ref(), &mut receiver).await,
+        };
+        // Whatever has been taken from the keys is known now, or never will be.
+        match &reply {
+            Some(reply) if !is_nothing(reply) => {
+                let answer = Answer { reply, probes: &[] };
+                route.hub.with(|engine| engine.served(&unit, answer));
+            }
+            Some(_) => {}
+            None => route.hub.with(|engine| engine.soil_unit(&unit, Cause::Unknown)),
+        }
+        let unblocked = self.entry.seen.lock().unblocked.take();
+        match (woken.is_some(), reply) {
+            (_, None) => Err(Close::Now),
+            (true, Some(reply)) => Ok(Some(Woken::Served(reply))),
+            (false, Some(reply)) if !is_nothing(&reply) => Ok(Some(Woken::Served(reply))),
+            (false, Some(_)) if self.gone => Err(Close::Now),
+            (false, Some(_)) => Ok(Some(match unblocked {
+                Some(error) => Woken::Unblocked { error },
+                None => Woken::Flip,
+            })),
+        }
+    }
+
+    /// Waits for the server; `None` when something else ended the wait.
+    async fn until_served(&mut self, receiver: &mut oneshot::Receiver<Replies>) -> Option<Replies> {
+        let notify = Arc::new(tokio::sync::Notify::new());
+        self.entry.seen.lock().blocked = Some(notify.clone());
+        let mut stage = self.stage.clone();
+        let stop = self.stop.clone();
+        let served = loop {
+            if stage.borrow_and_update().held {
+                break None;
+            }
+            tokio::select! {
+                biased;
+                served = &mut *receiver => {
+                    let lost = Lost::Connection("server".to_owned());
+                    break Some(served.unwrap_or(Err(lost)));
+                }
+                changed = stage.changed() => if changed.is_err() { break None },
+                () = notify.notified() => break None,
+                () = stop.cancelled() => { self.gone = true; break None }
+                gone = self.watch_input() => if gone { self.gone = true; break None },
+            }
+        };
+        self.entry.seen.lock().blocked = None;
+        served
+    }
+
+    /// Reads ahead; true when the client has gone away.
+    async fn watch_input(&mut self) -> bool {
+        if self.incoming.len() >= INPUT_LIMIT {
+            return std::future::pending().await;
+        }
+        let (stream, incoming) = (&mut self.stream, &mut self.incoming);
+        incoming.reserve(4096);
+        let read = std::future::poll_fn(|cx| {
+            poll_read_buf(std::pin::Pin::new(&mut *stream), cx, &mut *incoming)
+        });
+        matches!(read.await, Ok(0) | Err(_))
+    }
+
+    /// Ends the wait on the server, and learns whether it was served after all.
+    async fn end_wait(
+        &mut self,
+        route: &super::Route,
+        id: Option<&Bytes>,
+        receiver: &mut oneshot::Receiver<Replies>,
+    ) -> Option<Bytes> {
+        let id = id?;
+        for _ in 0..20 {
+            let unblock = Request::new([b"CLIENT".as_ref(), b"UNBLOCK", id]);
+            route.pool.upstream().ask(&unblock).await?;
+            let patience = Duration::from_millis(100);
+            if let Ok(Ok(Ok(replies))) = tokio::time::timeout(patience, &mut *receiver).await {
+                return replies.first().cloned();
+            }
+        }
+        None
+    }
+}
+
+/// Asks a question on a session.
+async fn ask(session: &Lane, request: Request) -> Option<Bytes> {
+    let (sender, receiver) = oneshot::channel();
+    let mut jobs = vec![Job::pass(request, Sink::Task(sender))];
+    if !session.submit(&mut jobs) {
+        return None;
+    }
+    receiver.await.ok()?.ok()?.into_iter().next()
+}
+
+fn is_nothing(reply: &Bytes) -> bool {
+    matches!(reply.as_ref(), b"$-1\r\n" | b"*-1\r\n" | b"_\r\n") || reply.first() == Some(&b'-')
+}
+
+/// When a wait ends by itself, and where its request says so.
+struct Deadline {
+    ends: Option<Instant>,
+    argument: Option<usize>,
+    milliseconds: bool,
+}
+
+impl Deadline {
+    fn of(request: &Request) -> Self {
+        let block = (1..request.len()).find(|index| request.is(*index, "BLOCK"));
+        let milliseconds = request.is(0, "XREAD") || request.is(0, "XREADGROUP");
+        let argument = match block {
+            _ if !milliseconds && (request.is(0, "BLMPOP") || request.is(0, "BZMPOP")) => Some(1),
+            _ if !milliseconds => request.len().checked_sub(1),
+            Some(block) => Some(block + 1),
+            None => None,
+        };
+        let number = argument.and_then(|index| request.arg(index));
+        let number = number.and_then(|text| std::str::from_utf8(text).ok()?.parse::<f64>().ok());
+        let unit = if milliseconds { 0.001 } else { 1.0 };
+        let ends = number
+            .filter(|number| *number > 0.0 && number.is_finite())
+            .and_then(|number| Duration::try_from_secs_f64(number * unit).ok())
+            .and_then(|wait| Instant::now().checked_add(wait));
+        Self { ends, argument, milliseconds }
+    }
+
+    /// The request with what is left of its timeout; `None` when nothing is left.
+    fn rest(&self, request: &Request) -> Option<Request> {
+        let (Some(ends), Some(argument)) = (self.ends, self.argument) else {
+            return Some(request.clone());
+        };
+        let left = ends.checked_duration_since(Instant::now())?.as_millis().max(1);
+        let text = if self.milliseconds {
+            left.to_string()
+        } else {
+            format!("{}.{:03}", left / 1000, left % 1000)
+        };
+        let mut args: Vec<&[u8]> = request.args().collect();
+        if let Some(slot) = args.get_mut(argument) {
+            *slot = text.as_bytes();
+        }
+        Some(Request::new(args))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resp::parse_integer;
+
+    #[test]
+    fn a_wait_goes_on_with_what_is_left_of_its_timeout() {
+        let request = Request::new(["BLPOP", "k", "100"]);
+        let rest = Deadline::of(&request).rest(&request).unwrap();
+        assert!(rest.arg(2).unwrap().starts_with(b"99."), "{rest:?}");
+        let request = Request::new(["XREAD", "BLOCK", "60000", "STREAMS", "s", "$"]);
+        let rest = Deadline::of(&request).rest(&request).unwrap();
+        assert!(parse_integer(rest.arg(2).unwrap()).unwrap() <= 60_000);
+        let request = Request::new(["BLMOVE", "a", "b", "LEFT", "LEFT", "0"]);
+        assert_eq!(Deadline::of(&request).rest(&request), Some(request));
+    }
+}

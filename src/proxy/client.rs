@@ -1,0 +1,327 @@
+//! One client's task: bytes in, bytes out, and waiting.
+
+use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll};
+
+use bytes::BytesMut;
+use tokio_util::io::poll_read_buf;
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+
+use super::dispatch::Batch;
+use super::registry::Entry;
+use super::subscriber::Subscriber;
+use super::transaction::Transaction;
+use super::{Route, Shared};
+use crate::lane::{Context, Lane, Mailbox, Refusal};
+use crate::net::{Outgoing, Stream};
+use crate::resp::{self, Decoder, Request};
+
+/// How much room a read is given, in bytes.
+const READ_ROOM: usize = 16 * 1024;
+/// Steps that a client may have unanswered before it is read from again.
+const WINDOW: u64 = 4096;
+/// Replies that a client has not read, in bytes, before it is read from again.
+const UNREAD: usize = 1024 * 1024;
+
+/// The client's connection is to be closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Close {
+    /// After what is queued has been written.
+    Gracefully,
+    /// At once.
+    Now,
+}
+
+/// Which lane serves the steps in flight. A client uses one at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    Read,
+    Write,
+    Session,
+}
+
+/// Whether replies are sent (`CLIENT REPLY`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Replies {
+    #[default]
+    On,
+    Off,
+    /// Not to the next command.
+    SkipNext,
+    /// Not to this command.
+    Skip,
+}
+
+/// What a wait is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Until {
+    /// More requests.
+    Input,
+    /// Every step answered.
+    Settled,
+}
+
+#[derive(Debug)]
+pub(super) struct Client {
+    pub(super) shared: Arc<Shared>,
+    pub(super) entry: Arc<Entry>,
+    pub(super) stream: Stream,
+    pub(super) incoming: BytesMut,
+    pub(super) decoder: Decoder,
+    pub(super) out: Outgoing,
+    pub(super) mailbox: Arc<Mailbox>,
+    pub(super) submitted: u64,
+    pub(super) answered: u64,
+    /// Set by the lane when a blocking command found nothing.
+    pub(super) would_block: bool,
+    /// Who and where it is; the database by the source's number.
+    pub(super) context: Context,
+    pub(super) route: Arc<Route>,
+    pub(super) stage: tokio::sync::watch::Receiver<super::Stage>,
+    pub(super) way: Way,
+    pub(super) lane: Option<Arc<Lane>>,
+    pub(super) batch: Batch,
+    pub(super) transaction: Option<Transaction>,
+    /// A session that all its commands go down, once it needed one for good.
+    pub(super) pinned: Option<Arc<Lane>>,
+    /// The `CLIENT TRACKING` to repeat after a flip.
+    pub(super) tracking: Option<Request>,
+    pub(super) subscriber: Option<Box<Subscriber>>,
+    pub(super) replies: Replies,
+    /// The client has closed its end while it waited.
+    pub(super) gone: bool,
+    pub(super) stop: CancellationToken,
+}
+
+impl Client {
+    pub(super) fn new(shared: Arc<Shared>, stream: Stream, stop: CancellationToken) -> Self {
+        let mailbox = Arc::new(Mailbox::default());
+        let (address, local) = match &stream {
+            Stream::Tcp(tcp) => (tcp.peer_addr().ok(), tcp.local_addr().ok()),
+            _ => (None, None),
+        };
+        let entry = shared.registry.enter(address, local, mailbox.clone());
+        let mut stage = shared.stage.clone();
+        let route = stage.borrow_and_update().route.clone();
+        Self {
+            shared,
+            entry,
+            stream,
+            incoming: BytesMut::new(),
+            decoder: Decoder::default(),
+            out: Outgoing::default(),
+            mailbox,
+            submitted: 0,
+            answered: 0,
+            would_block: false,
+            context: Context::default(),
+            route,
+            stage,
+            way: Way::Read,
+            lane: None,
+            batch: Batch::default(),
+            transaction: None,
+            pinned: None,
+            tracking: None,
+            subscriber: None,
+            replies: Replies::On,
+            gone: false,
+            stop,
+        }
+    }
+
+    pub(super) async fn run(mut self) {
+        self.shared.metrics.client_connections.increment(1.0);
+        if self.shared.registry.connected() > self.shared.limits.clients {
+            self.error("ERR max number of clients reached");
+        } else if self.serve().await == Close::Now {
+            self.out.clear();
+        }
+        // Whatever is in flight will be settled by its lane; only the goodbye is left.
+        let goodbye = std::future::poll_fn(|cx| self.out.poll_write(&mut self.stream, cx));
+        let _ = tokio::time::timeout(std::time::Duration::from_secs(1), goodbye).await;
+        if self.subscriber.is_some() {
+            self.shared.registry.unsubscribed();
+        }
+        self.shared.registry.leave(self.entry.id);
+        self.shared.metrics.client_connections.decrement(1.0);
+    }
+
+    async fn serve(&mut self) -> Close {
+        loop {
+            match self.decoder.next(&mut self.incoming) {
+                Ok(Some(request)) => {
+                    if let Err(close) = self.handle(request).await {
+                        return self.finish(close).await;
+                    }
+                    continue;
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    debug!(client = self.entry.id, %error, "malformed request");
+                    let close = self.settle().await.err().unwrap_or(Close::Gracefully);
+                    self.error(&format!("ERR {error}"));
+                    return close;
+                }
+            }
+            if let Err(close) = self.wait_for_input().await {
+                return close;
+            }
+        }
+    }
+
+    /// Answers what is in flight before a graceful close.
+    async fn finish(&mut self, close: Close) -> Close {
+        match close {
+            Close::Gracefully => self.settle().await.err().unwrap_or(close),
+            Close::Now => close,
+        }
+    }
+
+    async fn wait_for_input(&mut self) -> Result<(), Close> {
+        self.submit().await?;
+        let stop = self.stop.clone();
+        loop {
+            let Self { stage, .. } = self;
+            let mut stage = stage.clone();
+            tokio::select! {
+                biased;
+                result = self.pump(Until::Input) => return result,
+                _ = stage.changed() => self.follow_stage().await?,
+                () = stop.cancelled() => {
+                    self.settle().await?;
+                    return Err(Close::Gracefully);
+                }
+            }
+        }
+    }
+
+    /// Submits what is batched and waits until every step is answered.
+    pub(super) async fn settle(&mut self) -> Result<(), Close> {
+        self.submit().await?;
+        if self.submitted == self.answered {
+            return Ok(());
+        }
+        self.pump(Until::Settled).await
+    }
+
+    /// Moves replies to the client until what is waited for is there.
+    pub(super) async fn pump(&mut self, until: Until) -> Result<(), Close> {
+        std::future::poll_fn(|cx| self.poll(cx, until)).await
+    }
+
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut TaskContext<'_>,
+        until: Until,
+    ) -> Poll<Result<(), Close>> {
+        loop {
+            let news = self.mailbox.poll_take(cx, &mut self.out);
+            if let Poll::Ready(news) = &news {
+                self.answered += news.answered;
+                self.would_block |= news.would_block;
+                if news.doomed {
+                    return Poll::Ready(Err(Close::Now));
+                }
+            }
+            let messages = match &mut self.subscriber {
+                Some(subscriber) => subscriber.poll(cx, &mut self.out),
+                None => Poll::Pending,
+            };
+            if let Poll::Ready(Err(close)) = messages {
+                return Poll::Ready(Err(close));
+            }
+            let written = self.out.poll_write(&mut self.stream, cx);
+            if let Poll::Ready(Err(_)) = written {
+                return Poll::Ready(Err(Close::Now));
+            }
+            if self.out.len() > self.shared.limits.output {
+                debug!(client = self.entry.id, "client reads too slowly");
+                return Poll::Ready(Err(Close::Now));
+            }
+            let settled = self.submitted == self.answered
+                && self.subscriber.as_ref().is_none_or(|subscriber| subscriber.is_settled());
+            if until == Until::Settled && settled {
+                return Poll::Ready(Ok(()));
+            }
+            if until == Until::Input && self.may_read() {
+                let room = self.decoder.wanted(&self.incoming).clamp(READ_ROOM, 1 << 20);
+                self.incoming.reserve(room);
+                match poll_read_buf(std::pin::Pin::new(&mut self.stream), cx, &mut self.incoming) {
+                    Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(Close::Now)),
+                    Poll::Ready(Ok(_)) => return Poll::Ready(Ok(())),
+                    Poll::Pending => {}
+                }
+            }
+            if news.is_pending() && messages.is_pending() {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    fn may_read(&self) -> bool {
+        self.submitted - self.answered < WINDOW && self.out.len() < UNREAD
+    }
+
+    /// The stage has changed while nothing was asked.
+    async fn follow_stage(&mut self) -> Result<(), Close> {
+        let stage = self.stage.borrow_and_update().clone();
+        if let Some(subscriber) = &mut self.subscriber {
+            subscriber.follow(&stage, &self.context, &mut self.out).await;
+        }
+        Ok(())
+    }
+
+    /// The route that serves now, waiting while commands are held.
+    pub(super) async fn current_route(&mut self) -> Result<(), Close> {
+        loop {
+            let stage = self.stage.borrow_and_update().clone();
+            if !stage.held {
+                if !Arc::ptr_eq(&stage.route, &self.route) {
+                    self.route = stage.route;
+                    self.lane = None;
+                    self.rehome().await?;
+                }
+                return Ok(());
+            }
+            self.follow_stage().await?;
+            if self.stage.changed().await.is_err() {
+                return Err(Close::Gracefully);
+            }
+        }
+    }
+
+    /// The clients have moved to another server: what this one had open is opened there.
+    async fn rehome(&mut self) -> Result<(), Close> {
+        let stage = self.stage.borrow().clone();
+        if let Some(subscriber) = &mut self.subscriber {
+            subscriber.follow(&stage, &self.context, &mut self.out).await;
+        }
+        self.rehome_pinned().await?;
+        self.rehome_transaction().await
+    }
+
+    /// Answers by itself, in its turn: everything before is settled.
+    pub(super) fn reply(&mut self, write: impl FnOnce(&mut BytesMut)) {
+        if self.replies == Replies::On {
+            self.out.write(write);
+        }
+    }
+
+    pub(super) fn error(&mut self, text: &str) {
+        self.reply(|out| resp::error(out, text));
+    }
+
+    pub(super) fn refused(&mut self, refusal: &Refusal) {
+        match refusal {
+            Refusal::Server(text) => self.error(text),
+            Refusal::Unreachable(text) => self.error(&format!("ERR crossfade: {text}")),
+        }
+    }
+
+    /// Takes the next request that has come, without waiting for one.
+    pub(super) fn next_buffered(&mut self) -> Option<Request> {
+        self.decoder.next(&mut self.incoming).ok().flatten()
+    }
+}

@@ -1,0 +1,238 @@
+//! Commands about the connection: who the client is, in which database and protocol version.
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+use super::client::{Client, Close, Replies, Way};
+use crate::backend::{Secret, Wire};
+use crate::command::Connection;
+use crate::lane::{Identity, Job, Sink};
+use crate::resp::{self, Protocol, Request, parse_integer};
+
+impl Client {
+    pub(super) async fn connection(
+        &mut self,
+        request: Request,
+        kind: Connection,
+    ) -> Result<(), Close> {
+        match kind {
+            Connection::Cluster => self.pass(request).await,
+            Connection::Client => self.client_command(request).await,
+            Connection::Auth => self.auth(request).await,
+            Connection::Hello => self.hello(request).await,
+            Connection::Select => self.select(request).await,
+            Connection::Quit => {
+                self.settle().await?;
+                self.reply(|out| resp::simple(out, "OK"));
+                Err(Close::Gracefully)
+            }
+            Connection::Reset => {
+                self.settle().await?;
+                self.reset();
+                self.reply(|out| resp::simple(out, "RESET"));
+                Ok(())
+            }
+        }
+    }
+
+    fn reset(&mut self) {
+        self.context = crate::lane::Context::default();
+        self.transaction = None;
+        self.pinned = None;
+        if self.subscriber.take().is_some() {
+            self.shared.registry.unsubscribed();
+        }
+        self.replies = Replies::On;
+        self.show();
+        self.entry.seen.lock().name.clear();
+        self.forget_lane();
+    }
+
+    /// The next command finds its lane anew.
+    pub(super) fn forget_lane(&mut self) {
+        self.lane = None;
+        self.way = Way::Read;
+    }
+
+    /// Tells the registry who the client is now.
+    pub(super) fn show(&self) {
+        let mut seen = self.entry.seen.lock();
+        seen.user = match &self.context.identity {
+            Identity::User(Some(user), _) => user.clone(),
+            _ => "default".to_owned(),
+        };
+        seen.db = self.context.db;
+        seen.resp = if self.context.protocol == Protocol::Resp3 { 3 } else { 2 };
+    }
+
+    async fn select(&mut self, request: Request) -> Result<(), Close> {
+        let db = request.arg(1).and_then(parse_integer).and_then(|db| u32::try_from(db).ok());
+        let (Some(db), 2) = (db, request.len()) else {
+            // Not a database number: the server has the words for it.
+            return self.pass(request).await;
+        };
+        self.settle().await?;
+        self.current_route().await?;
+        let before = std::mem::replace(&mut self.context.db, db);
+        let outcome = match self.upstream_context() {
+            Ok(context) => self.route.clone().pool.lane(&context, None).await.map(drop),
+            Err(reason) => Err(crate::lane::Refusal::Unreachable(reason)),
+        };
+        self.forget_lane();
+        match outcome {
+            Ok(()) => {
+                self.pinned = None;
+                self.show();
+                self.reply(|out| resp::simple(out, "OK"));
+            }
+            Err(refusal) => {
+                self.context.db = before;
+                self.refused(&refusal);
+            }
+        }
+        Ok(())
+    }
+
+    async fn auth(&mut self, request: Request) -> Result<(), Close> {
+        self.settle().await?;
+        self.current_route().await?;
+        let account = match request.len() {
+            2 => (None, request.arg(1)),
+            _ => (request.arg(1), request.arg(2)),
+        };
+        let identity = identity(account.0, account.1);
+        let reply = self.ask_authority(&request).await;
+        match (reply, identity) {
+            (Some(reply), Some(identity)) if reply.as_ref() == b"+OK\r\n" => {
+                self.become_user(identity);
+                self.reply(|out| out.extend_from_slice(&reply));
+            }
+            (Some(reply), _) => self.reply(|out| out.extend_from_slice(&reply)),
+            (None, _) => self.error("ERR crossfade: the source can't be asked for this user"),
+        }
+        Ok(())
+    }
+
+    fn become_user(&mut self, identity: Identity) {
+        self.context.identity = identity;
+        self.pinned = None;
+        self.show();
+        self.forget_lane();
+    }
+
+    async fn hello(&mut self, request: Request) -> Result<(), Close> {
+        self.settle().await?;
+        self.current_route().await?;
+        let Some(reply) = self.ask_authority(&request).await else {
+            self.error("ERR crossfade: the source can't be asked for this user");
+            return Ok(());
+        };
+        if reply.first() == Some(&b'-') {
+            self.reply(|out| out.extend_from_slice(&reply));
+            return Ok(());
+        }
+        self.adopt(&request);
+        let text = self.greeting().await.unwrap_or(reply);
+        self.reply(|out| out.extend_from_slice(&text));
+        Ok(())
+    }
+
+    /// Takes over what an accepted `HELLO` says.
+    fn adopt(&mut self, request: &Request) {
+        match request.arg(1) {
+            Some(b"3") => self.context.protocol = Protocol::Resp3,
+            Some(_) => self.context.protocol = Protocol::Resp2,
+            None => {}
+        }
+        let mut index = 2;
+        while index < request.len() {
+            if request.is(index, "AUTH") {
+                let identity = identity(request.arg(index + 1), request.arg(index + 2));
+                self.context.identity = identity.unwrap_or_default();
+                index += 3;
+            } else {
+                let name = request.arg(index + 1).unwrap_or_default();
+                self.entry.seen.lock().name = String::from_utf8_lossy(name).into_owned();
+                index += 2;
+            }
+        }
+        self.pinned = None;
+        self.show();
+        self.forget_lane();
+    }
+
+    /// What the primary says of itself in the client's protocol version, with the client's own ID.
+    async fn greeting(&mut self) -> Option<Bytes> {
+        let context = self.upstream_context().ok()?;
+        let lane = self.route.clone().pool.lane(&context, Some(0)).await.ok()?;
+        let version = if context.protocol == Protocol::Resp3 { "3" } else { "2" };
+        let (sender, receiver) = oneshot::channel();
+        let hello = Request::new(["HELLO", version]);
+        let mut jobs = vec![Job::read(hello, Sink::Task(sender))];
+        if !lane.submit(&mut jobs) {
+            return None;
+        }
+        let reply = receiver.await.ok()?.ok()?.into_iter().next()?;
+        Some(with_id(&reply, self.entry.id))
+    }
+
+    /// Sends a request about users to the server that knows them, on a connection of its own that
+    /// is in the state which the client's would be in.
+    async fn ask_authority(&self, request: &Request) -> Option<Bytes> {
+        let authority = &self.route.authority;
+        let stream = crate::backend::dial(&authority.endpoint).await.ok()?;
+        let mut wire = Wire::new(stream);
+        let mut before = 0;
+        if let (Identity::User(user, password), false) =
+            (&self.context.identity, request.is(0, "AUTH"))
+        {
+            let user = user.as_deref().unwrap_or("default");
+            wire.push(Request::new(["AUTH", user, password.reveal()]).raw());
+            before += 1;
+        }
+        if self.context.protocol == Protocol::Resp3 && request.len() == 1 {
+            wire.push(Request::new(["HELLO", "3"]).raw());
+            before += 1;
+        }
+        wire.push(request.raw());
+        let answer = async {
+            for _ in 0..before {
+                wire.frame().await.ok()?;
+            }
+            Some(wire.frame().await.ok()?.raw)
+        };
+        tokio::time::timeout(authority.timeout, answer).await.ok()?
+    }
+}
+
+fn identity(user: Option<&[u8]>, password: Option<&[u8]>) -> Option<Identity> {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).ok();
+    let user = match user {
+        Some(user) => Some(text(user)?).filter(|user| user != "default"),
+        None => None,
+    };
+    Some(Identity::User(user, Secret::new(text(password?)?)))
+}
+
+/// The reply to `HELLO` with another connection ID.
+fn with_id(reply: &Bytes, id: u64) -> Bytes {
+    let marker: &[u8] = b"$2\r\nid\r\n:";
+    let found = reply.windows(marker.len()).position(|window| window == marker);
+    let Some(start) = found.map(|place| place + marker.len()) else { return reply.clone() };
+    let rest = reply.get(start..).unwrap_or_default();
+    let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let before = reply.get(..start).unwrap_or_default();
+    [before, id.to_string().as_bytes(), rest.get(digits..).unwrap_or_default()].concat().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_greeting_carries_the_clients_own_id() {
+        let reply = Bytes::from_static(b"%2\r\n$2\r\nid\r\n:17\r\n$4\r\nmode\r\n+x\r\n");
+        let expected = b"%2\r\n$2\r\nid\r\n:4\r\n$4\r\nmode\r\n+x\r\n";
+        assert_eq!(with_id(&reply, 4).as_ref(), expected);
+    }
+}

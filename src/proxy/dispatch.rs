@@ -1,0 +1,299 @@
+//! Deciding where each request goes, and sending many at once.
+
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use super::client::{Client, Close, Replies, Way};
+use crate::command::{self, Command, Serve};
+use crate::engine::{Engine, Unit};
+use crate::lane::{Job, Lane, Shape, Sink};
+use crate::metrics::CommandKind;
+use crate::resp::Request;
+
+/// Steps that were decided and not submitted yet, all for one lane.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    steps: Vec<Step>,
+    jobs: Vec<Job>,
+}
+
+/// A step before the engine has seen it. It is kept until a lane has taken its job, because a flip
+/// may come between, and then it means something else to another engine.
+#[derive(Clone, Debug)]
+pub(super) struct Step {
+    pub(super) requests: SmallVec<[Request; 1]>,
+    pub(super) meaning: Meaning,
+    pub(super) silent: bool,
+}
+
+/// What a step means to the engine.
+#[derive(Clone, Debug)]
+pub(super) enum Meaning {
+    /// Nothing; may be asked twice.
+    Read,
+    /// Nothing, but it does something.
+    Pass,
+    /// One write.
+    Write(Option<&'static Command>, Vec<bytes::Bytes>),
+    /// A whole transaction, `MULTI` first and `EXEC` last.
+    Block(Vec<Queued>),
+    /// The `EXEC` of a transaction that a session has queued.
+    Exec(Vec<Queued>),
+    /// A blocking command wrapped in a transaction.
+    Attempt(&'static Command),
+}
+
+/// A command queued in a transaction.
+#[derive(Clone, Debug)]
+pub(super) struct Queued {
+    pub(super) request: Request,
+    pub(super) command: Option<&'static Command>,
+    /// The client's database when it runs.
+    pub(super) db: u32,
+    pub(super) writes: bool,
+}
+
+impl Client {
+    /// Handles one request.
+    pub(super) async fn handle(&mut self, request: Request) -> Result<(), Close> {
+        let Some(command) = command::lookup(&request) else {
+            return self.handle_unknown(request).await;
+        };
+        self.take_skip();
+        let serve = command.serve(&request);
+        self.shared.metrics.client_commands.of(kind(serve)).increment(1);
+        if self.transaction.as_ref().is_some_and(|open| open.is_queueing()) {
+            return self.queue(request, command, serve).await;
+        }
+        if self.is_confined(serve) {
+            return self.handle_confined(request).await;
+        }
+        match serve {
+            Serve::Read { bulky } => self.read(request, bulky).await,
+            Serve::Write | Serve::Barrier | Serve::Script => {
+                self.write(request, Some(command), Vec::new()).await
+            }
+            Serve::Blocking => self.block(request, command).await,
+            Serve::Transaction(kind) => self.transact(request, kind).await,
+            Serve::Subscribe => self.subscribe(request).await,
+            Serve::Connection(kind) => self.connection(request, kind).await,
+            Serve::Session => self.in_session(request).await,
+            Serve::Admin if self.shared.allow_admin => self.pass(request).await,
+            Serve::Admin => {
+                let name = command.name;
+                self.refuse(&format!("{name} passes only with --allow-admin")).await
+            }
+            Serve::Refused(reason) => self.refuse(reason).await,
+        }
+    }
+
+    /// `CLIENT REPLY SKIP` means the next command, once.
+    fn take_skip(&mut self) {
+        self.replies = match self.replies {
+            Replies::SkipNext => Replies::Skip,
+            Replies::Skip => Replies::On,
+            other => other,
+        };
+    }
+
+    pub(super) async fn refuse(&mut self, reason: &str) -> Result<(), Close> {
+        self.settle().await?;
+        self.error(&format!("ERR crossfade: {reason}"));
+        Ok(())
+    }
+
+    async fn read(&mut self, request: Request, bulky: bool) -> Result<(), Close> {
+        // A short read may ride behind the client's own writes; a long one would make others wait.
+        let busy = self.submitted > self.answered || !self.batch.steps.is_empty();
+        let way = if busy && self.way == Way::Write && !bulky { Way::Write } else { Way::Read };
+        self.enter(way).await?;
+        self.add(SmallVec::from_iter([request]), Meaning::Read);
+        Ok(())
+    }
+
+    /// A command that changes no key but must not be asked twice.
+    pub(super) async fn pass(&mut self, request: Request) -> Result<(), Close> {
+        self.enter(Way::Read).await?;
+        self.add(SmallVec::from_iter([request]), Meaning::Pass);
+        Ok(())
+    }
+
+    pub(super) async fn write(
+        &mut self,
+        request: Request,
+        command: Option<&'static Command>,
+        unknown_keys: Vec<bytes::Bytes>,
+    ) -> Result<(), Close> {
+        self.enter(Way::Write).await?;
+        self.add(SmallVec::from_iter([request]), Meaning::Write(command, unknown_keys));
+        Ok(())
+    }
+
+    /// Makes `way` the one that serves; before changing it, all steps in flight are answered.
+    pub(super) async fn enter(&mut self, way: Way) -> Result<(), Close> {
+        let way = if self.pinned.is_some() { Way::Session } else { way };
+        if way != self.way {
+            self.settle().await?;
+            self.way = way;
+            self.lane = None;
+        }
+        Ok(())
+    }
+
+    pub(super) fn add(&mut self, requests: SmallVec<[Request; 1]>, meaning: Meaning) {
+        let silent = self.replies != Replies::On;
+        self.batch.steps.push(Step { requests, meaning, silent });
+    }
+
+    /// Gives the batched steps to the lane, waiting while it is held.
+    pub(super) async fn submit(&mut self) -> Result<(), Close> {
+        while !self.batch.steps.is_empty() {
+            self.current_route().await?;
+            let Some(lane) = self.lane().await? else { continue };
+            let context_db = self.context.db;
+            let Some(db) = self.route.databases.to(context_db) else {
+                self.refuse_batch(&format!("database {context_db} is not migrated"));
+                continue;
+            };
+            self.batch.build(&self.route.hub, db, &self.mailbox, &self.route.databases);
+            let count = self.batch.jobs.len() as u64;
+            if lane.submit(&mut self.batch.jobs) {
+                self.submitted += count;
+                self.shared.registry.count_commands(count);
+                self.batch.steps.clear();
+            } else {
+                self.batch.jobs.clear();
+                tokio::task::yield_now().await;
+            }
+        }
+        Ok(())
+    }
+
+    /// The lane of the current way; when there is none, the batch is answered with the reason.
+    async fn lane(&mut self) -> Result<Option<Arc<Lane>>, Close> {
+        if let Some(lane) = &self.lane {
+            return Ok(Some(lane.clone()));
+        }
+        if let (Way::Session, Some(lane)) = (self.way, self.session_lane()) {
+            return Ok(Some(lane));
+        }
+        let spread = (self.way == Way::Read).then_some(self.entry.id as usize);
+        let context = match self.upstream_context() {
+            Ok(context) => context,
+            Err(reason) => {
+                self.refuse_batch(&reason);
+                return Ok(None);
+            }
+        };
+        match self.route.clone().pool.lane(&context, spread).await {
+            Ok(lane) => {
+                self.lane = Some(lane.clone());
+                Ok(Some(lane))
+            }
+            Err(refusal) => {
+                let steps = std::mem::take(&mut self.batch.steps);
+                for _ in steps {
+                    self.refused(&refusal);
+                }
+                Ok(None)
+            }
+        }
+    }
+
+    fn session_lane(&self) -> Option<Arc<Lane>> {
+        let own = self.transaction.as_ref().and_then(|open| open.session().cloned());
+        own.or_else(|| self.pinned.clone())
+    }
+
+    /// The client's context with the database under the primary's number.
+    pub(super) fn upstream_context(&self) -> Result<crate::lane::Context, String> {
+        let client = &self.context;
+        let db = self.route.databases.to(client.db);
+        let db = db.ok_or_else(|| format!("database {} is not migrated", client.db))?;
+        Ok(crate::lane::Context { db, ..client.clone() })
+    }
+
+    fn refuse_batch(&mut self, reason: &str) {
+        for _ in std::mem::take(&mut self.batch.steps) {
+            self.error(&format!("ERR crossfade: {reason}"));
+        }
+    }
+}
+
+fn kind(serve: Serve) -> CommandKind {
+    match serve {
+        Serve::Read { .. } => CommandKind::Read,
+        Serve::Write | Serve::Barrier | Serve::Blocking | Serve::Script => CommandKind::Write,
+        _ => CommandKind::Other,
+    }
+}
+
+impl Batch {
+    /// Makes jobs of the steps, under one lock of the engine.
+    fn build(
+        &mut self,
+        hub: &Arc<crate::lane::Hub>,
+        db: u32,
+        mailbox: &Arc<crate::lane::Mailbox>,
+        databases: &crate::engine::Databases,
+    ) {
+        self.jobs.clear();
+        if self.steps.iter().all(|step| matches!(step.meaning, Meaning::Read | Meaning::Pass)) {
+            self.jobs.extend(self.steps.iter().map(|step| step.job(None, mailbox)));
+            return;
+        }
+        let Self { steps, jobs } = self;
+        hub.with(|engine| {
+            for step in steps.iter() {
+                let unit = step.meaning.unit(&step.requests, engine, db, databases);
+                jobs.push(step.job(unit, mailbox));
+            }
+        });
+    }
+}
+
+impl Step {
+    fn job(&self, unit: Option<Unit>, mailbox: &Arc<crate::lane::Mailbox>) -> Job {
+        let sink =
+            if self.silent { Sink::Silent(mailbox.clone()) } else { Sink::Client(mailbox.clone()) };
+        let shape = match self.meaning {
+            Meaning::Attempt(_) => Shape::Attempt,
+            _ => Shape::Each,
+        };
+        let repeatable = matches!(self.meaning, Meaning::Read);
+        Job { requests: self.requests.clone(), unit: unit.map(Box::new), sink, shape, repeatable }
+    }
+}
+
+impl Meaning {
+    fn unit(
+        &self,
+        requests: &[Request],
+        engine: &Engine,
+        db: u32,
+        databases: &crate::engine::Databases,
+    ) -> Option<Unit> {
+        match self {
+            Self::Read | Self::Pass => None,
+            Self::Write(command, unknown) => {
+                let request = requests.first()?.clone();
+                Some(engine.unit([engine.write(*command, request, db, unknown)], false))
+            }
+            Self::Attempt(command) => {
+                let request = requests.get(1)?.clone();
+                Some(engine.unit([engine.write(Some(command), request, db, &[])], true))
+            }
+            Self::Block(queued) | Self::Exec(queued) => {
+                let writes = queued.iter().map(|queued| {
+                    let request = queued.request.clone();
+                    match databases.to(queued.db) {
+                        Some(db) if queued.writes => engine.write(queued.command, request, db, &[]),
+                        _ => Engine::passive(request, db),
+                    }
+                });
+                Some(engine.unit(writes, true))
+            }
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! The proxy: clients in front, lanes behind.
+//!
+//! *What it is:* a task for each client reads its requests, decides which lane or session serves
+//! each, and writes the replies in the order of the requests.
+//!
+//! *Guarantees:* a client sees its own commands executed in its own order: it moves from one lane to
+//! another only when everything it sent down the first has been answered; bytes are forwarded as
+//! they came, both ways; what one client does costs the others nothing but its share.
+//!
+//! *Must not know:* the secondary, copies, phases; only where to send (the [`Stage`]).
+
+mod blocking;
+mod client;
+mod client_command;
+mod connection;
+mod dispatch;
+mod listener;
+mod registry;
+mod session;
+mod stage;
+mod subscriber;
+mod transaction;
+mod unknown;
+
+pub use listener::{Limits, Listener};
+pub use registry::Registry;
+pub use stage::{Route, Stage};
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use crate::metrics::Metrics;
+
+/// What all clients share.
+#[derive(Debug)]
+pub struct Shared {
+    /// Where to send, as it changes.
+    pub stage: watch::Receiver<Stage>,
+    /// Who is connected.
+    pub registry: Registry,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// Bounds on one client.
+    pub limits: Limits,
+    /// Whether commands of administration pass.
+    pub allow_admin: bool,
+    /// Commands that only the server knows.
+    pub unknown: unknown::Unknown,
+}

@@ -1,0 +1,116 @@
+//! Who is connected.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Instant;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::lane::Mailbox;
+
+/// One client as others see it.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) id: u64,
+    pub(super) address: Option<SocketAddr>,
+    pub(super) local: Option<SocketAddr>,
+    pub(super) since: Instant,
+    pub(super) mailbox: Arc<Mailbox>,
+    pub(super) seen: Mutex<Seen>,
+}
+
+/// What changes about a client.
+#[derive(Clone, Debug)]
+pub(super) struct Seen {
+    pub(super) name: String,
+    pub(super) user: String,
+    pub(super) db: u32,
+    pub(super) resp: u8,
+    pub(super) library: String,
+    pub(super) library_version: String,
+    pub(super) last_command: String,
+    pub(super) last_active: Instant,
+    /// Set while it waits in a blocking command: how to end the wait.
+    pub(super) blocked: Option<Arc<Notify>>,
+    /// Set by `CLIENT UNBLOCK`: whether the wait is to end with an error.
+    pub(super) unblocked: Option<bool>,
+}
+
+/// All clients.
+#[derive(Debug, Default)]
+pub struct Registry {
+    clients: Mutex<BTreeMap<u64, Arc<Entry>>>,
+    next_id: AtomicU64,
+    subscribers: AtomicUsize,
+    commands: AtomicU64,
+}
+
+impl Registry {
+    pub(super) fn enter(
+        &self,
+        address: Option<SocketAddr>,
+        local: Option<SocketAddr>,
+        mailbox: Arc<Mailbox>,
+    ) -> Arc<Entry> {
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed) + 1;
+        let now = Instant::now();
+        let seen = Seen {
+            name: String::new(),
+            user: "default".to_owned(),
+            db: 0,
+            resp: 2,
+            library: String::new(),
+            library_version: String::new(),
+            last_command: "NULL".to_owned(),
+            last_active: now,
+            blocked: None,
+            unblocked: None,
+        };
+        let seen = Mutex::new(seen);
+        let entry = Arc::new(Entry { id, address, local, since: now, mailbox, seen });
+        self.clients.lock().insert(id, entry.clone());
+        entry
+    }
+
+    pub(super) fn leave(&self, id: u64) {
+        self.clients.lock().remove(&id);
+    }
+
+    pub(super) fn find(&self, id: u64) -> Option<Arc<Entry>> {
+        self.clients.lock().get(&id).cloned()
+    }
+
+    pub(super) fn all(&self) -> Vec<Arc<Entry>> {
+        self.clients.lock().values().cloned().collect()
+    }
+
+    /// How many clients are connected.
+    pub fn connected(&self) -> usize {
+        self.clients.lock().len()
+    }
+
+    /// How many commands clients have sent.
+    pub fn commands(&self) -> u64 {
+        self.commands.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn count_commands(&self, count: u64) {
+        self.commands.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// How many clients have subscriptions.
+    pub fn subscribers(&self) -> usize {
+        self.subscribers.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn subscribed(&self) {
+        self.subscribers.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn unsubscribed(&self) {
+        self.subscribers.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,249 @@
+//! Subscriptions: a connection of the client's own whose messages are handed through.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::timeout;
+
+use super::client::{Client, Close};
+use super::stage::Next;
+use super::{Route, Stage};
+use crate::backend::Wire;
+use crate::lane::{Context, Refusal};
+use crate::net::Outgoing;
+use crate::resp::{Frame, Protocol, Reply, Request};
+
+/// How long opening the same channels on the next primary may take.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What can be subscribed to, each in its own name space.
+const KINDS: [&[u8]; 3] = [b"subscribe", b"psubscribe", b"ssubscribe"];
+
+/// A client's subscriptions.
+#[derive(Debug)]
+pub(super) struct Subscriber {
+    wire: Wire,
+    channels: [BTreeSet<Bytes>; 3],
+    /// Confirmations and other replies that are still to come.
+    expected: usize,
+    /// The same channels on the next primary, opened before the flip.
+    standby: Option<(Arc<Next>, Wire)>,
+    route: Arc<Route>,
+}
+
+impl Client {
+    pub(super) async fn subscribe(&mut self, request: Request) -> Result<(), Close> {
+        self.settle().await?;
+        self.current_route().await?;
+        if self.subscriber.is_none() && !self.open_subscriber().await {
+            return Ok(());
+        }
+        if let Some(subscriber) = &mut self.subscriber {
+            subscriber.send(&request);
+        }
+        self.pump(super::client::Until::Settled).await?;
+        if self.subscriber.as_ref().is_some_and(|subscriber| subscriber.count() == 0) {
+            self.subscriber = None;
+            self.shared.registry.unsubscribed();
+        }
+        Ok(())
+    }
+
+    async fn open_subscriber(&mut self) -> bool {
+        let opened = match self.upstream_context() {
+            Ok(context) => open(&self.route, &context).await,
+            Err(reason) => Err(Refusal::Unreachable(reason)),
+        };
+        match opened {
+            Ok(wire) => {
+                self.subscriber = Some(Box::new(Subscriber::new(wire, self.route.clone())));
+                self.shared.registry.subscribed();
+                true
+            }
+            Err(refusal) => {
+                self.refused(&refusal);
+                false
+            }
+        }
+    }
+
+    /// In RESP2 a subscriber may use few commands; the server says which.
+    pub(super) fn is_confined(&self, serve: crate::command::Serve) -> bool {
+        use crate::command::{Connection, Serve};
+        self.context.protocol == Protocol::Resp2
+            && self.subscriber.is_some()
+            && !matches!(
+                serve,
+                Serve::Subscribe | Serve::Connection(Connection::Quit | Connection::Reset)
+            )
+    }
+
+    pub(super) async fn handle_confined(&mut self, request: Request) -> Result<(), Close> {
+        if let Some(subscriber) = &mut self.subscriber {
+            subscriber.wire.push(request.raw());
+            subscriber.expected += 1;
+        }
+        self.pump(super::client::Until::Settled).await
+    }
+}
+
+async fn open(route: &Route, context: &Context) -> Result<Wire, Refusal> {
+    let setup = route.pool.setup(context, "crossfade-subscriber");
+    let endpoint = &route.pool.upstream().endpoint;
+    let connected = endpoint.connect(&setup).await;
+    connected.map_err(|error| Refusal::Unreachable(error.to_string()))
+}
+
+impl Subscriber {
+    fn new(wire: Wire, route: Arc<Route>) -> Self {
+        Self { wire, channels: Default::default(), expected: 0, standby: None, route }
+    }
+
+    fn send(&mut self, request: &Request) {
+        let name = request.name().to_ascii_lowercase();
+        let kind = kind_of(&name).unwrap_or(0);
+        let named = request.len() - 1;
+        let ends = is_end(&name);
+        let all = self.channels.get(kind).map_or(0, BTreeSet::len).max(1);
+        // Without a channel, an end confirms each that was open; a beginning is an error, one reply.
+        self.expected += match named {
+            0 if ends => all,
+            0 => 1,
+            named => named,
+        };
+        self.wire.push(request.raw());
+    }
+
+    pub(super) fn is_settled(&self) -> bool {
+        self.expected == 0
+    }
+
+    fn count(&self) -> usize {
+        self.channels.iter().map(BTreeSet::len).sum()
+    }
+
+    /// Hands messages and confirmations to the client.
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut TaskContext<'_>,
+        out: &mut Outgoing,
+    ) -> Poll<Result<(), Close>> {
+        let mut moved = false;
+        loop {
+            while let Some(frame) = self.wire.buffered().map_err(|_| Close::Now)? {
+                moved = true;
+                self.note(&frame);
+                out.push(&frame.raw);
+            }
+            if let Poll::Ready(Err(_)) = self.wire.poll_flush(cx) {
+                return Poll::Ready(Err(Close::Now));
+            }
+            match self.wire.poll_fill(cx) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(_)) => return Poll::Ready(Err(Close::Now)),
+                Poll::Pending if moved => return Poll::Ready(Ok(())),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+
+    /// Keeps the set of channels as the server confirms it.
+    fn note(&mut self, frame: &Frame) {
+        let reply = Reply::parse(&frame.raw).unwrap_or(Reply::Null);
+        let items = reply.items().unwrap_or_default();
+        let name = items.first().and_then(Reply::text).cloned().unwrap_or_default();
+        if matches!(name.as_ref(), b"message" | b"pmessage" | b"smessage") {
+            return;
+        }
+        self.expected = self.expected.saturating_sub(1);
+        let channel = items.get(1).and_then(Reply::text).cloned();
+        let (Some(kind), Some(channel)) = (kind_of(&name), channel) else { return };
+        let Some(channels) = self.channels.get_mut(kind) else { return };
+        if is_end(&name) {
+            channels.remove(&channel);
+        } else {
+            channels.insert(Bytes::copy_from_slice(&channel));
+        }
+    }
+
+    /// Goes with a flip: first opens the same channels on the next primary, then, once that serves,
+    /// reads out the old connection and leaves it.
+    pub(super) async fn follow(&mut self, stage: &Stage, context: &Context, out: &mut Outgoing) {
+        if let Some(next) = &stage.next {
+            let waiting = self.standby.as_ref().is_some_and(|(known, _)| Arc::ptr_eq(known, next));
+            if !waiting && let Some(wire) = self.open_standby(&next.route, context).await {
+                self.standby = Some((next.clone(), wire));
+                next.arrive();
+            }
+            return;
+        }
+        if Arc::ptr_eq(&stage.route, &self.route) {
+            self.standby = None;
+            return;
+        }
+        let standby = match self.standby.take() {
+            Some((next, wire)) if Arc::ptr_eq(&next.route, &stage.route) => Some(wire),
+            _ => self.open_standby(&stage.route, context).await,
+        };
+        if let Some(wire) = standby {
+            let old = std::mem::replace(&mut self.wire, wire);
+            read_out(old, out).await;
+            self.route = stage.route.clone();
+        }
+    }
+
+    async fn open_standby(&self, route: &Arc<Route>, context: &Context) -> Option<Wire> {
+        let db = route.databases.to(context.db)?;
+        let context = Context { db, ..context.clone() };
+        let attempt = async {
+            let mut wire = open(route, &context).await.ok()?;
+            let mut confirmations = 0;
+            for (kind, channels) in KINDS.iter().zip(&self.channels) {
+                if channels.is_empty() {
+                    continue;
+                }
+                let names = channels.iter().map(Bytes::as_ref);
+                wire.push(Request::new(std::iter::once(*kind).chain(names)).raw());
+                confirmations += channels.len();
+            }
+            for _ in 0..confirmations {
+                wire.frame().await.ok()?;
+            }
+            Some(wire)
+        };
+        timeout(PATIENCE, attempt).await.ok()?
+    }
+}
+
+/// Every message that was sent before the flip is in the old connection, before a ping's answer.
+async fn read_out(mut wire: Wire, out: &mut Outgoing) {
+    wire.push(Request::new(["PING"]).raw());
+    let read = async {
+        while let Ok(frame) = wire.frame().await {
+            let is_pong = frame.raw.windows(4).any(|word| word.eq_ignore_ascii_case(b"pong"));
+            if is_pong && frame.raw.len() < 40 {
+                return;
+            }
+            out.push(&frame.raw);
+        }
+    };
+    // A server that is gone has no more messages.
+    let _ = timeout(PATIENCE, read).await;
+}
+
+fn kind_of(name: &[u8]) -> Option<usize> {
+    let name = match name {
+        b"unsubscribe" => b"subscribe",
+        b"punsubscribe" => b"psubscribe".as_ref(),
+        b"sunsubscribe" => b"ssubscribe",
+        name => name,
+    };
+    KINDS.iter().position(|kind| *kind == name)
+}
+
+fn is_end(name: &[u8]) -> bool {
+    matches!(name, b"unsubscribe" | b"punsubscribe" | b"sunsubscribe")
+}

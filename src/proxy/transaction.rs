@@ -1,0 +1,291 @@
+//! `MULTI`, `EXEC`, `DISCARD`, `WATCH`, `UNWATCH`.
+//!
+//! A transaction that has arrived whole goes down the write lane as one block. One that comes step
+//! by step, or that watches keys, borrows a session: the server queues it and gives the exact
+//! replies; its `EXEC` claims the keys of all queued commands like any write.
+
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use super::client::{Client, Close, Way};
+use super::dispatch::{Meaning, Queued};
+use crate::command::{self, Command, Connection, Serve, Transaction as Kind};
+use crate::lane::{Job, Lane, Sink};
+use crate::resp::{self, Request};
+
+/// The most commands that a block may hold; a longer transaction takes a session.
+const BLOCK_LIMIT: usize = 4096;
+/// No server knows it: makes a queued transaction fail at `EXEC`, as a refused command must.
+const POISON: &str = "CROSSFADE.REFUSED";
+
+/// A transaction or a watch on a session.
+#[derive(Debug)]
+pub(super) struct Transaction {
+    session: Arc<Lane>,
+    watching: bool,
+    queueing: bool,
+    /// The watched keys were left behind by a flip: `EXEC` answers nil.
+    broken: bool,
+    queued: Vec<Queued>,
+    /// The client's database as the queued `SELECT`s leave it.
+    db: u32,
+}
+
+impl Transaction {
+    pub(super) fn is_queueing(&self) -> bool {
+        self.queueing
+    }
+
+    pub(super) fn session(&self) -> Option<&Arc<Lane>> {
+        Some(&self.session)
+    }
+}
+
+impl Client {
+    pub(super) async fn transact(&mut self, request: Request, kind: Kind) -> Result<(), Close> {
+        match kind {
+            Kind::Multi if request.len() == 1 => self.multi(request).await,
+            Kind::Watch if request.len() > 1 => {
+                self.open_transaction().await?;
+                if let Some(open) = &mut self.transaction {
+                    open.watching = true;
+                    self.on_session(request).await?;
+                }
+                Ok(())
+            }
+            Kind::Unwatch if self.transaction.is_some() => {
+                self.on_session(request).await?;
+                self.close_transaction();
+                Ok(())
+            }
+            // Wrong arguments, or nothing to end: the server says so, and nothing has changed.
+            _ => self.pass(request).await,
+        }
+    }
+
+    async fn multi(&mut self, multi: Request) -> Result<(), Close> {
+        let watching = self.transaction.is_some() || self.pinned.is_some();
+        let mut requests: SmallVec<[Request; 1]> = SmallVec::from_iter([multi]);
+        let mut whole = false;
+        while !watching && !whole && requests.len() < BLOCK_LIMIT {
+            let Some(request) = self.next_buffered() else { break };
+            whole = request.is(0, "EXEC") && request.len() == 1;
+            requests.push(request);
+        }
+        if whole && let Some(queued) = self.as_block(&requests) {
+            self.enter(Way::Write).await?;
+            self.add(requests, Meaning::Block(queued));
+            return Ok(());
+        }
+        let mut requests = requests.into_iter();
+        self.open_transaction().await?;
+        if let (Some(open), Some(multi)) = (&mut self.transaction, requests.next()) {
+            open.queueing = true;
+            open.db = self.context.db;
+            self.on_session(multi).await?;
+        }
+        for request in requests {
+            Box::pin(self.handle(request)).await?;
+        }
+        Ok(())
+    }
+
+    /// The commands between `MULTI` and `EXEC`, if all of them are plain.
+    fn as_block(&self, requests: &[Request]) -> Option<Vec<Queued>> {
+        let inner = requests.get(1..requests.len() - 1)?;
+        inner
+            .iter()
+            .map(|request| {
+                let command = command::lookup(request)?;
+                let serve = command.serve(request);
+                queueable(serve).then(|| self.queued(request, command, serve, self.context.db))
+            })
+            .collect()
+    }
+
+    fn queued(
+        &self,
+        request: &Request,
+        command: &'static Command,
+        serve: Serve,
+        db: u32,
+    ) -> Queued {
+        let writes = !matches!(serve, Serve::Read { .. });
+        Queued { request: request.clone(), command: Some(command), db, writes }
+    }
+
+    /// A command while the server queues.
+    pub(super) async fn queue(
+        &mut self,
+        request: Request,
+        command: &'static Command,
+        serve: Serve,
+    ) -> Result<(), Close> {
+        match serve {
+            Serve::Transaction(Kind::Exec) if request.len() == 1 => self.exec(request).await,
+            Serve::Transaction(Kind::Discard) if request.len() == 1 => {
+                self.on_session(request).await?;
+                self.close_transaction();
+                Ok(())
+            }
+            Serve::Transaction(_) => self.on_session(request).await,
+            Serve::Connection(kind @ (Connection::Quit | Connection::Reset)) => {
+                self.close_transaction();
+                self.connection(request, kind).await
+            }
+            Serve::Connection(Connection::Select) => self.queue_select(request, command).await,
+            serve if queueable(serve) => {
+                let db = self.transaction.as_ref().map_or(0, |open| open.db);
+                let queued = self.queued(&request, command, serve, db);
+                self.remember(queued);
+                self.on_session(request).await
+            }
+            _ => self.poison(command.name).await,
+        }
+    }
+
+    async fn queue_select(
+        &mut self,
+        request: Request,
+        command: &'static Command,
+    ) -> Result<(), Close> {
+        let db = request.arg(1).and_then(resp::parse_integer).and_then(|db| u32::try_from(db).ok());
+        if let (Some(open), Some(db)) = (&mut self.transaction, db) {
+            open.db = db;
+        }
+        let db = self.context.db;
+        self.remember(Queued {
+            request: request.clone(),
+            command: Some(command),
+            db,
+            writes: false,
+        });
+        self.on_session(request).await
+    }
+
+    fn remember(&mut self, queued: Queued) {
+        if let Some(open) = &mut self.transaction {
+            open.queued.push(queued);
+        }
+    }
+
+    /// Refuses a command and makes sure that the transaction fails, as any error in it does.
+    async fn poison(&mut self, name: &str) -> Result<(), Close> {
+        self.settle().await?;
+        let replies = std::mem::replace(&mut self.replies, super::client::Replies::Off);
+        let poisoned = self.on_session(Request::new([POISON])).await;
+        self.replies = replies;
+        poisoned?;
+        self.error(&format!("ERR crossfade: {name} can't be used in a transaction"));
+        Ok(())
+    }
+
+    async fn exec(&mut self, exec: Request) -> Result<(), Close> {
+        self.settle().await?;
+        self.current_route().await?;
+        let Some(open) = &mut self.transaction else { return Ok(()) };
+        if open.broken {
+            let protocol = self.context.protocol;
+            self.close_transaction();
+            self.reply(|out| resp::null_array(out, protocol));
+            return Ok(());
+        }
+        let queued = std::mem::take(&mut open.queued);
+        let db = open.db;
+        self.enter(Way::Session).await?;
+        self.add(SmallVec::from_iter([exec]), Meaning::Exec(queued));
+        self.settle().await?;
+        self.close_transaction();
+        // Whether EXEC ran its SELECTs is not known here; a context that was never left is right.
+        if db != self.context.db {
+            self.context.db = db;
+            self.lane = None;
+        }
+        Ok(())
+    }
+
+    async fn open_transaction(&mut self) -> Result<(), Close> {
+        self.settle().await?;
+        if self.transaction.is_some() {
+            return Ok(());
+        }
+        if let Some(session) = self.open_session().await? {
+            self.transaction = Some(Transaction {
+                session,
+                watching: false,
+                queueing: false,
+                broken: false,
+                queued: Vec::new(),
+                db: self.context.db,
+            });
+        }
+        Ok(())
+    }
+
+    fn close_transaction(&mut self) {
+        self.transaction = None;
+        self.lane = None;
+        self.way = Way::Read;
+    }
+
+    /// A session in the client's context; an error is answered when there is none.
+    pub(super) async fn open_session(&mut self) -> Result<Option<Arc<Lane>>, Close> {
+        if let Some(pinned) = &self.pinned {
+            return Ok(Some(pinned.clone()));
+        }
+        self.current_route().await?;
+        let context = match self.upstream_context() {
+            Ok(context) => context,
+            Err(reason) => {
+                self.error(&format!("ERR crossfade: {reason}"));
+                return Ok(None);
+            }
+        };
+        match self.route.clone().pool.session(&context, self.mailbox.clone()).await {
+            Ok(session) => Ok(Some(session)),
+            Err(refusal) => {
+                self.refused(&refusal);
+                Ok(None)
+            }
+        }
+    }
+
+    /// Sends a command that writes nothing by itself down the session.
+    pub(super) async fn on_session(&mut self, request: Request) -> Result<(), Close> {
+        self.enter(Way::Session).await?;
+        self.add(SmallVec::from_iter([request]), Meaning::Pass);
+        Ok(())
+    }
+
+    /// After a flip: an open transaction is queued again on the new primary; a watch is broken.
+    pub(super) async fn rehome_transaction(&mut self) -> Result<(), Close> {
+        let Some(mut open) = self.transaction.take() else { return Ok(()) };
+        let Some(session) = Box::pin(self.open_session()).await? else { return Err(Close::Now) };
+        open.session = session;
+        open.broken |= open.watching;
+        if open.queueing {
+            let multi = Request::new(["MULTI"]);
+            let queued = open.queued.iter().map(|queued| queued.request.clone());
+            let mailbox = &self.mailbox;
+            let mut jobs: Vec<Job> = std::iter::once(multi)
+                .chain(queued)
+                .map(|request| Job::pass(request, Sink::Silent(mailbox.clone())))
+                .collect();
+            self.submitted += jobs.len() as u64;
+            if !open.session.submit(&mut jobs) {
+                return Err(Close::Now);
+            }
+        }
+        self.transaction = Some(open);
+        Ok(())
+    }
+}
+
+/// Whether a command may be part of a transaction here.
+fn queueable(serve: Serve) -> bool {
+    matches!(
+        serve,
+        Serve::Read { .. } | Serve::Write | Serve::Barrier | Serve::Blocking | Serve::Script
+    )
+}

@@ -1,0 +1,76 @@
+//! Commands that the table does not know: modules', renamed, newer than crossfade.
+//!
+//! The server is asked. A read passes; a write is followed by copies of its keys; a write whose keys
+//! nobody can tell is refused, because its effect would be lost.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+use super::client::{Client, Close};
+use crate::resp::{Reply, Request};
+
+/// How many names are remembered.
+const LIMIT: usize = 1024;
+
+/// What the server says of a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Nonexistent,
+    Read,
+    Write,
+}
+
+/// What has been asked before.
+#[derive(Debug, Default)]
+pub struct Unknown {
+    kinds: Mutex<HashMap<Vec<u8>, Kind>>,
+}
+
+impl Client {
+    pub(super) async fn handle_unknown(&mut self, request: Request) -> Result<(), Close> {
+        if self.transaction.as_ref().is_some_and(super::transaction::Transaction::is_queueing) {
+            return self.on_session(request).await;
+        }
+        self.current_route().await?;
+        match self.kind_of(&request).await {
+            Some(Kind::Nonexistent | Kind::Read) => self.pass(request).await,
+            Some(Kind::Write) => match self.keys_of(&request).await {
+                Some(keys) if !keys.is_empty() => self.write(request, None, keys).await,
+                _ => self.refuse("the keys of this unknown write command can't be told").await,
+            },
+            None => self.refuse("the server can't be asked about this unknown command").await,
+        }
+    }
+
+    async fn kind_of(&self, request: &Request) -> Option<Kind> {
+        let name = request.name().to_ascii_lowercase();
+        if let Some(kind) = self.shared.unknown.kinds.lock().get(&name) {
+            return Some(*kind);
+        }
+        let question = Request::new([b"COMMAND".as_ref(), b"INFO", &name]);
+        let reply = self.route.pool.upstream().ask(&question).await?;
+        let kind = kind(&reply)?;
+        let mut kinds = self.shared.unknown.kinds.lock();
+        // A command that does not exist may be a typing error without end: not worth remembering.
+        if kind != Kind::Nonexistent && kinds.len() < LIMIT {
+            kinds.insert(name, kind);
+        }
+        Some(kind)
+    }
+
+    async fn keys_of(&self, request: &Request) -> Option<Vec<Bytes>> {
+        let args = [b"COMMAND".as_ref(), b"GETKEYS"].into_iter().chain(request.args());
+        let reply = self.route.pool.upstream().ask(&Request::new(args)).await?;
+        reply.items()?.iter().map(|key| key.text().cloned()).collect()
+    }
+}
+
+fn kind(reply: &Reply) -> Option<Kind> {
+    let entry = reply.items()?.first()?;
+    let Some(fields) = entry.items() else { return Some(Kind::Nonexistent) };
+    let flags = fields.get(2)?.items()?;
+    let has = |flag: &[u8]| flags.iter().any(|item| item.text().is_some_and(|text| text == flag));
+    Some(if has(b"write") { Kind::Write } else { Kind::Read })
+}

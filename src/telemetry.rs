@@ -1,0 +1,106 @@
+//! Log lines on stderr: text for people, JSON for machines.
+//!
+//! *Guarantees:* an event is one line, whatever its fields hold: control characters are escaped, so
+//! that no key, value or server's error can break a line or steer a terminal.
+//!
+//! *Must not know:* what is logged.
+
+use std::io::{self, IsTerminal, Write};
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::util::TryInitError;
+
+use crate::config::LogFormat;
+
+/// Starts logging for the whole process, at the level that `RUST_LOG` asks for (`info` without).
+///
+/// # Errors
+/// It was started before.
+pub fn init(format: Option<LogFormat>) -> Result<(), TryInitError> {
+    use tracing_subscriber::util::SubscriberInitExt;
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    // Colours would be escapes too: none of them is easier to trust than some of them.
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_target(false)
+        .with_ansi(false)
+        .with_writer(Lines);
+    match format.unwrap_or_else(default_format) {
+        LogFormat::Text => builder.finish().try_init(),
+        LogFormat::Json => builder.json().flatten_event(true).finish().try_init(),
+    }
+}
+
+/// Says that clients can connect: the one log line whose words are promised to scripts.
+pub fn announce(listen: impl std::fmt::Display, admin: impl std::fmt::Display) {
+    tracing::info!("ready listen={listen} admin={admin}");
+}
+
+fn default_format() -> LogFormat {
+    if io::stderr().is_terminal() { LogFormat::Text } else { LogFormat::Json }
+}
+
+/// Gives each event a [`Line`] on stderr.
+#[derive(Clone, Copy, Debug)]
+struct Lines;
+
+impl<'a> MakeWriter<'a> for Lines {
+    type Writer = Line<io::Stderr>;
+
+    fn make_writer(&'a self) -> Self::Writer {
+        Line(io::stderr())
+    }
+}
+
+/// Escapes what would break a line. An event arrives in one write, with its line feed.
+struct Line<W>(W);
+
+impl<W: Write> Write for Line<W> {
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        let body = event.strip_suffix(b"\n").unwrap_or(event);
+        if body.iter().any(u8::is_ascii_control) {
+            self.0.write_all(&escape(body))?;
+            self.0.write_all(b"\n")?;
+        } else {
+            self.0.write_all(event)?;
+        }
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+fn escape(body: &[u8]) -> Vec<u8> {
+    let escaped = |byte: &u8| {
+        let control = byte.is_ascii_control();
+        let escape = control.then(|| byte.escape_ascii()).into_iter().flatten();
+        escape.chain((!control).then_some(*byte))
+    };
+    body.iter().flat_map(escaped).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(event: &[u8]) -> String {
+        let mut line = Line(Vec::new());
+        line.write_all(event).unwrap();
+        String::from_utf8(line.0).unwrap()
+    }
+
+    #[test]
+    fn an_event_stays_on_its_line() {
+        assert_eq!(written(b"lost key=a\nready listen=x\x1b[2J\n"), {
+            "lost key=a\\nready listen=x\\x1b[2J\n"
+        });
+    }
+
+    #[test]
+    fn a_plain_event_is_written_as_it_is() {
+        assert_eq!(written("größe=1\n".as_bytes()), "größe=1\n");
+    }
+}

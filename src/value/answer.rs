@@ -1,0 +1,96 @@
+//! Taking replies apart.
+
+use bytes::Bytes;
+use thiserror::Error;
+
+use crate::backend::Broken;
+use crate::resp::{Reply, parse_integer};
+
+/// Why a value could not be read.
+#[derive(Debug, Error)]
+pub enum ReadError {
+    /// The connection is broken.
+    #[error(transparent)]
+    Broken(#[from] Broken),
+    /// The key went or changed its type while it was read: read it again.
+    #[error("the key changed while it was read")]
+    Changed,
+    /// The server's error, code first.
+    #[error("{0}")]
+    Refused(String),
+    /// The server answered what the command can't answer.
+    #[error("unexpected answer to {0}")]
+    Unexpected(&'static str),
+}
+
+/// One answer, with the name of its question for errors.
+#[derive(Debug)]
+pub(super) struct Answer {
+    reply: Reply,
+    question: &'static str,
+}
+
+impl Answer {
+    pub(super) fn new(reply: Reply, question: &'static str) -> Result<Self, ReadError> {
+        match reply {
+            Reply::Error(text) if text.starts_with(b"WRONGTYPE") => Err(ReadError::Changed),
+            Reply::Error(text) if text.starts_with(b"ERR no such key") => Err(ReadError::Changed),
+            Reply::Error(text) => {
+                Err(ReadError::Refused(String::from_utf8_lossy(&text).into_owned()))
+            }
+            reply => Ok(Self { reply, question }),
+        }
+    }
+
+    pub(super) fn text(self) -> Result<Bytes, ReadError> {
+        self.reply.text().cloned().ok_or(ReadError::Unexpected(self.question))
+    }
+
+    /// An integer, or a string that is one.
+    pub(super) fn integer(self) -> Result<i64, ReadError> {
+        let from_text = || parse_integer(self.reply.text()?);
+        self.reply.integer().or_else(from_text).ok_or(ReadError::Unexpected(self.question))
+    }
+
+    /// Whatever `FromStr` makes of a string.
+    pub(super) fn parse<T: std::str::FromStr>(self) -> Result<T, ReadError> {
+        let question = self.question;
+        let text = self.text()?;
+        let text = std::str::from_utf8(&text).map_err(|_| ReadError::Unexpected(question))?;
+        text.parse().map_err(|_| ReadError::Unexpected(question))
+    }
+
+    /// The text, or nothing for a null.
+    pub(super) fn optional(self) -> Result<Option<Self>, ReadError> {
+        Ok(if self.reply == Reply::Null { None } else { Some(self) })
+    }
+
+    /// The elements; a RESP3 map counts as its flat array.
+    pub(super) fn items(self) -> Result<Vec<Self>, ReadError> {
+        let question = self.question;
+        let items = match self.reply {
+            Reply::Array(items) | Reply::Set(items) => items,
+            Reply::Map(pairs) => pairs.into_iter().flat_map(|(key, value)| [key, value]).collect(),
+            _ => return Err(ReadError::Unexpected(question)),
+        };
+        items.into_iter().map(|reply| Self::new(reply, question)).collect()
+    }
+
+    /// Exactly `N` elements.
+    pub(super) fn tuple<const N: usize>(self) -> Result<[Self; N], ReadError> {
+        let question = self.question;
+        self.items()?.try_into().map_err(|_| ReadError::Unexpected(question))
+    }
+
+    /// The elements as texts.
+    pub(super) fn texts(self) -> Result<Vec<Bytes>, ReadError> {
+        self.items()?.into_iter().map(Self::text).collect()
+    }
+
+    /// The value behind `name` in a flat list of names and values.
+    pub(super) fn field(items: &mut Vec<Self>, name: &str) -> Option<Self> {
+        let is_name = |item: &Self| item.reply.text().is_some_and(|text| text == name);
+        let index = items.iter().step_by(2).position(is_name)? * 2;
+        (index + 1 < items.len()).then(|| items.swap_remove(index + 1))
+    }
+}

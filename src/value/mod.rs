@@ -1,0 +1,33 @@
+//! Values read, written and compared by the commands of their types.
+//!
+//! For what can't travel as a payload: a layout that the other server does not know, a value too
+//! big to be dumped in one step. [`Reader`] asks one server for a value part by part, [`Writing`]
+//! (pure) turns parts into commands that build it under a temporary key and rename it into place,
+//! [`Transcription`] joins the two, and [`Comparer`] holds two servers' values against each other.
+//!
+//! *Guarantees:* nobody sees half a value under its own key; no step holds much more than
+//! a mebibyte, unless one element is larger; a value of an unknown type is refused, never cut.
+//!
+//! *Must not know:* migration, which server is primary, why a value is wanted.
+
+mod answer;
+mod comparer;
+mod counterpart;
+mod glance;
+mod head;
+mod pace;
+mod probe;
+mod reader;
+mod scratch;
+mod stream;
+mod transcribe;
+mod writing;
+
+pub use answer::ReadError;
+pub use comparer::{CompareError, Comparer, Side, Verdict};
+pub use head::{Head, Type, head};
+pub use probe::probe;
+pub use reader::Reader;
+pub use scratch::scratch_key;
+pub use transcribe::{TranscribeError, Transcribed, Transcription, transcribe};
+pub use writing::{CannotWrite, Writing};

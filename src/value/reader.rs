@@ -1,0 +1,215 @@
+//! Reading a value part by part.
+
+use bytes::Bytes;
+
+use super::ReadError;
+use super::answer::Answer;
+use super::pace::{PART_BYTES, Pace};
+use super::stream::StreamReader;
+use crate::backend::Connection;
+use crate::capability::Capabilities;
+use crate::diff::{Field, Kind, Part};
+use crate::resp::{Builder, Reply, Request};
+
+/// Reads one value from one server, a part at a time; every question may find the key changed,
+/// and whoever needs one moment's state keeps writers away meanwhile or reads again.
+#[derive(Debug)]
+pub struct Reader {
+    key: Bytes,
+    server: Capabilities,
+    pace: Pace,
+    place: Place,
+}
+
+/// Where the next part begins.
+#[derive(Debug)]
+enum Place {
+    Text {
+        offset: i64,
+    },
+    Elements {
+        index: i64,
+    },
+    /// `SSCAN`, `ZSCAN` or `HSCAN`.
+    Scan {
+        command: &'static str,
+        cursor: Bytes,
+    },
+    Stream(StreamReader),
+    End,
+}
+
+impl Reader {
+    /// A reader at the beginning of the value.
+    pub fn new(key: Bytes, kind: Kind, server: Capabilities) -> Self {
+        let scan = |command| Place::Scan { command, cursor: Bytes::from_static(b"0") };
+        let place = match kind {
+            Kind::String => Place::Text { offset: 0 },
+            Kind::List => Place::Elements { index: 0 },
+            Kind::Set => scan("SSCAN"),
+            Kind::Zset => scan("ZSCAN"),
+            Kind::Hash => scan("HSCAN"),
+            Kind::Stream => Place::Stream(StreamReader::new(key.clone())),
+        };
+        Self { key, server, pace: Pace::default(), place }
+    }
+
+    /// The next part; `None` after the last. Sets, sorted sets and hashes may show an element twice
+    /// while they are resized, as `SCAN` does.
+    ///
+    /// # Errors
+    /// The connection is broken, the server refuses, or the key is no longer of its type.
+    pub async fn next(&mut self, from: &mut Connection) -> Result<Option<Part>, ReadError> {
+        match &mut self.place {
+            Place::Text { offset } => {
+                let offset = *offset;
+                self.text(offset, from).await
+            }
+            Place::Elements { index } => {
+                let index = *index;
+                self.elements(index, from).await
+            }
+            Place::Scan { command, cursor } => {
+                let (command, cursor) = (*command, cursor.clone());
+                self.scan(command, &cursor, from).await.map(Some)
+            }
+            Place::Stream(stream) => stream.next(from, &mut self.pace).await,
+            Place::End => Ok(None),
+        }
+    }
+
+    async fn text(
+        &mut self,
+        offset: i64,
+        from: &mut Connection,
+    ) -> Result<Option<Part>, ReadError> {
+        let last = offset + PART_BYTES as i64 - 1;
+        let reply = self.range("GETRANGE", offset, last, from).await?;
+        let text = Answer::new(reply, "GETRANGE")?.text()?;
+        let is_last = text.len() < PART_BYTES;
+        self.place = if is_last { Place::End } else { Place::Text { offset: last + 1 } };
+        // An empty string is a value too, and one part of it says so.
+        Ok((!text.is_empty() || offset == 0).then_some(Part::Text(text)))
+    }
+
+    async fn elements(
+        &mut self,
+        index: i64,
+        from: &mut Connection,
+    ) -> Result<Option<Part>, ReadError> {
+        let count = self.pace.count();
+        let last = index + count as i64 - 1;
+        let reply = self.range("LRANGE", index, last, from).await?;
+        let elements = Answer::new(reply, "LRANGE")?.texts()?;
+        let is_last = elements.len() < count;
+        self.place = if is_last { Place::End } else { Place::Elements { index: last + 1 } };
+        self.pace.learn(elements.len(), elements.iter().map(Bytes::len).sum());
+        Ok((!elements.is_empty()).then_some(Part::Elements(elements)))
+    }
+
+    async fn range(
+        &self,
+        command: &str,
+        first: i64,
+        last: i64,
+        from: &mut Connection,
+    ) -> Result<Reply, ReadError> {
+        let mut request = Builder::default();
+        request.push(command.as_bytes()).push(&self.key).push_integer(first).push_integer(last);
+        Ok(from.ask(&request.finish()).await?)
+    }
+
+    async fn scan(
+        &mut self,
+        command: &'static str,
+        cursor: &[u8],
+        from: &mut Connection,
+    ) -> Result<Part, ReadError> {
+        let mut request = Builder::default();
+        request.push(command.as_bytes()).push(&self.key).push(cursor);
+        request.push(b"COUNT").push_integer(self.pace.count() as i64);
+        let reply = from.ask(&request.finish()).await?;
+        let [cursor, page] = Answer::new(reply, command)?.tuple()?;
+        let (cursor, page) = (cursor.text()?, page.items()?);
+        self.place = match cursor.as_ref() {
+            b"0" => Place::End,
+            _ => Place::Scan { command, cursor },
+        };
+        let elements = page.len();
+        let part = match command {
+            "SSCAN" => Part::Members(members(page)?),
+            "ZSCAN" => Part::Scored(scored(page)?),
+            _ => Part::Fields(self.fields(page, from).await?),
+        };
+        self.pace.learn(elements, weight(&part));
+        Ok(part)
+    }
+
+    async fn fields(
+        &self,
+        page: Vec<Answer>,
+        from: &mut Connection,
+    ) -> Result<Vec<Field>, ReadError> {
+        let mut fields = Vec::with_capacity(page.len() / 2);
+        for (name, value) in pairs(page) {
+            fields.push(Field { name: name.text()?, value: value.text()?, expires_at: None });
+        }
+        if self.server.expires_hash_fields() && !fields.is_empty() {
+            let names: Vec<_> = fields.iter().map(|field| field.name.clone()).collect();
+            let expiries = field_expiries(&self.key, &names, from).await?;
+            for (field, expires_at) in fields.iter_mut().zip(expiries) {
+                field.expires_at = expires_at;
+            }
+        }
+        Ok(fields)
+    }
+}
+
+/// When each of the fields ends. A field that is gone counts as one without an end.
+pub(super) async fn field_expiries(
+    key: &[u8],
+    names: &[Bytes],
+    from: &mut Connection,
+) -> Result<Vec<Option<i64>>, ReadError> {
+    let mut request = Builder::default();
+    request.push(b"HPEXPIRETIME").push(key).push(b"FIELDS").push_integer(names.len() as i64);
+    names.iter().for_each(|name| {
+        request.push(name);
+    });
+    let reply = from.ask(&request.finish()).await?;
+    let expiries = Answer::new(reply, "HPEXPIRETIME")?.items()?;
+    expiries.into_iter().map(|at| Ok(at.integer().ok().filter(|at| *at >= 0))).collect()
+}
+
+/// How many elements the value has, for the types without order.
+pub(super) fn size_request(key: &[u8], kind: Kind) -> Option<Request> {
+    let command = match kind {
+        Kind::Set => "SCARD",
+        Kind::Zset => "ZCARD",
+        Kind::Hash => "HLEN",
+        Kind::String | Kind::List | Kind::Stream => return None,
+    };
+    Some(Request::new([command.as_bytes(), key]))
+}
+
+fn members(page: Vec<Answer>) -> Result<Vec<Bytes>, ReadError> {
+    page.into_iter().map(Answer::text).collect()
+}
+
+fn scored(page: Vec<Answer>) -> Result<Vec<(Bytes, f64)>, ReadError> {
+    pairs(page).map(|(member, score)| Ok((member.text()?, score.parse()?))).collect()
+}
+
+fn pairs(page: Vec<Answer>) -> impl Iterator<Item = (Answer, Answer)> {
+    let mut page = page.into_iter();
+    std::iter::from_fn(move || Some((page.next()?, page.next()?)))
+}
+
+fn weight(part: &Part) -> usize {
+    match part {
+        Part::Members(members) => members.iter().map(Bytes::len).sum(),
+        Part::Scored(scored) => scored.iter().map(|(member, _)| member.len() + 8).sum(),
+        Part::Fields(fields) => fields.iter().map(|f| f.name.len() + f.value.len()).sum(),
+        _ => 0,
+    }
+}
