@@ -1,12 +1,25 @@
-//! What is written about the options holds for the binary: an option that nobody documented, or a
-//! documented one that is gone, fails here.
+//! What is written for people holds for the binary: an option that nobody documented, one that is
+//! documented and gone, or a command whose row is out of date fails here.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeSet;
 use std::process::Command;
 
+use crossfade::command;
+
 const README: &str = include_str!("../README.md");
+const README_PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
 const EXAMPLE: &str = include_str!("../deploy/crossfade.toml");
+
+const TABLE_BEGIN: &str = "<!-- commands:begin -->\n";
+const TABLE_END: &str = "<!-- commands:end -->";
+
+/// The README up to the table of commands, the table, and the rest.
+fn around_the_table() -> (&'static str, &'static str, &'static str) {
+    let (before, rest) = README.split_once(TABLE_BEGIN).unwrap();
+    let (table, after) = rest.split_once(TABLE_END).unwrap();
+    (before, table, after)
+}
 
 /// The long options of `crossfade run`, as its help lists them.
 fn options() -> BTreeSet<String> {
@@ -39,4 +52,21 @@ fn the_readme_names_every_option() {
         .filter(|name| !tls(name) && !README.contains(&format!("--{name}")))
         .collect();
     assert_eq!(missing, [""; 0], "options that the README does not have");
+}
+
+#[test]
+fn the_readme_has_the_table_of_commands_as_the_code_has_it() {
+    let (_, table, _) = around_the_table();
+    assert!(
+        table == command::markdown(),
+        "out of date: cargo test --test documents -- --ignored writes it anew"
+    );
+}
+
+#[test]
+#[ignore = "writes the README"]
+fn the_table_of_commands_can_be_written_anew() {
+    let (before, _, after) = around_the_table();
+    let table = command::markdown();
+    std::fs::write(README_PATH, format!("{before}{TABLE_BEGIN}{table}{TABLE_END}{after}")).unwrap();
 }
