@@ -2,6 +2,7 @@
 
 pub mod admin;
 pub mod backend;
+pub mod backfill;
 pub mod capability;
 pub mod cli;
 pub mod command;
@@ -13,6 +14,7 @@ pub mod failure;
 pub mod lane;
 pub mod ledger;
 pub mod metrics;
+pub mod mirror;
 pub mod net;
 pub mod payload;
 pub mod proxy;

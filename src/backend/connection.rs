@@ -71,6 +71,11 @@ impl Connection {
         }
     }
 
+    /// The bare wire.
+    pub fn into_wire(self) -> Wire {
+        self.wire
+    }
+
     /// The wire, for who takes the frames as they come.
     pub fn wire(&mut self) -> &mut Wire {
         &mut self.wire

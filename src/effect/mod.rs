@@ -51,6 +51,10 @@ pub struct Executed<'a> {
 
 /// What the secondary has to do.
 #[derive(Clone, Debug, PartialEq)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "nearly every outcome is an effect: a box would cost an allocation a write"
+)]
 pub enum Outcome {
     /// Nothing: the write failed, or changed nothing.
     Nothing,
@@ -110,18 +114,16 @@ pub fn of(executed: &Executed<'_>) -> Outcome {
     rules::outcome(executed)
 }
 
-impl Step {
+impl Expect {
     /// Whether the secondary's `reply` is what was expected. `now` is the time of day on its clock
-    /// in Unix milliseconds, needed only where it can't tell absolute times.
-    pub fn accepts(&self, reply: &Reply, now: i64) -> bool {
-        match self.expect {
-            Expect::Success => !reply.is_error(),
-            Expect::Reply(digest) => Digest::of(reply) == digest,
-            Expect::Expiry { expiry, tolerance } => {
-                let now = if self.request.is(0, "PTTL") { now } else { 0 };
-                let answer = reply.integer().map(|answer| Expiry::from_answer(answer, now));
-                answer.is_some_and(|found| found.is_near(expiry, tolerance))
-            }
+    /// in Unix milliseconds where it tells only the time that is left of a key (`PTTL`), else 0.
+    pub fn accepts(self, reply: &Reply, now: i64) -> bool {
+        match self {
+            Self::Success => !reply.is_error(),
+            Self::Reply(digest) => Digest::of(reply) == digest,
+            Self::Expiry { expiry, tolerance } => reply
+                .integer()
+                .is_some_and(|answer| Expiry::from_answer(answer, now).is_near(expiry, tolerance)),
         }
     }
 }

@@ -73,7 +73,7 @@ fn rule(executed: &Executed<'_>) -> Option<Outcome> {
         Mirror::SetIfAbsent => strings::set_if_absent(executed),
         Mirror::SetExpiring => strings::set_expiring(executed),
         Mirror::GetSet => strings::get_set(executed),
-        Mirror::MSetIfAbsent => strings::mset_if_absent(executed),
+        Mirror::MSetIfAbsent => Some(strings::mset_if_absent(executed)),
         Mirror::IncrByFloat => strings::incr_by_float(executed),
         Mirror::GetEx => keys::get_and_expire(executed),
         Mirror::Removed => keys::removed(executed),

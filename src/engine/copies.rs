@@ -150,6 +150,22 @@ impl Engine {
         self.dirty.insert(&ticket.named, cause, since.unwrap_or(self.now), attempts);
     }
 
+    /// Whether nobody has written to the key since its claim.
+    pub fn is_untouched(&self, ticket: &Ticket) -> bool {
+        let Named { fingerprint, space, .. } = ticket.named;
+        ticket.epoch == self.epoch && self.ledger.state(space, fingerprint) == State::Copying
+    }
+
+    /// Appends a part of a copy that is built under another name; false when there is no room. If
+    /// it fails on the secondary, the copy fails.
+    pub fn append_part(&mut self, ticket: &Ticket, steps: &[Step]) -> bool {
+        let number = self.spaces.number(ticket.named.space);
+        let Some(db) = self.settings.databases.to(number) else { return true };
+        let keys = SmallVec::from_iter([ticket.named.clone()]);
+        let draft = Draft { since: self.now, db, atomic: false, keys, copy: false, vital: false };
+        self.log.append(draft, steps).is_ok()
+    }
+
     fn count_copy(&mut self, fingerprint: Fingerprint) {
         let Some(copying) = self.copying.remove(&fingerprint) else { return };
         match copying.cause {

@@ -42,6 +42,9 @@ use order::{Claim, Order};
 use spaces::Spaces;
 use unit::Touch;
 
+/// How long copies pause after the secondary refused one (out of memory, read-only).
+const REFUSAL_PAUSE: Millis = 300;
+
 /// Milliseconds since some fixed moment, monotonic.
 pub type Millis = u64;
 
@@ -103,6 +106,8 @@ pub struct Engine {
     /// Set when the function libraries must be copied again.
     code_is_stale: bool,
     counters: Counters,
+    /// When the secondary last refused something: copies pause, or they would spin.
+    refused_at: Option<Millis>,
     now: Millis,
     next_conn: u32,
     next_ticket: u64,
@@ -134,6 +139,7 @@ impl Engine {
             resync: None,
             code_is_stale: false,
             counters: Counters::default(),
+            refused_at: None,
             now: 0,
             next_conn: 0,
             next_ticket: 0,
@@ -250,7 +256,10 @@ impl Engine {
     /// The secondary's answer to `entry` is not the primary's, or there was none.
     pub fn diverged(&mut self, entry: &Entry, cause: Cause) {
         match cause {
-            Cause::Refused => self.counters.failed += 1,
+            Cause::Refused => {
+                self.counters.failed += 1;
+                self.refused_at = Some(self.now);
+            }
             Cause::Mismatch => self.counters.mismatched += 1,
             _ => {}
         }
@@ -264,6 +273,11 @@ impl Engine {
             self.resync = Some(cause);
         }
         self.acknowledge(entry);
+    }
+
+    /// The secondary is not what it was: everything must be copied again.
+    pub fn distrust(&mut self, cause: Cause) {
+        self.resync = Some(cause);
     }
 
     fn acknowledge(&mut self, entry: &Entry) {
@@ -350,14 +364,16 @@ impl Engine {
         !self.log.is_drained()
     }
 
-    /// Whether copies may be appended to the log: at least half of its room is left.
-    pub fn has_room_for_copies(&self) -> bool {
-        self.log.has_room_for_copies()
-    }
-
     /// Whether a copier has something to do: a dirty key, and room for its copy.
     pub fn wants_copies(&self) -> bool {
-        self.dirty.len() > 0 && self.log.has_room_for_copies()
+        self.dirty.len() > 0 && self.may_copy()
+    }
+
+    /// Whether copies are welcome: the log has room, and the secondary takes what it is given.
+    pub fn may_copy(&self) -> bool {
+        let refusing =
+            self.refused_at.is_some_and(|at| self.now.saturating_sub(at) < REFUSAL_PAUSE);
+        self.log.has_room_for_copies() && !refusing
     }
 
     /// Keys that writes wait for: dirty ones, and those whose copy is under way since.

@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::task::Waker;
+use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::engine::{ConnId, Engine, Millis, Woken};
+use crate::engine::{ConnId, Engine, Millis, Ticket, Woken};
 
 /// The engine and who waits for it.
 #[derive(Debug)]
@@ -67,6 +67,21 @@ impl Hub {
     /// Wakes `conn`'s task when the engine says that it may try again.
     pub(crate) fn wait(&self, conn: ConnId, waker: &Waker) {
         self.waiting.lock().insert(conn, waker.clone());
+    }
+
+    /// Ready once `conn` holds the ticket's key.
+    pub(crate) fn poll_begin_copy(
+        &self,
+        conn: ConnId,
+        ticket: &Ticket,
+        cx: &mut Context<'_>,
+    ) -> Poll<()> {
+        let mut begin = || self.with(|engine| engine.begin_copy(conn, ticket));
+        if begin() {
+            return Poll::Ready(());
+        }
+        self.wait(conn, cx.waker());
+        if begin() { Poll::Ready(()) } else { Poll::Pending }
     }
 
     /// Wakes the connections that may try again.

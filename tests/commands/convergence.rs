@@ -58,7 +58,9 @@ impl Pair {
         }
         let agreed = self.apply(block.steps.iter().chain(&block.checks));
         let dirty = if agreed { block.dirty } else { requests.iter().flat_map(written).collect() };
-        dirty.iter().for_each(|key| self.recopy(key));
+        for key in &dirty {
+            self.recopy(key);
+        }
         agreed
     }
 
@@ -98,11 +100,12 @@ impl Pair {
         batch.extend(probes.iter().flatten().cloned());
         let mut replies = self.primary.pipeline(&batch);
         let mut rest = replies.split_off(written).into_iter();
-        let probed = probes.iter().map(|asked| rest.by_ref().take(asked.len()).collect()).collect();
+        let answers =
+            probes.iter().map(|asked| rest.by_ref().take(asked.len()).collect()).collect();
         if transaction {
             replies = replies.pop().unwrap().items().unwrap().to_vec();
         }
-        (replies, probed)
+        (replies, answers)
     }
 
     fn remember(&mut self, request: &Request, reply: &Reply) {
@@ -217,6 +220,7 @@ fn random_writes_leave_both_servers_equal_without_a_mismatch() {
         untold,
         [
             "BITOP",
+            "COPY",
             "GEORADIUS",
             "GEORADIUSBYMEMBER",
             "GEOSEARCHSTORE",
@@ -285,5 +289,82 @@ fn a_primary_that_tells_only_the_time_left_agrees_within_the_tolerance() {
     for _ in 0..3000 {
         let request = write(&mut random, &pair.ids, &[100_000, 200_000, 300_000]);
         assert!(pair.run(&request), "a mismatch after {}", describe(7, &request));
+    }
+}
+
+#[test]
+fn a_restored_value_and_what_barriers_do_are_carried_over() {
+    let (one, other) = (Server::start(), Server::start());
+    let mut pair = Pair::new(one.connect(), other.connect());
+    pair.run(&Request::new(["RPUSH", "l0", "a", "b"]));
+    let dump = pair.primary.ask("DUMP l0");
+    let payload = dump.text().unwrap().as_ref();
+    let restore = |key: &'static str, ttl: &'static str, option: &'static str| {
+        let name: &[u8] = b"RESTORE";
+        Request::new([name, key.as_bytes(), ttl.as_bytes(), payload, option.as_bytes()])
+    };
+    for request in [
+        restore("l1", "0", "REPLACE"),
+        restore("l1", "5000", "REPLACE"),
+        restore("l2", "99999999999999", "ABSTTL"),
+        restore("l0", "1", "ABSTTL"),
+        Request::new(["FUNCTION", "LOAD", "#!lua name=l\nredis.register_function('f', print)"]),
+        Request::new(["SCRIPT", "LOAD", "return 1"]),
+        Request::new(["SWAPDB", "0", "1"]),
+        Request::new(["SET", "s0", "x"]),
+        Request::new(["SWAPDB", "1", "0"]),
+    ] {
+        assert!(pair.run(&request), "a mismatch after {}", describe(0, &request));
+        pair.assert_all_equal(&describe(0, &request));
+    }
+    for question in
+        ["FUNCTION LIST WITHCODE", "SCRIPT EXISTS e0e1f9fabfc9d4800c877a703b823ac0578ff8db"]
+    {
+        assert_eq!(pair.primary.ask(question), pair.secondary.ask(question), "{question}");
+    }
+    pair.run(&Request::new(["FLUSHALL", "ASYNC"]));
+    assert_eq!(pair.secondary.ask("DBSIZE"), Reply::Integer(0));
+}
+
+/// Writes whose replies are the same whether the key was there or not.
+const BLIND_WRITES: [(&str, &str); 6] = [
+    ("SADD k a", "SADD k b"),
+    ("HSET k f v", "HMSET k g v"),
+    ("HSET k f v", "HINCRBYFLOAT k g 1"),
+    ("SET k v", "SETBIT k 99 1"),
+    ("ZADD k 1 a", "ZINCRBY k 1 b"),
+    ("XADD k * f v", "XADD k * g w"),
+];
+
+fn request(text: &str) -> Request {
+    Request::new(text.split(' '))
+}
+
+#[test]
+fn a_write_that_arrives_after_its_key_has_expired_leaves_no_zombie() {
+    let (one, other) = (Server::start(), Server::start());
+    let mut pair = Pair::new(one.connect(), other.connect());
+    for (create, write) in BLIND_WRITES {
+        pair.run(&request(create));
+        pair.run(&request("PEXPIRE k 40"));
+        pair.lag = Duration::from_millis(60);
+        pair.run(&request(write));
+        pair.lag = Duration::ZERO;
+        assert_eq!(state::of(&mut pair.secondary, "k"), "none", "{write}");
+    }
+}
+
+#[test]
+fn a_write_to_a_key_that_the_secondary_has_not_expired_yet_makes_it_anew() {
+    let (one, other) = (Server::start(), Server::start());
+    let mut pair = Pair::new(one.connect(), other.connect());
+    for (create, write) in BLIND_WRITES {
+        pair.run(&request(create));
+        pair.run(&request("PEXPIRE k 5"));
+        pair.secondary.ask("PEXPIRE k 100000");
+        std::thread::sleep(Duration::from_millis(10));
+        pair.run(&request(write));
+        pair.assert_all_equal(write);
+        pair.run(&request("DEL k"));
     }
 }

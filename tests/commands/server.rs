@@ -73,7 +73,7 @@ impl Client {
 
     fn receive(&mut self) -> Reply {
         let mut scanner = Scanner::default();
-        let mut chunk = [0; 65536];
+        let mut chunk = vec![0; 65536];
         loop {
             if let Some(frame) = scanner.next(&mut self.buffer).unwrap() {
                 return Reply::parse(&frame.raw).unwrap();

@@ -1,4 +1,4 @@
-//! Strings, bitmaps and HyperLogLogs, which are strings too.
+//! Strings, bitmaps and `HyperLogLog`s, which are strings too.
 
 use super::{Command, Varies, bulky, read, refused, write};
 use crate::command::Mirror;

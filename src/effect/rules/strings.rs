@@ -103,12 +103,12 @@ pub(super) fn get_set(executed: &Executed<'_>) -> Option<Outcome> {
     Some(executed.set(executed.arg(1)?, executed.arg(2)?, Expiry::Never))
 }
 
-pub(super) fn mset_if_absent(executed: &Executed<'_>) -> Option<Outcome> {
+pub(super) fn mset_if_absent(executed: &Executed<'_>) -> Outcome {
     if executed.changed_nothing() {
-        return Some(Outcome::Nothing);
+        return Outcome::Nothing;
     }
     let pairs = executed.request.args().skip(1);
-    Some(total([Request::new(std::iter::once(b"MSET".as_ref()).chain(pairs))]))
+    total([Request::new(std::iter::once(b"MSET".as_ref()).chain(pairs))])
 }
 
 /// Two servers may round differently; the sum itself does not.

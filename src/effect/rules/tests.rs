@@ -174,6 +174,8 @@ fn streams_get_their_ids_positions_and_times() {
         ),
         ("XADD k MAXLEN ~ 0 * f v", "$3\r\n9-1\r\n", &[NEVER, "*0\r\n"], "Recopy"),
         ("XTRIM k MAXLEN ~ 5", ONE, &[first], "XTRIM k MINID 4-0"),
+        ("XTRIM k MAXLEN ~ 5 DELREF", ONE, &[first], "Recopy"),
+        ("XREADGROUP GROUP g c CLAIM 5 STREAMS k >", read, &[time], "Recopy"),
         (
             "XGROUP CREATE k g $ MKSTREAM",
             OK,

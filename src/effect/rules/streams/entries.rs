@@ -114,7 +114,8 @@ pub(in crate::effect::rules) fn trim(executed: &Executed<'_>) -> Option<Outcome>
     if executed.changed_nothing() {
         return Some(Outcome::Nothing);
     }
-    if !executed.secondary.since_redis(6, 2) {
+    let understood = options(executed.request).end == executed.request.len();
+    if !understood || !executed.secondary.since_redis(6, 2) {
         return None;
     }
     let first = first_left(executed.probes)?;

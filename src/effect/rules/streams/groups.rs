@@ -5,6 +5,7 @@
 //! consumer, as Redis itself propagates a reading.
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 use super::{field, id};
 use crate::capability::Capabilities;
@@ -66,7 +67,8 @@ pub(in crate::effect::rules) fn position(executed: &Executed<'_>) -> Option<Outc
     executed.checked(key, [same(builder.finish(), executed.reply)])
 }
 
-/// `XREADGROUP GROUP group consumer [COUNT n] [BLOCK ms] [NOACK] STREAMS key… id…`
+/// `XREADGROUP GROUP group consumer [COUNT n] [BLOCK ms] [NOACK] STREAMS key… id…`. With `CLAIM` new
+/// entries and old ones come mixed, which the reply does not tell apart.
 struct Reading<'a> {
     group: &'a [u8],
     consumer: &'a [u8],
@@ -80,6 +82,9 @@ impl<'a> Reading<'a> {
         let keys = command.keys(request).ok()?;
         let first = keys.first()?.index;
         let named = (1..first).find(|index| request.is(*index, "GROUP"))?;
+        if (named + 3..first).any(|index| request.is(index, "CLAIM")) {
+            return None;
+        }
         let stream = |key: &crate::command::Key| {
             Some((request.arg(key.index)?, request.arg(key.index + keys.len())?))
         };
@@ -190,13 +195,14 @@ impl Stream<'_> {
     }
 
     /// Entries already pending count one more delivery. Those deleted since are null, and stay.
-    fn history(&self, entries: &[Reply]) -> Option<Option<Step>> {
+    fn history(&self, entries: &[Reply]) -> Option<SmallVec<[Step; 1]>> {
         let there: Vec<_> = entries.iter().filter(|entry| has_fields(entry)).cloned().collect();
-        if there.is_empty() {
-            return Some(None);
+        let mut steps = SmallVec::new();
+        if !there.is_empty() {
+            let ids: Vec<_> = there.iter().map(id).collect::<Option<_>>()?;
+            steps.push(same(self.claim(&ids).finish(), &Reply::Array(there)));
         }
-        let ids: Vec<_> = there.iter().map(id).collect::<Option<_>>()?;
-        Some(Some(same(self.claim(&ids).finish(), &Reply::Array(there))))
+        Some(steps)
     }
 
     /// `XCLAIM key group consumer 0 id… TIME time`.

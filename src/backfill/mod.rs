@@ -1,0 +1,33 @@
+//! The backfill: copies what was there before, and copies again what is dirty.
+//!
+//! *What it is:* a pass scans a server's keys and copies those that are not migrated; the recopier
+//! works off the dirty keys; both use copiers, each with a connection of its own, in pipelined
+//! batches.
+//!
+//! *Guarantees:* every key that is there from the start of a pass to its end is copied or dirty at
+//! its end; a scan that the server has lost (a restart) starts over, and the marks keep it cheap;
+//! eviction clocks are left alone on the primary and carried over.
+//!
+//! *Must not know:* clients, phases.
+
+mod copier;
+mod pace;
+mod pass;
+mod progress;
+mod recopy;
+mod whole;
+
+pub use copier::{Copier, Route};
+pub use pass::Pass;
+pub use progress::Progress;
+pub use recopy::recopy;
+
+/// The marker that a flip leaves on the source: never copied, compared or mirrored.
+pub const MARKER: &[u8] = b"crossfade:cutover";
+
+/// Whether a key of database 0 is crossfade's own.
+pub fn is_ours(db: u32, key: &[u8]) -> bool {
+    (db == 0 && key == MARKER)
+        || key.starts_with(b"crossfade:tmp:")
+        || key.starts_with(b"crossfade:probe:")
+}

@@ -1,0 +1,282 @@
+//! One pass over all keys of a server.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+use tracing::{info, warn};
+
+use super::copier::{Copier, Route, pause};
+use super::is_ours;
+use super::pace::Pace;
+use crate::backend::{Broken, Connection, Endpoint, ServerInfo, Setup};
+use crate::engine::{Cause, Databases, Ticket};
+use crate::ledger::Groups;
+use crate::resp::{Reply, Request};
+
+/// Keys asked for in one step of a scan.
+const COUNT: &str = "256";
+/// Batches copied at once.
+const COPIERS: usize = 3;
+
+/// A pass: what is not migrated is copied, then what only the secondary holds is removed.
+#[derive(Debug)]
+pub struct Pass {
+    /// What copiers need.
+    pub route: Arc<Route>,
+    /// The secondary, to look for keys that the primary does not hold; `None` leaves them.
+    pub secondary: Option<Endpoint>,
+    /// Which databases.
+    pub databases: Databases,
+}
+
+/// A scan that survives its connection.
+struct Scan {
+    endpoint: Endpoint,
+    connection: Option<Connection>,
+    run_id: String,
+    db: u32,
+    cursor: Bytes,
+}
+
+impl Pass {
+    /// Scans and copies; `groups` are those that may hold keys which only the secondary has.
+    pub async fn run(&self, groups: &Groups) {
+        let mut primary = Scan::new(self.route.endpoint.clone());
+        self.route.progress.begin(primary.size(&self.databases).await);
+        self.copy_all(&mut primary).await;
+        if let Some(secondary) = &self.secondary {
+            self.find_extras(secondary, groups).await;
+        }
+        self.route.hub.with(crate::engine::Engine::end_pass);
+    }
+
+    async fn copy_all(&self, scan: &mut Scan) {
+        let (sender, receiver) = mpsc::channel::<Vec<Ticket>>(COPIERS);
+        let receiver = Arc::new(tokio::sync::Mutex::new(receiver));
+        let mut copiers = JoinSet::new();
+        for _ in 0..COPIERS {
+            copiers.spawn(work(self.route.clone(), receiver.clone()));
+        }
+        let mut pace = Pace::new();
+        for db in scan.databases(&self.databases).await {
+            scan.start(db);
+            while let Some(keys) = scan.next().await {
+                let progress = &self.route.progress;
+                progress.scanned_more(keys.len());
+                let tickets = self.claim(db, keys);
+                pace.wait(tickets.len(), progress).await;
+                if !tickets.is_empty() && sender.send(tickets).await.is_err() {
+                    return;
+                }
+            }
+        }
+        drop(sender);
+        while copiers.join_next().await.is_some() {}
+    }
+
+    fn claim(&self, db: u32, keys: Vec<Bytes>) -> Vec<Ticket> {
+        self.route.hub.with(|engine| {
+            let theirs = keys.into_iter().filter(|key| !is_ours(db, key));
+            theirs.filter_map(|key| engine.claim(db, key)).collect()
+        })
+    }
+
+    /// Keys of the secondary that the primary does not hold: copying them removes them.
+    async fn find_extras(&self, secondary: &Endpoint, groups: &Groups) {
+        let back = self.databases.reversed();
+        let mut scan = Scan::new(secondary.clone());
+        let mut primary = Scan::new(self.route.endpoint.clone());
+        for db in scan.databases(&back).await {
+            let Some(home) = back.to(db) else { continue };
+            scan.start(db);
+            while let Some(keys) = scan.next().await {
+                let doubtful = |key: &Bytes| {
+                    let named = self.route.hub.with(|engine| engine.named(home, key.clone()));
+                    !is_ours(db, key) && groups.contains(named.fingerprint.group())
+                };
+                let keys: Vec<Bytes> = keys.into_iter().filter(doubtful).collect();
+                let missing = primary.missing(home, &keys).await;
+                self.route.hub.with(|engine| {
+                    for key in missing {
+                        let named = engine.named(home, key);
+                        engine.soil(&named, Cause::Verify);
+                    }
+                });
+            }
+        }
+    }
+}
+
+/// Copies batches until there are no more.
+async fn work(route: Arc<Route>, batches: Arc<tokio::sync::Mutex<mpsc::Receiver<Vec<Ticket>>>>) {
+    let mut copier: Option<Copier> = None;
+    loop {
+        let batch = batches.lock().await.recv().await;
+        let Some(batch) = batch else { return };
+        loop {
+            if copier.is_none() {
+                copier = Copier::open(&route).await.ok();
+            }
+            if copier.is_some() {
+                break;
+            }
+            pause().await;
+        }
+        if let Some(open) = &mut copier {
+            open.wait_for_room().await;
+            if let Err(error) = open.copy(batch).await {
+                // What was not copied is dirty, and the recopier's.
+                warn!(%error, "a copier lost its connection");
+                copier = None;
+            }
+        }
+    }
+}
+
+impl Scan {
+    fn new(endpoint: Endpoint) -> Self {
+        let cursor = Bytes::from_static(b"0");
+        Self { endpoint, connection: None, run_id: String::new(), db: 0, cursor }
+    }
+
+    fn start(&mut self, db: u32) {
+        self.db = db;
+        self.connection = None;
+        self.cursor = Bytes::from_static(b"0");
+    }
+
+    /// The next keys, perhaps none; `None` when all have been seen. A lost connection is opened
+    /// again; if another process answers then, its cursors mean something else, and the scan of
+    /// this database starts over.
+    async fn next(&mut self) -> Option<Vec<Bytes>> {
+        if self.cursor.is_empty() {
+            return None;
+        }
+        loop {
+            match self.step().await {
+                Ok(keys) => return Some(keys),
+                Err(reason) => {
+                    info!(%reason, "a scan is interrupted");
+                    self.connection = None;
+                    sleep(Duration::from_millis(200)).await;
+                }
+            }
+        }
+    }
+
+    async fn step(&mut self) -> Result<Vec<Bytes>, String> {
+        self.connect().await?;
+        let cursor = self.cursor.clone();
+        let scan = Request::new([b"SCAN".as_ref(), &cursor, b"COUNT", COUNT.as_bytes()]);
+        let reply = self.ask(&scan).await.map_err(|error| error.to_string())?;
+        let Some([cursor, Reply::Array(keys)]) = reply.items() else {
+            return Err(format!("SCAN: {reply:?}"));
+        };
+        let cursor = cursor.text().cloned().unwrap_or_default();
+        self.cursor = if cursor.as_ref() == b"0" { Bytes::new() } else { cursor };
+        Ok(keys.iter().filter_map(|key| key.text().cloned()).collect())
+    }
+
+    async fn connect(&mut self) -> Result<(), String> {
+        if self.connection.is_some() {
+            return Ok(());
+        }
+        let setup =
+            Setup { no_touch: true, ..Setup::own(&self.endpoint, self.db, "crossfade-scan") };
+        let opened = Connection::open(&self.endpoint, &setup).await;
+        let mut connection = opened.map_err(|error| error.to_string())?;
+        let info = ServerInfo::ask(&mut connection).await.map_err(|error| error.to_string())?;
+        if info.run_id != self.run_id {
+            if !self.run_id.is_empty() {
+                info!(db = self.db, "the server was restarted: its scan starts over");
+            }
+            self.run_id = info.run_id;
+            self.cursor = Bytes::from_static(b"0");
+        }
+        self.connection = Some(connection);
+        Ok(())
+    }
+
+    async fn ask(&mut self, request: &Request) -> Result<Reply, Broken> {
+        match &mut self.connection {
+            Some(connection) => connection.ask(request).await,
+            None => Err(Broken::Closed),
+        }
+    }
+
+    /// Which databases hold keys, of those that are migrated.
+    async fn databases(&mut self, wanted: &Databases) -> Vec<u32> {
+        self.keyspace()
+            .await
+            .into_iter()
+            .map(|(db, _)| db)
+            .filter(|db| wanted.to(*db).is_some())
+            .collect()
+    }
+
+    /// How many keys they hold.
+    async fn size(&mut self, wanted: &Databases) -> u64 {
+        let counted = self.keyspace().await.into_iter();
+        counted.filter(|(db, _)| wanted.to(*db).is_some()).map(|(_, keys)| keys).sum()
+    }
+
+    async fn keyspace(&mut self) -> Vec<(u32, u64)> {
+        loop {
+            let asked = match self.connect().await {
+                Ok(()) => self.ask(&Request::new(["INFO", "keyspace"])).await.ok(),
+                Err(_) => None,
+            };
+            if let Some(text) = asked.as_ref().and_then(Reply::text) {
+                return parse_keyspace(&String::from_utf8_lossy(text));
+            }
+            self.connection = None;
+            sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    /// Which of these keys are not there.
+    async fn missing(&mut self, db: u32, keys: &[Bytes]) -> Vec<Bytes> {
+        if db != self.db {
+            self.db = db;
+            self.connection = None;
+        }
+        let questions: Vec<Request> =
+            keys.iter().map(|key| Request::new([b"EXISTS".as_ref(), key])).collect();
+        loop {
+            if self.connect().await.is_ok()
+                && let Some(connection) = &mut self.connection
+                && let Ok(replies) = connection.ask_all(&questions).await
+            {
+                let gone = keys.iter().zip(replies).filter(|(_, reply)| reply.integer() == Some(0));
+                return gone.map(|(key, _)| key.clone()).collect();
+            }
+            self.connection = None;
+            sleep(Duration::from_millis(200)).await;
+        }
+    }
+}
+
+/// `db0:keys=1,expires=0,…` a line.
+fn parse_keyspace(info: &str) -> Vec<(u32, u64)> {
+    let line = |line: &str| {
+        let (db, rest) = line.trim().strip_prefix("db")?.split_once(':')?;
+        let keys = rest.strip_prefix("keys=")?.split(',').next()?;
+        Some((db.parse().ok()?, keys.parse().ok()?))
+    };
+    info.lines().filter_map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_keyspace_says_which_databases_hold_keys() {
+        let info = "# Keyspace\r\ndb0:keys=3,expires=1,avg_ttl=0\r\ndb12:keys=40,expires=0\r\n";
+        assert_eq!(parse_keyspace(info), [(0, 3), (12, 40)]);
+    }
+}

@@ -1,0 +1,65 @@
+//! Working off the dirty keys.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+
+use super::copier::{Copier, Route, pause};
+use crate::backend::Broken;
+
+/// Keys copied in one pipeline.
+const BATCH: usize = 64;
+/// After so many copies in vain a key is read in position.
+const PATIENCE: u8 = 2;
+
+/// Copies dirty keys until `stop`. Several may run at once.
+pub async fn recopy(route: Arc<Route>, stop: CancellationToken) {
+    loop {
+        let served = tokio::select! {
+            served = serve(&route) => served,
+            () = stop.cancelled() => return,
+        };
+        debug!(reason = %served, "recopier starts over");
+        tokio::select! {
+            () = pause() => {}
+            () = stop.cancelled() => return,
+        }
+    }
+}
+
+async fn serve(route: &Arc<Route>) -> String {
+    let mut copier = match Copier::open(route).await {
+        Ok(copier) => copier,
+        Err(error) => return error.to_string(),
+    };
+    loop {
+        if let Err(error) = round(route, &mut copier).await {
+            return error.to_string();
+        }
+    }
+}
+
+async fn round(route: &Arc<Route>, copier: &mut Copier) -> Result<(), Broken> {
+    let tickets = route
+        .hub
+        .with(|engine| if engine.wants_copies() { engine.claim_dirty(BATCH) } else { Vec::new() });
+    if tickets.is_empty() {
+        // A timeout, because pauses end without a word.
+        let _ = timeout(Duration::from_millis(20), route.hub.copies.notified()).await;
+        return Ok(());
+    }
+    let (hot, cold): (Vec<_>, Vec<_>) =
+        tickets.into_iter().partition(|ticket| ticket.attempts >= PATIENCE);
+    let result = copier.copy(cold).await;
+    let mut hot = hot.into_iter();
+    if result.is_ok() {
+        for ticket in hot.by_ref() {
+            copier.copy_in_position(ticket).await?;
+        }
+    }
+    route.hub.with(|engine| hot.for_each(|ticket| engine.abandon(&ticket)));
+    result
+}

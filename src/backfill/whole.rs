@@ -1,0 +1,98 @@
+//! Copying one value by commands, in chunks: a big one, so that neither server stalls, or one whose
+//! payload the secondary does not read. It is built under a scratch name and renamed into place.
+
+use smallvec::SmallVec;
+
+use super::copier::{Copier, report};
+use crate::backend::Broken;
+use crate::effect::{Expect, Step};
+use crate::engine::{Accepted, Copied, Ticket};
+use crate::resp::Request;
+use crate::value::{Head, ReadError, TranscribeError, Transcription, Type, head};
+
+impl Copier {
+    /// Copies one value in chunks. Every chunk takes its place in the log; the last one, which puts
+    /// the value in place, only if nobody has written to the key meanwhile.
+    pub(super) async fn copy_whole(
+        &mut self,
+        ticket: &Ticket,
+        in_position: bool,
+    ) -> Result<(), Broken> {
+        match self.transcribe(ticket, in_position).await {
+            Ok(()) => Ok(()),
+            Err(TranscribeError::Read(ReadError::Broken(broken))) => Err(broken),
+            Err(error) => {
+                report(&self.route.progress, &error);
+                self.route.hub.with(|engine| engine.abandon(ticket));
+                Ok(())
+            }
+        }
+    }
+
+    async fn transcribe(
+        &mut self,
+        ticket: &Ticket,
+        in_position: bool,
+    ) -> Result<(), TranscribeError> {
+        let route = self.route.clone();
+        let key = ticket.key().clone();
+        let head = head(&key, &mut self.connection, &route.from).await?;
+        let Some(Head { kind, expires_at }) = head else {
+            let delete = Request::new([b"DEL".as_ref(), &key]);
+            self.accept(ticket, &copied(vec![delete], in_position)).await;
+            return Ok(());
+        };
+        let kind = match kind {
+            Type::Known(kind) => kind,
+            Type::Opaque(name) => return Err(TranscribeError::Opaque(name)),
+        };
+        let (from, to, offset) = (route.from, route.to, route.clock_offset);
+        let mut copy = Transcription::new(key, kind, expires_at, from, to, offset);
+        let result = self.send_chunks(ticket, &mut copy, in_position).await;
+        if !matches!(result, Ok(true)) {
+            self.part(ticket, vec![copy.abandon()]).await;
+        }
+        result.map(drop)
+    }
+
+    /// True when the value was put in place.
+    async fn send_chunks(
+        &mut self,
+        ticket: &Ticket,
+        copy: &mut Transcription,
+        in_position: bool,
+    ) -> Result<bool, TranscribeError> {
+        let mut last: Option<Vec<Request>> = None;
+        while let Some(chunk) = copy.next_chunk(&mut self.connection).await? {
+            if let Some(chunk) = last.replace(chunk) {
+                self.part(ticket, chunk).await;
+            }
+            if !in_position && !self.route.hub.with(|engine| engine.is_untouched(ticket)) {
+                self.route.hub.with(|engine| engine.abandon(ticket));
+                return Ok(false);
+            }
+        }
+        let accepted = self.accept(ticket, &copied(last.unwrap_or_default(), in_position)).await;
+        Ok(matches!(accepted, Accepted::At(_)))
+    }
+
+    /// Appends one chunk to the log, waiting for room.
+    async fn part(&self, ticket: &Ticket, chunk: Vec<Request>) {
+        let steps = steps(chunk);
+        loop {
+            self.wait_for_room().await;
+            if self.route.hub.with(|engine| engine.append_part(ticket, &steps)) {
+                return;
+            }
+        }
+    }
+}
+
+fn steps(requests: Vec<Request>) -> SmallVec<[Step; 1]> {
+    let step = |request| Step { request, expect: Expect::Success };
+    requests.into_iter().map(step).collect()
+}
+
+fn copied(requests: Vec<Request>, in_position: bool) -> Copied {
+    Copied { steps: steps(requests), in_position }
+}

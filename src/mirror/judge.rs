@@ -1,0 +1,40 @@
+//! Parity: whether the secondary's answers to an effect are the primary's.
+
+use bytes::Bytes;
+
+use crate::engine::{Cause, Entry};
+use crate::resp::Reply;
+
+/// How many replies belong to an entry.
+pub(super) fn replies(entry: &Entry) -> usize {
+    // A transaction is MULTI, QUEUED for each command, EXEC.
+    entry.expect.len() + if entry.atomic { 2 } else { 0 }
+}
+
+/// What the replies prove; `None` when all is as expected. `now` as in [`crate::effect::Expect`].
+pub(super) fn verdict(entry: &Entry, replies: &[Bytes], now: i64) -> Option<Cause> {
+    let parsed: Vec<Reply> = match replies.last() {
+        Some(exec) if entry.atomic => match Reply::parse(exec) {
+            Ok(Reply::Array(items)) => items,
+            _ => return Some(Cause::Refused),
+        },
+        _ => replies.iter().map(|raw| Reply::parse(raw).unwrap_or(Reply::Null)).collect(),
+    };
+    if parsed.len() != entry.expect.len() {
+        return Some(Cause::Refused);
+    }
+    let mut failed =
+        parsed.iter().zip(&entry.expect).filter(|(reply, expect)| !expect.accepts(reply, now));
+    let (reply, _) = failed.next()?;
+    Some(if is_refusal(reply) { Cause::Refused } else { Cause::Mismatch })
+}
+
+/// An error that is about the server (full, read-only, forbidden), not about the key's value.
+fn is_refusal(reply: &Reply) -> bool {
+    match reply {
+        Reply::Error(text) => {
+            !text.starts_with(b"WRONGTYPE") && !text.starts_with(b"ERR no such key")
+        }
+        _ => false,
+    }
+}
