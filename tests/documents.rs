@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::process::Command;
 
-use crossfade::command;
+use crossfade::{command, config};
 
 const README: &str = include_str!("../README.md");
 const README_PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
@@ -31,16 +31,28 @@ fn options() -> BTreeSet<String> {
     names.filter(|name| !["config", "help", "version"].contains(name)).map(str::to_owned).collect()
 }
 
-/// The keys of the example, those that are commented out included.
-fn keys() -> BTreeSet<String> {
+/// The lines of the example that set something, those that are commented out included.
+fn settings() -> impl Iterator<Item = (&'static str, &'static str)> {
     let lines = EXAMPLE.lines().map(|line| line.trim_start_matches("# "));
     let pairs = lines.filter_map(|line| line.split_once(" = "));
-    pairs.map(|(key, _)| key).filter(|key| !key.contains(' ')).map(str::to_owned).collect()
+    pairs.filter(|(key, _)| !key.contains(' '))
 }
 
 #[test]
 fn the_example_configuration_names_every_option_and_no_other() {
-    assert_eq!(keys(), options());
+    let keys: BTreeSet<String> = settings().map(|(key, _)| key.to_owned()).collect();
+    assert_eq!(keys, options());
+}
+
+#[test]
+fn the_example_configuration_can_be_read_with_every_line_of_it_in_force() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    // The files of TLS are read at once, and are not here.
+    let here = settings().filter(|(key, _)| !key.contains("-tls-"));
+    let lines: Vec<String> = here.map(|(key, value)| format!("{key} = {value}")).collect();
+    std::fs::write(file.path(), lines.join("\n")).unwrap();
+    let option = format!("config = {:?}", file.path());
+    config::read(&option.parse().unwrap(), []).unwrap();
 }
 
 #[test]
