@@ -1,0 +1,47 @@
+# Everything that one does with crossfade, from a bare Debian machine on. A target installs what it
+# misses (as root or with sudo, through apt-get) and nothing when nothing is missing, so all of them
+# work offline from the second time on.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help build demo test bench lint servers toolchain
+
+NEED := deploy/dev/need.sh
+# Where `make servers` puts them; the tests use those that are there.
+SERVERS := $(or $(CROSSFADE_CACHE),.cache)/servers
+# rustup puts cargo where a non-interactive shell does not look.
+export PATH := $(PATH):$(HOME)/.cargo/bin
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: toolchain ## the release binary, target/release/crossfade
+	cargo build --release --locked
+
+demo: build ## a real migration under traffic, start to finish, on one screen
+	@$(NEED) redis-server redis-benchmark=redis-tools python3 python3:redis=python3-redis
+	@exec /usr/bin/python3 -B deploy/demo/demo.py target/release/crossfade
+
+test: toolchain ## every test, doc tests included
+	@$(NEED) redis-server redis-cli=redis-tools
+	@if [ -d $(SERVERS) ]; then export CROSSFADE_TEST_SERVERS=$(abspath $(SERVERS)); fi; \
+	cargo test --locked --no-fail-fast
+
+bench: toolchain ## cost per request beside the peers, copy speed, hold of a cut-over
+	@$(NEED) redis-server redis-benchmark=redis-tools taskset=util-linux
+	cargo bench --locked --bench '*'
+
+lint: toolchain ## format, clippy, and cargo-deny where it is installed
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	@if command -v cargo-deny >/dev/null; then cargo deny --locked check; \
+	else echo "SKIPPED: cargo deny is not installed (cargo install cargo-deny)" >&2; fi
+
+servers: ## other versions of Redis and Valkey for the tests, built or fetched
+	@$(NEED) cc=build-essential make python3
+	@deploy/dev/servers.sh $(NAMES)
+
+toolchain:
+	@$(NEED) cc=build-essential
+	@command -v cargo >/dev/null || { echo "cargo is missing. Install Rust with" >&2; \
+	  echo "  curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y" >&2; exit 1; }
