@@ -77,6 +77,9 @@ pub enum EndpointError {
     /// Not one of the three schemes.
     #[error("expected redis://, rediss:// or unix://")]
     Scheme,
+    /// No host.
+    #[error("the host is missing")]
+    Host,
     /// No port number from 1 to 65535.
     #[error("the port is not a number from 1 to 65535")]
     Port,
@@ -171,7 +174,9 @@ fn host_and_port(place: &str) -> Result<(String, u16), EndpointError> {
         Some(port) => port.parse().ok().filter(|port| *port > 0).ok_or(EndpointError::Port)?,
         None => DEFAULT_PORT,
     };
-    let host = if host.is_empty() { "127.0.0.1" } else { host };
+    if host.is_empty() {
+        return Err(EndpointError::Host);
+    }
     Ok((host.to_owned(), port))
 }
 
@@ -204,7 +209,7 @@ mod tests {
         assert_eq!(endpoint.user.as_deref(), Some("al@ice"));
         assert_eq!(endpoint.password.as_ref().map(Secret::reveal), Some("p:/@ss"));
         assert_eq!(endpoint.db, Some(3));
-        assert_eq!(parse("redis://").address, Address::Tcp("127.0.0.1".into(), 6379));
+        assert_eq!(parse("redis://h").address, Address::Tcp("h".into(), 6379));
         assert_eq!(parse("redis://[::1]:1").address.to_string(), "[::1]:1");
         assert!(parse("rediss://:x@h").wants_tls);
         assert_eq!(parse("unix:///tmp/r.sock?db=2").db, Some(2));
@@ -216,6 +221,7 @@ mod tests {
         for (url, error) in [
             ("localhost:6379", EndpointError::Scheme),
             ("http://localhost", EndpointError::Scheme),
+            ("redis://", EndpointError::Host),
             ("redis://h:0", EndpointError::Port),
             ("redis://h:x", EndpointError::Port),
             ("redis://h/x", EndpointError::Database),

@@ -9,7 +9,7 @@ use thiserror::Error;
 use tokio_util::io::poll_read_buf;
 
 use crate::net::{Outgoing, Stream};
-use crate::resp::{Frame, ReplyError, Scanner};
+use crate::resp::{Frame, Reply, ReplyError, Request, Scanner};
 
 /// How much room a read is given at least, in bytes.
 const READ_ROOM: usize = 32 * 1024;
@@ -88,6 +88,15 @@ impl Wire {
     /// The connection is broken.
     pub async fn frame(&mut self) -> Result<Frame, Broken> {
         std::future::poll_fn(|cx| self.poll_frame(cx)).await
+    }
+
+    /// Asks for the number that the server gave this connection; `None` when it does not say.
+    ///
+    /// # Errors
+    /// The connection is broken.
+    pub async fn server_id(&mut self) -> Result<Option<i64>, Broken> {
+        self.push(Request::new(["CLIENT", "ID"]).raw());
+        Ok(Reply::parse(&self.frame().await?.raw)?.integer())
     }
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Result<Frame, Broken>> {

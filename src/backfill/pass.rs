@@ -48,11 +48,29 @@ impl Pass {
     pub async fn run(&self, groups: &Groups) {
         let mut primary = Scan::new(self.route.endpoint.clone());
         self.route.progress.begin(primary.size(&self.databases).await);
-        self.copy_all(&mut primary).await;
+        loop {
+            let numbering = self.route.hub.with(|engine| engine.numbering());
+            self.copy_all(&mut primary).await;
+            if self.settled_numbering().await == numbering {
+                break;
+            }
+            // Databases changed numbers under the scan; the marks keep another one cheap.
+        }
         if let Some(secondary) = &self.secondary {
             self.find_extras(secondary, groups).await;
         }
         self.route.hub.with(crate::engine::Engine::end_pass);
+    }
+
+    /// The numbering of databases, once no command is under way that might change it.
+    async fn settled_numbering(&self) -> u32 {
+        loop {
+            let now = self.route.hub.with(|engine| engine.settled_numbering());
+            match now {
+                Some(numbering) => return numbering,
+                None => sleep(Duration::from_millis(1)).await,
+            }
+        }
     }
 
     async fn copy_all(&self, scan: &mut Scan) {

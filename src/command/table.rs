@@ -72,6 +72,8 @@ enum Varies {
     BitField,
     /// Waits only with `BLOCK`.
     Block,
+    /// Writes only with one key.
+    PfCount,
 }
 
 impl Command {
@@ -86,6 +88,7 @@ impl Command {
             Varies::GetEx if request.len() <= 2 => Serve::Read { bulky: false },
             Varies::HGetEx if request.is(2, "FIELDS") => Serve::Read { bulky: true },
             Varies::BitField if only_gets(request) => Serve::Read { bulky: false },
+            Varies::PfCount if request.len() != 2 => Serve::Read { bulky: false },
             Varies::Block if spec::blocks(request) => Serve::Blocking,
             _ => self.serve,
         }

@@ -12,9 +12,10 @@ use crate::backfill::{self, MARKER, Progress};
 use crate::config::RunConfig;
 use crate::databases::Databases;
 use crate::engine::{Engine, Settings};
-use crate::lane::{Hub, Identity, Pool, SideLine, Upstream};
+use crate::lane::{Hub, Identity, Pool, SideLine, StandIn, Upstream};
 use crate::ledger::{Groups, Seed};
 use crate::mirror::{Mirror, Peer};
+use crate::payload::Acceptance;
 use crate::proxy;
 use crate::resp::Request;
 use crate::status::Side;
@@ -32,12 +33,24 @@ pub(super) struct World {
     pub(super) started: Instant,
     pub(super) tasks: TaskTracker,
     pub(super) progress: Arc<Progress>,
+    /// What payloads the source takes, and the target.
+    pub(super) acceptances: (Acceptance, Acceptance),
+    /// Whether the source lets in clients that do not log in.
+    pub(super) admits_anonymous: bool,
 }
 
 impl World {
     /// A server.
     pub(super) fn endpoint(&self, side: Side) -> &Endpoint {
         self.config.servers.endpoint(side)
+    }
+
+    /// What payloads a server takes.
+    pub(super) fn acceptance(&self, side: Side) -> Acceptance {
+        match side {
+            Side::Source => self.acceptances.0,
+            Side::Target => self.acceptances.1,
+        }
     }
 
     /// The databases, from the clients' numbers to this side's.
@@ -94,7 +107,7 @@ impl Direction {
             endpoint: world.endpoint(primary).clone(),
             from: survey.primary.capabilities,
             to: survey.secondary.capabilities,
-            acceptance: survey.acceptance,
+            acceptance: world.acceptance(secondary),
             by_frequency: survey.by_frequency,
             clock_offset: survey.clock_offset,
             progress: world.progress.clone(),
@@ -112,6 +125,7 @@ impl Direction {
             name: secondary.name(),
             run_id: self.survey.secondary.run_id.clone(),
             peer: self.peer.clone(),
+            before: None,
         };
         world.tasks.spawn(mirror.run(self.stop.clone()));
         for _ in 0..RECOPIERS {
@@ -139,9 +153,12 @@ fn route(world: &World, primary: Side, hub: &Arc<Hub>) -> proxy::Route {
     let serving = upstream(primary);
     let authority = if primary == Side::Source { serving.clone() } else { upstream(Side::Source) };
     let target = world.endpoint(Side::Target);
-    let stand_in = (primary == Side::Target).then(|| match &target.password {
-        Some(password) => Identity::User(target.user.clone(), password.clone()),
-        None => Identity::Anonymous,
+    let stand_in = (primary == Side::Target).then(|| StandIn {
+        identity: match &target.password {
+            Some(password) => Identity::User(target.user.clone(), password.clone()),
+            None => Identity::Anonymous,
+        },
+        for_anonymous: world.admits_anonymous,
     });
     proxy::Route {
         pool: Pool::new(serving, stand_in, READ_LANES),

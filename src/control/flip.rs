@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{info, warn};
 
 use super::direction::{Direction, marker};
@@ -58,7 +58,7 @@ impl Migration {
         };
         let deadline = Instant::now() + timeout;
         let old = self.direction();
-        let new = self.prepare(to).await?;
+        let new = self.ready(&old, to, deadline).await?;
         self.show(during);
         let mut hold = self.hold(&old, back);
         self.drain(&old, deadline).await?;
@@ -69,6 +69,23 @@ impl Migration {
         info!(to = to.name(), hold_ms = held.as_millis() as u64, "clients have moved");
         self.metrics.cutover_hold.set(held.as_secs_f64());
         Ok(Flipped { phase: after, hold: held })
+    }
+
+    /// Waits for the secondary, which may have been left only a moment ago, and prepares.
+    async fn ready(
+        &self,
+        old: &Direction,
+        to: Side,
+        deadline: Instant,
+    ) -> Result<Arc<Direction>, Refusal> {
+        let prepared = async {
+            while !old.peer.is_connected() {
+                sleep(Duration::from_millis(1)).await;
+            }
+            self.prepare(to).await
+        };
+        let error = format!("the {to} did not answer in time");
+        timeout_at(deadline, prepared).await.unwrap_or(Err(Refusal::TimedOut { error }))
     }
 
     /// Everything that takes time and needs no hold.

@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use parking_lot::Mutex;
 use tokio::sync::watch;
+use tracing::warn;
 
 use super::direction::{Direction, World};
 use super::state::{State, StateDir};
@@ -96,6 +97,26 @@ impl Migration {
         }
         inner.state = state;
         Ok(())
+    }
+
+    /// A stop has left both servers equal: a restart that finds the same two processes needs no
+    /// pass. Only good until anything is written, so the next start forgets it first.
+    pub(super) fn remember_equality(&self) {
+        let mut inner = self.inner.lock();
+        if inner.passing || !matches!(inner.phase, Phase::Mirroring | Phase::CutOver) {
+            return;
+        }
+        let survey = &inner.direction.survey;
+        let (primary, secondary) = (survey.primary.run_id.clone(), survey.secondary.run_id.clone());
+        inner.state.equal = Some(match inner.direction.primary {
+            Side::Source => (primary, secondary),
+            Side::Target => (secondary, primary),
+        });
+        if let Some(store) = &self.store
+            && let Err(error) = store.save(&inner.state)
+        {
+            warn!(%error, "the state of a clean stop could not be kept");
+        }
     }
 
     pub(super) fn registry(&self) -> Option<&Registry> {

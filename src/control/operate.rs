@@ -56,9 +56,6 @@ impl Control for Arc<Migration> {
         if passing {
             return Err(refuse("keys are being copied again to the source".to_owned()));
         }
-        if !self.direction().peer.is_connected() {
-            return Err(refuse("the source is unreachable".to_owned()));
-        }
         self.flip_and_follow(Side::Source, timeout).await
     }
 

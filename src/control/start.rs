@@ -16,15 +16,16 @@ use super::direction::{Direction, World};
 use super::migration::{Inner, Migration, Speed};
 use super::passes::Beginning;
 use super::state::{State, StateDir};
-use super::survey::{Survey, connect};
+use super::survey::{Survey, acceptance, connect};
 use crate::admin;
-use crate::backend::{Connection, Endpoint};
+use crate::backend::{Connection, Endpoint, Setup};
 use crate::backfill::{MARKER, Progress};
 use crate::config::{RunConfig, TargetPolicy};
 use crate::databases::Databases;
 use crate::failure::Failure;
 use crate::ledger::{Groups, Seed};
 use crate::metrics::{Metrics, Renderer};
+use crate::payload::Acceptance;
 use crate::proxy::{Limits, Listener, Registry, Shared, Stage, Unknown};
 use crate::resp::Request;
 use crate::status::{self, Phase, Side, VerifyState};
@@ -38,7 +39,7 @@ const UPKEEP: Duration = Duration::from_secs(1);
 /// # Errors
 /// It can't start: a server, the target's keys, the state directory, an address.
 pub async fn start(config: RunConfig) -> Result<(), Failure> {
-    let (store, state, resumed) = open_state(&config)?;
+    let (store, mut state, resumed) = open_state(&config)?;
     let mut source = open(&config, Side::Source).await?;
     let mut target = open(&config, Side::Target).await?;
     check_marker(&config, &mut source, resumed).await?;
@@ -55,6 +56,20 @@ pub async fn start(config: RunConfig) -> Result<(), Failure> {
     };
     let survey = Survey::ask(first, second).await;
     let survey = survey.map_err(|error| Failure::unreachable(error.to_string()))?;
+    let (source_info, target_info) = match primary {
+        Side::Source => (&survey.primary, &survey.secondary),
+        Side::Target => (&survey.secondary, &survey.primary),
+    };
+    let processes = (source_info.run_id.clone(), target_info.run_id.clone());
+    let beginning = match &state.equal {
+        _ if !resumed => Beginning::Fresh,
+        Some(then) if *then == processes => Beginning::Equal,
+        _ => Beginning::Unknown,
+    };
+    state.equal = None;
+    if state.phase != Phase::Finalized {
+        state.admits_anonymous = admits_anonymous(&config.servers.source).await;
+    }
     let listener = Listener::bind(&config.listen.to_string())
         .await
         .map_err(|error| Failure::no(format!("--listen {}: {error}", config.listen)))?;
@@ -63,8 +78,17 @@ pub async fn start(config: RunConfig) -> Result<(), Failure> {
     if let Some(store) = &store {
         store.save(&state).map_err(|error| Failure::no(error.to_string()))?;
     }
-    let (migration, renderer) = assemble(config, store, state, primary, survey, resumed);
-    serve(migration, renderer, listener, admin, resumed).await
+    let acceptances =
+        (acceptance(source_info, &mut source).await, acceptance(target_info, &mut target).await);
+    let (migration, renderer) =
+        assemble(config, store, state, (primary, survey), acceptances, beginning);
+    serve(migration, renderer, listener, admin, beginning).await
+}
+
+/// Whether a client may do without a password there.
+async fn admits_anonymous(source: &Endpoint) -> bool {
+    let nobody = Setup { name: "crossfade-control", ..Setup::default() };
+    source.connect(&nobody).await.is_ok()
 }
 
 fn open_state(config: &RunConfig) -> Result<(Option<StateDir>, State, bool), Failure> {
@@ -170,9 +194,9 @@ fn assemble(
     config: RunConfig,
     store: Option<StateDir>,
     state: State,
-    primary: Side,
-    survey: Survey,
-    resumed: bool,
+    (primary, survey): (Side, Survey),
+    acceptances: (Acceptance, Acceptance),
+    beginning: Beginning,
 ) -> (Arc<Migration>, Renderer) {
     let (metrics, renderer) = Metrics::install();
     let progress = Arc::new(Progress::default());
@@ -182,20 +206,26 @@ fn assemble(
         started: Instant::now(),
         tasks: TaskTracker::new(),
         progress,
+        acceptances,
+        admits_anonymous: state.admits_anonymous,
         config,
     });
-    let direction = Direction::new(&world, primary, survey, Groups::default());
+    let equal = beginning == Beginning::Equal;
+    let migrated = if equal { Groups::full() } else { Groups::default() };
+    let direction = Direction::new(&world, primary, survey, migrated);
     let stage = Stage { route: direction.route.clone(), held: false, next: None };
     let phase = match state.phase {
         Phase::CutOver | Phase::Finalized => state.phase,
+        Phase::Mirroring if equal => Phase::Mirroring,
         _ => Phase::Backfilling,
     };
+    let resumed = beginning != Beginning::Fresh;
     metrics.enter(phase);
     let inner = Inner {
         phase,
         direction,
-        passing: phase != Phase::Finalized,
-        cause: resumed.then(|| "restart".to_owned()),
+        passing: phase != Phase::Finalized && !equal,
+        cause: (resumed && !equal).then(|| "restart".to_owned()),
         verify: status::Verify {
             state: if resumed { VerifyState::Stale } else { VerifyState::Never },
             ..Default::default()
@@ -222,7 +252,7 @@ async fn serve(
     renderer: Renderer,
     listener: Listener,
     admin: TcpListener,
-    resumed: bool,
+    beginning: Beginning,
 ) -> Result<(), Failure> {
     let broken = |error: std::io::Error| Failure::no(error.to_string());
     let addresses = (listener.address().map_err(broken)?, admin.local_addr().map_err(broken)?);
@@ -239,7 +269,7 @@ async fn serve(
         unknown: Unknown::default(),
     });
     let _ = migration.clients.set(shared.clone());
-    begin(&migration, resumed);
+    begin(&migration, beginning);
     let (stop_clients, stop_admin) = (CancellationToken::new(), CancellationToken::new());
     let clients = TaskTracker::new();
     clients.spawn(listener.run(shared, clients.clone(), stop_clients.clone()));
@@ -254,7 +284,9 @@ async fn serve(
     stop_clients.cancel();
     clients.close();
     let _ = timeout(world.config.drain_timeout, clients.wait()).await;
-    drain(&migration).await;
+    if drain(&migration).await {
+        migration.remember_equality();
+    }
     migration.direction().stop.cancel();
     stop_admin.cancel();
     upkeep.abort();
@@ -262,14 +294,13 @@ async fn serve(
     Ok(())
 }
 
-fn begin(migration: &Arc<Migration>, resumed: bool) {
+fn begin(migration: &Arc<Migration>, beginning: Beginning) {
     if migration.phase() == Phase::Finalized {
         migration.direction().hub.with(crate::engine::Engine::let_go);
         return;
     }
     let direction = migration.direction();
     direction.start(&migration.world);
-    let beginning = if resumed { Beginning::Unknown } else { Beginning::Fresh };
     migration.world.tasks.spawn(migration.clone().supervise(direction, beginning));
 }
 
@@ -292,8 +323,8 @@ async fn wait_for_signal() -> Result<(), Failure> {
     Ok(())
 }
 
-/// Gives the mirror time to empty.
-async fn drain(migration: &Migration) {
+/// Gives the mirror time to empty; true when it is.
+async fn drain(migration: &Migration) -> bool {
     let hub = migration.direction().hub.clone();
     let empty = async {
         while !hub.with(|engine| engine.is_drained()) {
@@ -304,5 +335,7 @@ async fn drain(migration: &Migration) {
         let (queued, _) = hub.with(|engine| engine.queued());
         let dirty = hub.with(|engine| engine.dirty_keys());
         warn!(queued, dirty, "stopped before the mirror was empty");
+        return false;
     }
+    true
 }

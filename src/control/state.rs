@@ -28,6 +28,12 @@ pub struct State {
     pub databases: String,
     /// The secret of the fingerprints.
     pub seed: [u8; 8],
+    /// Whether the source lets in clients that do not log in.
+    #[serde(default)]
+    pub admits_anonymous: bool,
+    /// Set by a stop that left both servers equal: the processes that they were, source first.
+    #[serde(default)]
+    pub equal: Option<(String, String)>,
 }
 
 /// Why a state directory can't be used.
@@ -83,7 +89,16 @@ pub struct StateDir {
 impl State {
     /// A new migration.
     pub fn new(source: String, target: String, databases: String, seed: [u8; 8]) -> Self {
-        Self { version: VERSION, phase: Phase::Backfilling, source, target, databases, seed }
+        Self {
+            version: VERSION,
+            phase: Phase::Backfilling,
+            source,
+            target,
+            databases,
+            seed,
+            admits_anonymous: false,
+            equal: None,
+        }
     }
 }
 

@@ -10,7 +10,6 @@ use crate::value::probe;
 pub(super) struct Survey {
     pub(super) primary: ServerInfo,
     pub(super) secondary: ServerInfo,
-    pub(super) acceptance: Acceptance,
     pub(super) by_frequency: bool,
     pub(super) clock_offset: i64,
 }
@@ -29,10 +28,6 @@ impl Survey {
     ) -> Result<Self, Broken> {
         let primary = ServerInfo::ask(first).await?;
         let secondary = ServerInfo::ask(second).await?;
-        // Where the probe is not let in, the table of versions stands.
-        let acceptance = probe(&secondary.capabilities, second)
-            .await
-            .unwrap_or_else(|_| Acceptance::expected(&secondary.capabilities));
         let policy = first.ask(&Request::new(["INFO", "memory"])).await?;
         let policy = policy.text().map(|text| String::from_utf8_lossy(text).into_owned());
         let by_frequency = policy.is_some_and(|text| {
@@ -40,8 +35,15 @@ impl Survey {
                 || text.contains("maxmemory_policy:volatile-lfu")
         });
         let clock_offset = clock_offset(first, second).await?;
-        Ok(Self { primary, secondary, acceptance, by_frequency, clock_offset })
+        Ok(Self { primary, secondary, by_frequency, clock_offset })
     }
+}
+
+/// Asks a server which payloads it takes. Where the question is not let in, the table of versions
+/// stands.
+pub(super) async fn acceptance(server: &ServerInfo, connection: &mut Connection) -> Acceptance {
+    let capabilities = &server.capabilities;
+    probe(capabilities, connection).await.unwrap_or_else(|_| Acceptance::expected(capabilities))
 }
 
 pub(super) async fn connect(endpoint: &Endpoint) -> Result<Connection, ConnectError> {

@@ -42,8 +42,15 @@ pub fn same_part(a: &Part, b: &Part, leeway: Leeway) -> bool {
             a_group == b_group && all_same(a, b, same)
         }
         (Part::Stream(a), Part::Stream(b)) => same_state(a, b),
+        (Part::Text(a), Part::Text(b)) => a == b || same_but_for_a_cached_count(a, b),
         _ => a == b,
     }
+}
+
+/// A `HyperLogLog` caches its count in bytes 8 to 15, which reading it may renew.
+fn same_but_for_a_cached_count(a: &[u8], b: &[u8]) -> bool {
+    let without = |text: &[u8]| Some([text.get(..8)?, text.get(16..)?].concat());
+    a.starts_with(b"HYLL") && without(a) == without(b)
 }
 
 fn all_same<T>(a: &[T], b: &[T], same: impl Fn(&T, &T) -> bool) -> bool {

@@ -263,6 +263,16 @@ impl Engine {
         self.watched.insert(named.fingerprint, false);
     }
 
+    /// Changes with every `SWAPDB`.
+    pub fn numbering(&self) -> u32 {
+        self.spaces.numbering()
+    }
+
+    /// The same; `None` while a command is under way that might change it.
+    pub fn settled_numbering(&self) -> Option<u32> {
+        (!self.order.wants_everything()).then(|| self.spaces.numbering())
+    }
+
     /// Whether a watched key has been left alone, holds nothing in flight, and gets its effects.
     pub fn was_still(&self, named: &Named) -> bool {
         self.watched.get(&named.fingerprint) == Some(&false)

@@ -118,6 +118,11 @@ impl Order {
             || self.everything.front().is_some_and(|conn| self.in_flight.contains_key(conn))
     }
 
+    /// Whether a step that claims everything is in flight or waits.
+    pub(super) fn wants_everything(&self) -> bool {
+        !self.everything.is_empty()
+    }
+
     /// Writes in flight on one connection.
     pub(super) fn in_flight_on(&self, conn: ConnId) -> u32 {
         self.in_flight.get(&conn).copied().unwrap_or(0)

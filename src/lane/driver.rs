@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 use super::queue::Queue;
 use super::{Hub, Job, Lost, Mailbox};
 use crate::backend::{Broken, Wire};
-use crate::engine::{Answer, ConnId};
+use crate::engine::{Answer, ConnId, Unit};
 
 /// More than this is not queued for the server's socket, in bytes: what waits beyond it waits as
 /// jobs, whose clients wait too.
@@ -152,26 +152,46 @@ impl Driver {
         job.sink.answer(job.shape, sent, &replies);
     }
 
-    /// The connection is gone: tells everybody who waited for an answer, and gives back what can
-    /// still be sent on another.
-    pub(super) fn give_up(mut self, server: &str) -> VecDeque<Job> {
+    /// The connection is gone: tells everybody who waited for an answer. What may still be sent on
+    /// another connection is given back, and what is in doubt.
+    pub(super) fn give_up(mut self, server: &str) -> (VecDeque<Job>, Doubt) {
         let lost = Lost::Connection(server.to_owned());
-        let mut again = VecDeque::new();
+        let (mut again, mut units) = (VecDeque::new(), Vec::new());
         for Pending { job, .. } in std::mem::take(&mut self.pending) {
             if job.repeatable {
                 again.push_back(job);
                 continue;
             }
-            if let Some(unit) = &job.unit {
-                let woken = self.hub.with(|engine| engine.lost(self.conn, unit));
-                self.hub.wake(&woken);
-            }
+            units.extend(job.unit);
             self.queue.answered(1);
             job.sink.lose(&lost);
         }
         let woken = self.hub.with(|engine| engine.disconnect(self.conn));
         self.hub.wake(&woken);
         again.append(&mut self.backlog);
-        again
+        (again, Doubt { hub: self.hub.clone(), conn: self.conn, units })
+    }
+}
+
+/// Writes whose outcome is not known. They count as in flight until it is certain that the server
+/// will not execute them any more.
+#[derive(Debug)]
+pub(super) struct Doubt {
+    hub: Arc<Hub>,
+    conn: ConnId,
+    units: Vec<Box<Unit>>,
+}
+
+impl Doubt {
+    /// The server is done with the connection: the keys may be copied.
+    pub(super) fn resolve(self) {
+        for unit in &self.units {
+            let woken = self.hub.with(|engine| engine.lost(self.conn, unit));
+            self.hub.wake(&woken);
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.units.is_empty()
     }
 }

@@ -21,6 +21,6 @@ mod side;
 pub use hub::Hub;
 pub use job::{Job, Lost, Shape, Sink};
 pub use mailbox::{Mailbox, News};
-pub use pool::{Context, Identity, Pool, Refusal};
+pub use pool::{Context, Identity, Pool, Refusal, StandIn};
 pub use shared::{Lane, Upstream};
 pub use side::SideLine;

@@ -43,6 +43,15 @@ pub enum Refusal {
     Unreachable(String),
 }
 
+/// Who the source's default user is on another server.
+#[derive(Clone, Debug)]
+pub struct StandIn {
+    /// Who it is there.
+    pub identity: Identity,
+    /// Whether the source lets clients be the default user without logging in.
+    pub for_anonymous: bool,
+}
+
 /// The lanes of one context.
 #[derive(Clone, Debug)]
 struct Lanes {
@@ -56,8 +65,7 @@ struct Lanes {
 #[derive(Debug)]
 pub struct Pool {
     upstream: Arc<Upstream>,
-    /// Who every client is on this server, where that is not who it is on the source.
-    stand_in: Option<Identity>,
+    stand_in: Option<StandIn>,
     read_lanes: usize,
     inner: Mutex<Inner>,
 }
@@ -70,8 +78,9 @@ struct Inner {
 }
 
 impl Pool {
-    /// A pool without lanes. `stand_in` is who anonymous clients and the default user are here.
-    pub fn new(upstream: Arc<Upstream>, stand_in: Option<Identity>, read_lanes: usize) -> Self {
+    /// A pool without lanes. `stand_in` is who the default user is here, when this is not the
+    /// server that knows the clients.
+    pub fn new(upstream: Arc<Upstream>, stand_in: Option<StandIn>, read_lanes: usize) -> Self {
         Self { upstream, stand_in, read_lanes, inner: Mutex::default() }
     }
 
@@ -88,20 +97,23 @@ impl Pool {
         if let Some(lanes) = self.inner.lock().lanes.get(context) {
             return Ok(lanes.pick(read));
         }
+        self.admit(context)?;
         let setup = self.setup(context, "crossfade-lane");
         let mut wires = Vec::with_capacity(1 + self.read_lanes);
         for _ in 0..=self.read_lanes {
-            wires.push(self.connect(&setup).await?);
+            let mut wire = self.connect(&setup).await?;
+            let id = wire.server_id().await.unwrap_or(None);
+            wires.push((wire, id));
         }
         let transacts = match wires.first_mut() {
-            Some(wire) => may_transact(wire).await,
+            Some((wire, _)) => may_transact(wire).await,
             None => false,
         };
         let mut inner = self.inner.lock();
         let held = inner.held;
         let lanes = inner.lanes.entry(context.clone()).or_insert_with(|| {
-            let mut lanes = wires.into_iter().map(|wire| {
-                let lane = Lane::shared(&self.upstream, setup.clone(), wire);
+            let mut lanes = wires.into_iter().map(|(wire, id)| {
+                let lane = Lane::shared(&self.upstream, setup.clone(), wire, id);
                 lane.hold(held);
                 lane
             });
@@ -128,9 +140,11 @@ impl Pool {
         context: &Context,
         client: Arc<Mailbox>,
     ) -> Result<Arc<Lane>, Refusal> {
+        self.admit(context)?;
         let setup = self.setup(context, "crossfade-session");
-        let wire = self.connect(&setup).await?;
-        let lane = Arc::new(Lane::session(&self.upstream, wire, client));
+        let mut wire = self.connect(&setup).await?;
+        let id = wire.server_id().await.unwrap_or(None);
+        let lane = Arc::new(Lane::session(&self.upstream, wire, id, client));
         let mut inner = self.inner.lock();
         lane.hold(inner.held);
         inner.sessions.retain(|session| session.strong_count() > 0);
@@ -138,11 +152,22 @@ impl Pool {
         Ok(lane)
     }
 
+    /// A server that does not know the clients must not let in whom the one that does would not.
+    fn admit(&self, context: &Context) -> Result<(), Refusal> {
+        let closed = self.stand_in.as_ref().is_some_and(|stand_in| !stand_in.for_anonymous);
+        if closed && context.identity == Identity::Anonymous {
+            return Err(Refusal::Server("NOAUTH Authentication required.".to_owned()));
+        }
+        Ok(())
+    }
+
     /// How to connect for a context.
     pub fn setup(&self, context: &Context, name: &'static str) -> Setup {
         let identity = match (&context.identity, &self.stand_in) {
-            (Identity::Anonymous | Identity::User(None, _), Some(stand_in)) => stand_in,
-            (Identity::User(Some(user), _), Some(stand_in)) if user == "default" => stand_in,
+            (Identity::Anonymous | Identity::User(None, _), Some(stand_in)) => &stand_in.identity,
+            (Identity::User(Some(user), _), Some(stand_in)) if user == "default" => {
+                &stand_in.identity
+            }
             (identity, _) => identity,
         };
         let login = match identity {

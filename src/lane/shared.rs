@@ -35,6 +35,23 @@ pub struct Upstream {
 }
 
 impl Upstream {
+    /// Makes sure that the server executes nothing more of a connection that we have given up: what
+    /// it has received there might come after what the next connection sends. False: it can't be
+    /// asked now.
+    async fn finish_off(&self, id: Option<i64>) -> bool {
+        let Some(id) = id else { return true };
+        let kill = Request::new(["CLIENT", "KILL", "ID", &id.to_string()]);
+        match self.ask(&kill).await {
+            None => false,
+            Some(reply) if reply.is_error() => {
+                // Not allowed; then time is all that there is.
+                sleep(Duration::from_secs(1)).await;
+                true
+            }
+            Some(_) => true,
+        }
+    }
+
     /// Asks the server as the URL's user. `None`: no answer could be had.
     pub async fn ask(&self, request: &Request) -> Option<Reply> {
         self.side.ask(&self.endpoint, request).await
@@ -45,6 +62,7 @@ impl Upstream {
 #[derive(Debug)]
 pub struct Lane {
     queue: Arc<Queue>,
+    id: Option<i64>,
 }
 
 impl Drop for Lane {
@@ -55,20 +73,35 @@ impl Drop for Lane {
 
 impl Lane {
     /// A lane for many, which survives its connection.
-    pub(super) fn shared(upstream: &Arc<Upstream>, setup: Setup, wire: Wire) -> Arc<Self> {
+    pub(super) fn shared(
+        upstream: &Arc<Upstream>,
+        setup: Setup,
+        wire: Wire,
+        id: Option<i64>,
+    ) -> Arc<Self> {
         let queue = Arc::new(Queue::default());
-        let task = serve_shared(upstream.clone(), setup, wire, queue.clone());
+        let task = serve_shared(upstream.clone(), setup, wire, id, queue.clone());
         upstream.tasks.spawn(task);
-        Arc::new(Self { queue })
+        Arc::new(Self { queue, id })
     }
 
     /// A session: a lane for one client, which ends with its connection.
-    pub(super) fn session(upstream: &Upstream, wire: Wire, client: Arc<Mailbox>) -> Self {
+    pub(super) fn session(
+        upstream: &Arc<Upstream>,
+        wire: Wire,
+        id: Option<i64>,
+        client: Arc<Mailbox>,
+    ) -> Self {
         let queue = Arc::new(Queue::default());
         let hub = upstream.hub.clone();
         let driver = Driver::new(hub, wire, queue.clone(), VecDeque::new(), Some(client.clone()));
-        upstream.tasks.spawn(serve_session(driver, client, upstream.name));
-        Self { queue }
+        upstream.tasks.spawn(serve_session(upstream.clone(), driver, client, id));
+        Self { queue, id }
+    }
+
+    /// The number that the server gave the (first) connection.
+    pub fn id(&self) -> Option<i64> {
+        self.id
     }
 
     /// Gives jobs to the lane; false, and nothing taken, when it is held.
@@ -88,25 +121,50 @@ impl Lane {
     }
 }
 
-async fn serve_session(mut driver: Driver, client: Arc<Mailbox>, server: &'static str) {
+async fn serve_session(
+    upstream: Arc<Upstream>,
+    mut driver: Driver,
+    client: Arc<Mailbox>,
+    id: Option<i64>,
+) {
     if driver.run().await.is_err() {
         client.doom();
     }
-    drop(driver.give_up(server));
+    let (_, doubt) = driver.give_up(upstream.name);
+    if !doubt.is_empty() {
+        while !upstream.finish_off(id).await {
+            sleep(RETRY).await;
+        }
+    }
+    doubt.resolve();
 }
 
-async fn serve_shared(upstream: Arc<Upstream>, setup: Setup, wire: Wire, queue: Arc<Queue>) {
+async fn serve_shared(
+    upstream: Arc<Upstream>,
+    setup: Setup,
+    wire: Wire,
+    id: Option<i64>,
+    queue: Arc<Queue>,
+) {
     let mut backlog = VecDeque::new();
-    let mut wire = wire;
+    let (mut wire, mut id) = (wire, id);
     loop {
         let mut driver = Driver::new(upstream.hub.clone(), wire, queue.clone(), backlog, None);
         let Err(error) = driver.run().await else { return };
-        backlog = driver.give_up(upstream.name);
-        if queue.is_closed() {
-            return fail_all(&queue, backlog, &Lost::Connection(upstream.name.to_owned()));
-        }
+        let (again, doubt) = driver.give_up(upstream.name);
+        backlog = again;
         info!(server = upstream.name, %error, "lane lost its connection");
-        let Some(next) = reconnect(&upstream, &setup, &queue, &mut backlog).await else { return };
+        if queue.is_closed() {
+            fail_all(&queue, backlog, &Lost::Connection(upstream.name.to_owned()));
+            return doubt.resolve();
+        }
+        let next = reconnect(&upstream, &setup, &queue, &mut backlog).await;
+        while !upstream.finish_off(id).await {
+            sleep(RETRY).await;
+        }
+        doubt.resolve();
+        let Some(mut next) = next else { return };
+        id = next.server_id().await.ok().flatten();
         wire = next;
     }
 }

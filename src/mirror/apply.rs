@@ -54,6 +54,8 @@ pub struct Mirror {
     pub run_id: String,
     /// What others see.
     pub peer: Arc<Peer>,
+    /// The connection before this one, as the server numbers it.
+    pub before: Option<i64>,
 }
 
 /// Entries sent and not wholly answered.
@@ -132,6 +134,9 @@ impl Mirror {
         if info.role == "slave" {
             return Err("it is a replica now".to_owned());
         }
+        finish_off(self.before.take(), &mut connection).await.map_err(|error| error.to_string())?;
+        let id = connection.command(["CLIENT", "ID"]).await.map_err(|error| error.to_string())?;
+        self.before = id.integer();
         if info.run_id != self.run_id {
             info!(server = self.name, "another process answers: everything is copied again");
             self.run_id = info.run_id;
@@ -139,6 +144,18 @@ impl Mirror {
         }
         Ok(connection.into_wire())
     }
+}
+
+/// What the server has received on a connection that we have given up, it may still execute: later
+/// than what the next connection sends. So the old one is ended before the next is used.
+async fn finish_off(before: Option<i64>, connection: &mut Connection) -> Result<(), Broken> {
+    let Some(before) = before else { return Ok(()) };
+    let kill = ["CLIENT", "KILL", "ID", &before.to_string()];
+    if connection.command(kill).await?.is_error() {
+        // Not allowed; then time is all that there is.
+        sleep(Duration::from_secs(1)).await;
+    }
+    Ok(())
 }
 
 /// However a connection ends, also by a stop in the middle, what was sent is in doubt.

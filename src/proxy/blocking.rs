@@ -16,7 +16,7 @@ use super::client::{Client, Close, Way};
 use super::dispatch::Meaning;
 use crate::command::Command;
 use crate::engine::{Answer, Cause};
-use crate::lane::{Job, Lane, Lost, Sink};
+use crate::lane::{Job, Lost, Sink};
 use crate::resp::{self, Protocol, Request};
 
 /// Input that is kept while the client waits, in bytes; a client that sends more is read again
@@ -116,13 +116,7 @@ impl Client {
     ) -> Result<Option<Woken>, Close> {
         let Some(session) = self.open_session().await? else { return Ok(None) };
         let route = self.route.clone();
-        let Some(id) = ask(&session, Request::new(["CLIENT", "ID"])).await else {
-            return Ok(Some(Woken::Flip));
-        };
-        let id = id
-            .strip_prefix(b":")
-            .and_then(|id| id.strip_suffix(b"\r\n"))
-            .map(Bytes::copy_from_slice);
+        let id = session.id();
         let db = route.databases.to(self.context.db).unwrap_or(self.context.db);
         let unit = route.hub.with(|engine| {
             engine.unit([engine.write(Some(command), request.clone(), db, &[])], false)
@@ -136,7 +130,7 @@ impl Client {
         let reply = match woken {
             Some(Ok(ref replies)) => replies.first().cloned(),
             Some(Err(_)) => None,
-            None => self.end_wait(&route, id.as_ref(), &mut receiver).await,
+            None => self.end_wait(&route, id, &mut receiver).await,
         };
         // Whatever has been taken from the keys is known now, or never will be.
         match &reply {
@@ -203,12 +197,12 @@ impl Client {
     async fn end_wait(
         &mut self,
         route: &super::Route,
-        id: Option<&Bytes>,
+        id: Option<i64>,
         receiver: &mut oneshot::Receiver<Replies>,
     ) -> Option<Bytes> {
         let id = id?;
         for _ in 0..20 {
-            let unblock = Request::new([b"CLIENT".as_ref(), b"UNBLOCK", id]);
+            let unblock = Request::new(["CLIENT", "UNBLOCK", &id.to_string()]);
             route.pool.upstream().ask(&unblock).await?;
             let patience = Duration::from_millis(100);
             if let Ok(Ok(Ok(replies))) = tokio::time::timeout(patience, &mut *receiver).await {
@@ -217,16 +211,6 @@ impl Client {
         }
         None
     }
-}
-
-/// Asks a question on a session.
-async fn ask(session: &Lane, request: Request) -> Option<Bytes> {
-    let (sender, receiver) = oneshot::channel();
-    let mut jobs = vec![Job::pass(request, Sink::Task(sender))];
-    if !session.submit(&mut jobs) {
-        return None;
-    }
-    receiver.await.ok()?.ok()?.into_iter().next()
 }
 
 fn is_nothing(reply: &Bytes) -> bool {

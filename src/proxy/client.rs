@@ -270,6 +270,11 @@ impl Client {
         if let Some(subscriber) = &mut self.subscriber {
             subscriber.follow(&stage, &self.context, &mut self.out).await;
         }
+        let moved = !stage.held && !Arc::ptr_eq(&stage.route, &self.route);
+        if moved && (self.pinned.is_some() || self.transaction.is_some()) {
+            // What is open here must not wait for the next command to be opened there.
+            return Box::pin(self.current_route()).await;
+        }
         Ok(())
     }
 

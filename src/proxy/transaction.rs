@@ -56,6 +56,7 @@ impl Client {
             }
             Kind::Unwatch if self.transaction.is_some() => {
                 self.on_session(request).await?;
+                self.settle().await?;
                 self.close_transaction();
                 Ok(())
             }
@@ -115,6 +116,7 @@ impl Client {
             Serve::Transaction(Kind::Exec) if request.len() == 1 => self.exec(request).await,
             Serve::Transaction(Kind::Discard) if request.len() == 1 => {
                 self.on_session(request).await?;
+                self.settle().await?;
                 self.close_transaction();
                 Ok(())
             }

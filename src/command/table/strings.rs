@@ -3,8 +3,8 @@
 use super::{Command, Varies, bulky, read, refused, write};
 use crate::command::Mirror;
 use crate::command::spec::{
-    ALL_READ, BITOP, COUNTED_PAIRS_WRITTEN, ONE_READ, ONE_WRITTEN, PAIRS_WRITTEN, STORE_ALL,
-    TWO_READ,
+    ALL_READ, ALL_WRITTEN, BITOP, COUNTED_PAIRS_WRITTEN, ONE_READ, ONE_WRITTEN, PAIRS_WRITTEN,
+    STORE_ALL, TWO_READ,
 };
 
 pub(super) const COMMANDS: &[Command] = &[
@@ -35,7 +35,8 @@ pub(super) const COMMANDS: &[Command] = &[
     write("MSETEX", (8, 4), -4, COUNTED_PAIRS_WRITTEN, Mirror::Recopy),
     write("MSETNX", (1, 0), -3, PAIRS_WRITTEN, Mirror::MSetIfAbsent),
     write("PFADD", (2, 8), -2, ONE_WRITTEN, Mirror::CountedCreates),
-    read("PFCOUNT", (2, 8), -2, ALL_READ),
+    // Counting one key renews the count that it caches, which is a part of its bytes.
+    write("PFCOUNT", (2, 8), -2, ALL_WRITTEN, Mirror::Verbatim).varies(Varies::PfCount),
     refused("PFDEBUG", (2, 8), 3, "internal to the server"),
     write("PFMERGE", (2, 8), -2, STORE_ALL, Mirror::Recopy),
     refused("PFSELFTEST", (2, 8), 1, "internal to the server"),
