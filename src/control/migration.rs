@@ -1,6 +1,7 @@
 //! The state of a migration, and how it looks from outside.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use parking_lot::Mutex;
@@ -11,6 +12,7 @@ use super::direction::{Direction, World};
 use super::state::{State, StateDir};
 use crate::backfill::Progress;
 use crate::engine::Cause;
+use crate::lane::SideLine;
 use crate::ledger::Ledger;
 use crate::metrics::{BackfillOutcome, Metrics, MirrorOutcome, VerifyOutcome};
 use crate::proxy::{Registry, Stage};
@@ -26,6 +28,10 @@ pub struct Migration {
     pub(super) inner: Mutex<Inner>,
     /// One flip at a time.
     pub(super) flipping: tokio::sync::Mutex<()>,
+    /// Whether the primary answered when it was asked last.
+    pub(super) primary_connected: AtomicBool,
+    /// For questions to the target while it follows.
+    pub(super) target_side: SideLine,
     pub(super) clients: std::sync::OnceLock<Arc<crate::proxy::Shared>>,
 }
 
@@ -134,6 +140,7 @@ impl Migration {
             (*engine.counters(), engine.queued(), engine.dirty_keys(), engine.lag(now))
         });
         let connected = direction.peer.is_connected();
+        let reached = self.primary_connected.load(Ordering::Relaxed);
         let primary = direction.primary;
         let server = |side: Side| {
             let serves = side == primary;
@@ -142,7 +149,7 @@ impl Migration {
             status::Server {
                 address: self.world.endpoint(side).address.to_string(),
                 version: info.version.clone(),
-                connected: serves || connected,
+                connected: if serves { reached } else { connected },
             }
         };
         let registry = self.registry();

@@ -18,6 +18,7 @@ mod start;
 mod state;
 mod survey;
 mod verifying;
+mod watch;
 
 pub use migration::Migration;
 pub use start::start;

@@ -23,6 +23,7 @@ use crate::backfill::{MARKER, Progress};
 use crate::config::{RunConfig, TargetPolicy};
 use crate::databases::Databases;
 use crate::failure::Failure;
+use crate::lane::SideLine;
 use crate::ledger::{Groups, Seed};
 use crate::metrics::{Metrics, Renderer};
 use crate::payload::Acceptance;
@@ -242,6 +243,8 @@ fn assemble(
         metrics: Arc::new(metrics),
         inner: Mutex::new(inner),
         flipping: tokio::sync::Mutex::new(()),
+        primary_connected: true.into(),
+        target_side: SideLine::default(),
         clients: std::sync::OnceLock::new(),
     };
     (Arc::new(migration), renderer)
@@ -295,6 +298,7 @@ async fn serve(
 }
 
 fn begin(migration: &Arc<Migration>, beginning: Beginning) {
+    migration.world.tasks.spawn(migration.clone().watch());
     if migration.phase() == Phase::Finalized {
         migration.direction().hub.with(crate::engine::Engine::let_go);
         return;

@@ -1,0 +1,177 @@
+//! Looking at both servers now and then, for what would make a flip impossible or unwise.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::time::{sleep, timeout};
+use tracing::warn;
+
+use super::direction::Direction;
+use super::migration::Migration;
+use super::operate::stale;
+use crate::command::{self, Serve};
+use crate::resp::{Reply, Request};
+use crate::status::Side;
+
+/// How often.
+const LOOK: Duration = Duration::from_millis(500);
+/// A server that does not answer for so long counts as unreachable.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+impl Migration {
+    /// Looks until the process ends.
+    pub(super) async fn watch(self: Arc<Self>) {
+        loop {
+            let direction = self.direction();
+            let reached = ask(&direction, ["PING"].as_slice()).await.is_some();
+            self.primary_connected.store(reached, Ordering::Relaxed);
+            let mut findings = foreign_writers(&direction).await;
+            if !findings.is_empty() {
+                self.foreign_writers_found(&findings);
+            }
+            if direction.primary == Side::Source {
+                findings.extend(self.lacking_users(&direction).await);
+            }
+            self.inner.lock().findings = findings;
+            sleep(LOOK).await;
+        }
+    }
+
+    /// Whoever writes round the proxy has made the last comparison worthless.
+    fn foreign_writers_found(&self, findings: &[String]) {
+        let mut inner = self.inner.lock();
+        stale(&mut inner.verify);
+        if inner.findings.is_empty() {
+            for finding in findings {
+                warn!(finding, "the servers may differ now; verify finds and mends it");
+            }
+        }
+    }
+
+    /// Users of the source whom the target lacks, or who may do something else there.
+    async fn lacking_users(&self, direction: &Direction) -> Vec<String> {
+        let Some(there) = users(ask(direction, ["ACL", "LIST"].as_slice()).await) else {
+            return Vec::new();
+        };
+        if there.iter().all(|user| user.name == "default") {
+            return Vec::new();
+        }
+        let target = self.world.endpoint(Side::Target);
+        let request = Request::new(["ACL", "LIST"]);
+        let listed = timeout(PATIENCE, self.target_side.ask(target, &request)).await;
+        let here = users(listed.ok().flatten());
+        let mut findings = Vec::new();
+        for user in there.iter().filter(|user| user.name != "default" && user.is_on()) {
+            let twin = here.as_ref().map(|here| here.iter().find(|twin| twin.name == user.name));
+            match twin {
+                None => findings.push("the target does not tell its users (ACL LIST)".to_owned()),
+                Some(None) => findings.push(format!("the target lacks the user '{}'", user.name)),
+                Some(Some(twin)) if !twin.may_all_that(user) => findings.push(format!(
+                    "the user '{}' has other rights or passwords on the target",
+                    user.name
+                )),
+                Some(Some(_)) => {}
+            }
+        }
+        findings.dedup();
+        findings
+    }
+}
+
+async fn ask(direction: &Direction, args: &[&str]) -> Option<Reply> {
+    let upstream = direction.route.pool.upstream();
+    let reply = timeout(PATIENCE, upstream.ask(&Request::new(args))).await;
+    reply.ok().flatten().filter(|reply| !reply.is_error())
+}
+
+/// Connections to the primary that are not ours and whose last command was a write.
+async fn foreign_writers(direction: &Direction) -> Vec<String> {
+    let reply = ask(direction, ["CLIENT", "LIST", "TYPE", "normal"].as_slice()).await;
+    let list = reply.as_ref().and_then(Reply::text).map(|text| String::from_utf8_lossy(text));
+    list.iter().flat_map(|list| list.lines()).filter_map(foreign_writer).collect()
+}
+
+fn foreign_writer(line: &str) -> Option<String> {
+    let field = |name: &str| {
+        line.split(' ').find_map(|field| field.strip_prefix(name)?.strip_prefix('=')).unwrap_or("")
+    };
+    if field("name").starts_with("crossfade-") {
+        return None;
+    }
+    let name = Request::new(field("cmd").split('|'));
+    let writes = command::lookup(&name).is_some_and(|command| {
+        matches!(command.serve, Serve::Write | Serve::Barrier | Serve::Blocking | Serve::Script)
+    });
+    writes.then(|| {
+        let (address, name, cmd) = (field("addr"), field("name"), field("cmd"));
+        format!("a client writes round the proxy: addr={address} name={name} cmd={cmd}")
+    })
+}
+
+/// One line of `ACL LIST`.
+#[derive(Debug, PartialEq, Eq)]
+struct User {
+    name: String,
+    rules: Vec<String>,
+}
+
+impl User {
+    fn is_on(&self) -> bool {
+        self.rules.iter().any(|rule| rule == "on")
+    }
+
+    fn has(&self, rule: &str) -> bool {
+        self.rules.iter().any(|own| own == rule)
+    }
+
+    /// Whether this user surely may do whatever `other` may, with the same passwords.
+    fn may_all_that(&self, other: &Self) -> bool {
+        let everything = self.has("~*") && self.has("&*") && self.has("+@all");
+        let rights = |user: &Self| -> Vec<String> {
+            user.rules.iter().filter(|rule| !rule.starts_with('#')).cloned().collect()
+        };
+        let passwords = other.rules.iter().filter(|rule| rule.starts_with('#'));
+        self.is_on()
+            && (self.has("nopass") || passwords.clone().all(|password| self.has(password)))
+            && (everything || rights(self) == rights(other))
+    }
+}
+
+fn users(reply: Option<Reply>) -> Option<Vec<User>> {
+    let reply = reply?;
+    let parse = |line: &Reply| {
+        let line = String::from_utf8_lossy(line.text()?).into_owned();
+        let mut words = line.split(' ').map(str::to_owned);
+        (words.next()? == "user").then_some(())?;
+        Some(User { name: words.next()?, rules: words.collect() })
+    };
+    Some(reply.items()?.iter().filter_map(parse).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_others_that_write_are_foreign_writers() {
+        let line = "id=3 addr=1.2.3.4:5 name=cron age=1 cmd=set user=default";
+        assert!(foreign_writer(line).unwrap().contains("addr=1.2.3.4:5 name=cron"));
+        assert_eq!(foreign_writer("id=3 addr=1.2.3.4:5 name= cmd=get"), None);
+        assert_eq!(foreign_writer("id=3 addr=x name=crossfade-lane cmd=set"), None);
+    }
+
+    #[test]
+    fn a_user_that_may_do_less_is_told_from_one_that_may_do_more() {
+        let user = |rules: &str| User {
+            name: "u".to_owned(),
+            rules: rules.split(' ').map(str::to_owned).collect(),
+        };
+        let app = user("on #aa ~app:* &* -@all +get");
+        assert!(user("on #aa ~app:* &* -@all +get").may_all_that(&app));
+        assert!(user("on #aa #bb ~* &* +@all").may_all_that(&app));
+        assert!(!user("on #bb ~* &* +@all").may_all_that(&app));
+        assert!(!user("on #aa ~other:* &* -@all +get").may_all_that(&app));
+        assert!(!user("off #aa ~app:* &* -@all +get").may_all_that(&app));
+    }
+}
