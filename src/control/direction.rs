@@ -1,18 +1,20 @@
 //! One direction of mirroring: who serves, who follows, and the tasks between.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::warn;
 
 use super::survey::Survey;
 use crate::backend::Endpoint;
 use crate::backfill::{self, MARKER, Progress};
-use crate::config::RunConfig;
+use crate::config::{Ack, RunConfig};
 use crate::databases::Databases;
 use crate::engine::{Engine, Settings};
-use crate::lane::{Hub, Identity, Pool, SideLine, StandIn, Upstream};
+use crate::lane::{Acks, Hub, Identity, Pool, SideLine, StandIn, Upstream};
 use crate::ledger::{Groups, Seed};
 use crate::mirror::{Mirror, Peer};
 use crate::payload::Acceptance;
@@ -43,6 +45,12 @@ impl World {
     /// A server.
     pub(super) fn endpoint(&self, side: Side) -> &Endpoint {
         self.config.servers.endpoint(side)
+    }
+
+    /// Whether answers wait for the secondary.
+    fn acks(&self) -> Option<Acks> {
+        let config = &self.config;
+        (config.ack == Ack::Both).then(|| Acks::new(config.ack_timeout))
     }
 
     /// What payloads a server takes.
@@ -100,7 +108,7 @@ impl Direction {
             mirroring: true,
             marker: (secondary == Side::Source).then(marker),
         };
-        let hub = Hub::new(Engine::new(settings, migrated), world.started);
+        let hub = Hub::new(Engine::new(settings, migrated), world.started, world.acks());
         let route = Arc::new(route(world, primary, &hub));
         let copies = Arc::new(backfill::Route {
             hub: hub.clone(),
@@ -128,8 +136,23 @@ impl Direction {
             before: None,
         };
         world.tasks.spawn(mirror.run(self.stop.clone()));
+        if self.hub.acks().is_some() {
+            world.tasks.spawn(look_after_acks(self.hub.clone(), self.stop.clone()));
+        }
         for _ in 0..RECOPIERS {
             world.tasks.spawn(backfill::recopy(self.copies.clone(), self.stop.clone()));
+        }
+    }
+}
+
+/// Answers must not wait for a secondary that is away.
+async fn look_after_acks(hub: Arc<Hub>, stop: CancellationToken) {
+    while !stop.is_cancelled() {
+        sleep(Duration::from_millis(20)).await;
+        let Some(acks) = hub.acks() else { return };
+        let lag = Duration::from_millis(hub.with(|engine| engine.lag(hub.now())));
+        if hub.with(|engine| acks.look(engine, lag)) {
+            warn!("the secondary takes too long: writes are answered without it until it is back");
         }
     }
 }

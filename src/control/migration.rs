@@ -173,7 +173,7 @@ impl Migration {
                 mismatched: counters.mismatched,
                 failed: counters.failed,
                 dirty_keys: dirty as u64,
-                degraded: false,
+                degraded: hub.acks().is_some_and(crate::lane::Acks::is_degraded),
             },
             verify: inner.verify.clone(),
             cutover: inner.cutover.clone(),

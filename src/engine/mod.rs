@@ -86,6 +86,13 @@ pub struct Counters {
     pub recopies: [u64; Cause::ALL.len()],
 }
 
+/// What an answer waits for: that the secondary has a write.
+#[derive(Clone, Debug)]
+pub struct Gate {
+    position: Position,
+    keys: smallvec::SmallVec<[Named; 1]>,
+}
+
 /// The state of one direction of mirroring, from a primary to a secondary.
 #[derive(Debug)]
 pub struct Engine {
@@ -261,6 +268,22 @@ impl Engine {
     /// Notes from now on whether a key is written.
     pub fn watch(&mut self, named: &Named) {
         self.watched.insert(named.fingerprint, false);
+    }
+
+    /// What the answer to a step that has just been finished waits for.
+    pub fn gate(&self, unit: &Unit) -> Gate {
+        let keys = unit.writes.iter().flat_map(Write::written_keys).cloned().collect();
+        Gate { position: self.log.last(), keys }
+    }
+
+    /// Whether the secondary has what the gate stands for, as effects or as copies.
+    pub fn has_arrived(&self, gate: &Gate) -> bool {
+        let acknowledged = self.log.acknowledged();
+        let there = |named: &Named| {
+            let copied_at = self.copied_at.get(&named.fingerprint);
+            self.is_migrated(named) && copied_at.is_none_or(|copy| *copy <= acknowledged)
+        };
+        gate.position <= acknowledged && gate.keys.iter().all(there)
     }
 
     /// Changes with every `SWAPDB`.

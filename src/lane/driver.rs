@@ -149,7 +149,10 @@ impl Driver {
                 self.hub.wake(&woken);
             }
         }
-        job.sink.answer(job.shape, sent, &replies);
+        let gate = job.unit.as_ref().and_then(|unit| self.hub.gate(unit));
+        if let Some(mailbox) = job.sink.answer(job.shape, sent, &replies, gate) {
+            self.hub.hold_back(&mailbox);
+        }
     }
 
     /// The connection is gone: tells everybody who waited for an answer. What may still be sent on

@@ -8,7 +8,8 @@ use std::time::Instant;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::engine::{ConnId, Engine, Millis, Named, Woken};
+use super::{Acks, Mailbox};
+use crate::engine::{ConnId, Engine, Gate, Millis, Named, Unit, Woken};
 
 /// The engine and who waits for it.
 #[derive(Debug)]
@@ -22,11 +23,13 @@ pub struct Hub {
     pub copies: Notify,
     /// Whether writes go through the engine at all; see [`Self::new`].
     mirroring: bool,
+    /// Set when answers wait for the secondary.
+    acks: Option<Acks>,
 }
 
 impl Hub {
     /// Shares an engine.
-    pub fn new(engine: Engine, started: Instant) -> Arc<Self> {
+    pub fn new(engine: Engine, started: Instant, acks: Option<Acks>) -> Arc<Self> {
         let mirroring = engine.settings().mirroring;
         Arc::new(Self {
             engine: Mutex::new(engine),
@@ -35,6 +38,7 @@ impl Hub {
             effects: Notify::new(),
             copies: Notify::new(),
             mirroring,
+            acks,
         })
     }
 
@@ -57,6 +61,32 @@ impl Hub {
     /// Whether there is a secondary.
     pub fn is_mirroring(&self) -> bool {
         self.mirroring
+    }
+
+    /// What the answer to a step must wait for, if answers wait.
+    pub(super) fn gate(&self, unit: &Unit) -> Option<Gate> {
+        let acks = self.acks.as_ref()?;
+        (!acks.is_degraded()).then(|| self.with(|engine| engine.gate(unit)))
+    }
+
+    /// A mailbox holds an answer back.
+    pub(super) fn hold_back(&self, mailbox: &Arc<Mailbox>) {
+        let Some(acks) = &self.acks else { return };
+        acks.wait(mailbox);
+        // The secondary may have been faster.
+        self.with(|engine| acks.release(engine));
+    }
+
+    /// The secondary has done something that an answer may wait for.
+    pub fn release_acks(&self) {
+        if let Some(acks) = &self.acks {
+            self.with(|engine| acks.release(engine));
+        }
+    }
+
+    /// Who waits for the secondary, where anybody does.
+    pub fn acks(&self) -> Option<&Acks> {
+        self.acks.as_ref()
     }
 
     /// Milliseconds since the start of the process.

@@ -8,7 +8,7 @@ use thiserror::Error;
 use tokio::sync::oneshot;
 
 use super::Mailbox;
-use crate::engine::Unit;
+use crate::engine::{Gate, Unit};
 use crate::resp::Request;
 
 /// Why a step has no answer.
@@ -38,8 +38,6 @@ pub enum Sink {
 pub enum Shape {
     /// Those to all requests.
     Each,
-    /// Those to all requests but the first `n`, which are ours.
-    After(usize),
     /// A blocking command wrapped in a transaction, which never waits: its own reply if it found
     /// something, else the news that it would wait.
     Attempt,
@@ -84,19 +82,38 @@ impl Job {
 }
 
 impl Sink {
-    /// Hands over the replies that the shape selects.
-    pub(super) fn answer(self, shape: Shape, requests: usize, replies: &[Bytes]) {
+    /// Hands over the replies that the shape selects, at once or when `gate` opens; gives the
+    /// mailbox in which they wait for it.
+    pub(super) fn answer(
+        self,
+        shape: Shape,
+        requests: usize,
+        replies: &[Bytes],
+        gate: Option<Gate>,
+    ) -> Option<Arc<Mailbox>> {
         match self {
             Self::Task(sender) => {
                 // Who asked may have gone; then nobody wants the answer.
                 let _ = sender.send(Ok(replies.to_vec()));
+                None
             }
-            Self::Silent(mailbox) => mailbox.done(),
-            Self::Client(mailbox) => match shape {
-                Shape::Each => mailbox.answer(replies.iter().take(requests)),
-                Shape::After(ours) => mailbox.answer(replies.iter().take(requests).skip(ours)),
-                Shape::Attempt => answer_attempt(&mailbox, replies),
-            },
+            Self::Silent(mailbox) => {
+                mailbox.done();
+                None
+            }
+            Self::Client(mailbox) => {
+                let own = replies.get(..requests).unwrap_or(replies);
+                match shape {
+                    Shape::Each => give(mailbox, own, gate),
+                    Shape::Attempt => match attempted(own) {
+                        Some(reply) => give(mailbox, &[reply], gate),
+                        None => {
+                            mailbox.would_block();
+                            None
+                        }
+                    },
+                }
+            }
         }
     }
 
@@ -111,15 +128,26 @@ impl Sink {
     }
 }
 
-/// Replies to `MULTI`, the command, `EXEC`: the command's own reply is the only element of the last,
-/// or an error in the second.
-fn answer_attempt(mailbox: &Mailbox, replies: &[Bytes]) {
-    let (Some(queued), Some(exec)) = (replies.get(1), replies.get(2)) else {
-        return mailbox.doom();
-    };
+fn give(mailbox: Arc<Mailbox>, replies: &[Bytes], gate: Option<Gate>) -> Option<Arc<Mailbox>> {
+    match gate {
+        None => {
+            mailbox.answer(replies);
+            None
+        }
+        Some(gate) => {
+            mailbox.answer_behind(gate, replies);
+            Some(mailbox)
+        }
+    }
+}
+
+/// From the replies to `MULTI`, the command and `EXEC`: the command's own reply is the only element
+/// of the last, or an error in the second. `None`: it found nothing and would wait.
+fn attempted(replies: &[Bytes]) -> Option<Bytes> {
+    let (queued, exec) = (replies.get(1)?, replies.get(2)?);
     match exec.strip_prefix(b"*1\r\n") {
-        None => mailbox.answer([queued]),
-        Some(b"$-1\r\n" | b"*-1\r\n" | b"_\r\n") => mailbox.would_block(),
-        Some(_) => mailbox.answer([&exec.slice(4..)]),
+        None => Some(queued.clone()),
+        Some(b"$-1\r\n" | b"*-1\r\n" | b"_\r\n") => None,
+        Some(_) => Some(exec.slice(4..)),
     }
 }

@@ -1,10 +1,13 @@
 //! Where lanes put the replies of one client, in order.
 
+use std::collections::VecDeque;
 use std::task::{Context, Poll, Waker};
+use std::time::Instant;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 
+use crate::engine::Gate;
 use crate::net::Outgoing;
 use crate::resp;
 
@@ -18,7 +21,18 @@ pub struct Mailbox {
 struct Inner {
     replies: Outgoing,
     news: News,
+    /// Replies that wait for the secondary, and those behind them.
+    held: VecDeque<Held>,
     waker: Option<Waker>,
+}
+
+/// The replies to one step.
+#[derive(Debug)]
+struct Held {
+    gate: Option<Gate>,
+    since: Instant,
+    replies: Vec<Bytes>,
+    news: News,
 }
 
 /// What has happened since the client's task looked last.
@@ -32,28 +46,74 @@ pub struct News {
     pub doomed: bool,
 }
 
+impl Inner {
+    fn take(&mut self, replies: &[Bytes], news: News) {
+        for reply in replies {
+            self.replies.push(reply);
+        }
+        self.news.answered += news.answered;
+        self.news.would_block |= news.would_block;
+        self.news.doomed |= news.doomed;
+    }
+
+    /// In the order of the steps: behind those that wait.
+    fn add(&mut self, replies: &[Bytes], news: News) {
+        if self.held.is_empty() {
+            return self.take(replies, news);
+        }
+        let (since, replies) = (Instant::now(), replies.to_vec());
+        self.held.push_back(Held { gate: None, since, replies, news });
+    }
+}
+
 impl Mailbox {
     /// One step has been answered.
-    pub fn answer<'a>(&self, replies: impl IntoIterator<Item = &'a Bytes>) {
-        self.update(|inner| {
-            for reply in replies {
-                inner.replies.push(reply);
+    pub fn answer(&self, replies: &[Bytes]) {
+        self.update(|inner| inner.add(replies, News { answered: 1, ..News::default() }));
+    }
+
+    /// One step has been answered by the primary; the client is told when the gate opens.
+    pub(super) fn answer_behind(&self, gate: Gate, replies: &[Bytes]) {
+        let (since, replies) = (Instant::now(), replies.to_vec());
+        let news = News { answered: 1, ..News::default() };
+        let held = Held { gate: Some(gate), since, replies, news };
+        self.inner.lock().held.push_back(held);
+    }
+
+    /// Lets out what waits for gates that are open; true while something still waits.
+    pub(super) fn release(&self, is_open: impl Fn(&Gate) -> bool) -> bool {
+        let mut inner = self.inner.lock();
+        let mut moved = false;
+        while inner.held.front().is_some_and(|held| held.gate.as_ref().is_none_or(&is_open)) {
+            if let Some(held) = inner.held.pop_front() {
+                inner.take(&held.replies, held.news);
+                moved = true;
             }
-            inner.news.answered += 1;
-        });
+        }
+        let waits = !inner.held.is_empty();
+        let waker = if moved { inner.waker.take() } else { None };
+        drop(inner);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        waits
+    }
+
+    /// Since when the oldest reply waits for its gate.
+    pub(super) fn held_since(&self) -> Option<Instant> {
+        self.inner.lock().held.front().map(|held| held.since)
     }
 
     /// One step is done whose client asked for silence.
     pub fn done(&self) {
-        self.update(|inner| inner.news.answered += 1);
+        self.answer(&[]);
     }
 
     /// One step was refused by us.
     pub fn refuse(&self, reason: &str) {
-        self.update(|inner| {
-            inner.replies.write(|out| resp::error(out, &format!("ERR crossfade: {reason}")));
-            inner.news.answered += 1;
-        });
+        let mut text = bytes::BytesMut::new();
+        resp::error(&mut text, &format!("ERR crossfade: {reason}"));
+        self.answer(&[text.freeze()]);
     }
 
     /// A message that answers no request.
@@ -63,10 +123,8 @@ impl Mailbox {
 
     /// The blocking command that was tried would wait.
     pub fn would_block(&self) {
-        self.update(|inner| {
-            inner.news.would_block = true;
-            inner.news.answered += 1;
-        });
+        let news = News { answered: 1, would_block: true, doomed: false };
+        self.update(|inner| inner.add(&[], news));
     }
 
     /// The client must be disconnected.

@@ -9,6 +9,7 @@
 //!
 //! *Must not know:* what clients want, roles, phases.
 
+mod acks;
 mod driver;
 mod hub;
 mod job;
@@ -18,6 +19,7 @@ mod queue;
 mod shared;
 mod side;
 
+pub use acks::Acks;
 pub use hub::Hub;
 pub use job::{Job, Lost, Shape, Sink};
 pub use mailbox::{Mailbox, News};

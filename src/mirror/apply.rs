@@ -266,6 +266,7 @@ impl Link<'_> {
                     }
                 }
             });
+            self.hub.release_acks();
         }
         result
     }

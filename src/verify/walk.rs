@@ -16,6 +16,8 @@ use crate::value::{CompareError, Comparer, Side, Verdict};
 
 /// Keys compared at once.
 const BATCH: &str = "500";
+/// Keys that seem different are looked at again when there are so many, or at the end.
+const DOUBTFUL: usize = 1000;
 /// Differences that are repaired and compared again; beyond it they are only repaired.
 const REMEMBERED: usize = 100_000;
 /// Differences that are named in the log; the rest is only counted.
@@ -65,16 +67,20 @@ impl Verify {
         let mut scan = open(&self.primary.0, db).await?;
         let mut comparer = self.comparer(db).await?;
         let mut cursor = Bytes::from_static(b"0");
+        let mut doubtful = Vec::new();
         loop {
             let keys = step(&mut scan, &mut cursor).await?;
             let keys: Vec<Bytes> = keys.into_iter().filter(|key| !is_ours(db, key)).collect();
             let verdicts = comparer.compare(&keys).await?;
             let suspects = keys.iter().zip(&verdicts);
             let suspects = suspects.filter(|(_, verdict)| matches!(verdict, Verdict::Different(_)));
-            let suspects: Vec<Bytes> = suspects.map(|(key, _)| key.clone()).collect();
+            doubtful.extend(suspects.map(|(key, _)| key.clone()));
             Tally::add(&self.tally.checked, keys.len());
-            self.judge(db, suspects, &mut comparer, wrong).await?;
-            if cursor.as_ref() == b"0" {
+            let last = cursor.as_ref() == b"0";
+            if last || doubtful.len() >= DOUBTFUL {
+                self.judge(db, std::mem::take(&mut doubtful), &mut comparer, wrong).await?;
+            }
+            if last {
                 return Ok(());
             }
         }
@@ -91,6 +97,7 @@ impl Verify {
         let mut primary = open(&self.primary.0, home).await?;
         let mut comparer = self.comparer(home).await?;
         let mut cursor = Bytes::from_static(b"0");
+        let mut doubtful = Vec::new();
         loop {
             let keys = step(&mut scan, &mut cursor).await?;
             let keys: Vec<Bytes> = keys.into_iter().filter(|key| !is_ours(db, key)).collect();
@@ -100,8 +107,12 @@ impl Verify {
             let absent = absent.filter(|(_, reply)| reply.integer() == Some(0));
             let suspects: Vec<Bytes> = absent.map(|(key, _)| key.clone()).collect();
             Tally::add(&self.tally.checked, suspects.len());
-            self.judge(home, suspects, &mut comparer, wrong).await?;
-            if cursor.as_ref() == b"0" {
+            doubtful.extend(suspects);
+            let last = cursor.as_ref() == b"0";
+            if last || doubtful.len() >= DOUBTFUL {
+                self.judge(home, std::mem::take(&mut doubtful), &mut comparer, wrong).await?;
+            }
+            if last {
                 return Ok(());
             }
         }
