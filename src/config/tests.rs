@@ -1,3 +1,4 @@
+use crate::databases::Databases;
 use std::time::Duration;
 
 use super::*;
