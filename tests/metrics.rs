@@ -11,7 +11,7 @@
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
-use support::Migration;
+use support::{Migration, wait_until};
 
 /// Every family of the interface, without the prefix.
 const FAMILIES: &[&str] = &[
@@ -131,12 +131,15 @@ fn the_numbers_tell_what_happened() {
     let mut client = migration.client();
     client.pipeline((0..100).map(|n| format!("SET key:{n} 1")));
     client.pipeline((0..50).map(|n| format!("GET key:{n}")));
-    migration.crossfade.wait_converged();
+    let applied = "crossfade_mirror_commands_total{outcome=\"applied\"}";
+    wait_until("the writes are applied and counted", || {
+        scrape(&migration).sum(applied) - before.sum(applied) >= 100.0
+    });
     let after = scrape(&migration);
     let grown = |name: &str| after.sum(name) - before.sum(name);
     assert_eq!(grown("crossfade_client_commands_total{kind=\"write\"}"), 100.0);
     assert_eq!(grown("crossfade_client_commands_total{kind=\"read\"}"), 50.0);
-    assert_eq!(grown("crossfade_mirror_commands_total{outcome=\"applied\"}"), 100.0);
+    assert_eq!(grown(applied), 100.0);
     assert_eq!(after.sum("crossfade_client_connections"), 1.0);
     assert_eq!(after.sum("crossfade_upstream_connected"), 2.0);
     assert_eq!(after.sum("crossfade_mirror_lag_seconds"), 0.0);

@@ -126,7 +126,7 @@ fn a_random_workload_needs_no_repair_by_verify() {
     let workload = Workload::start(&migration.crossfade.address(), &mut rng, 4);
     workload.run_for(3_000);
     workload.stop();
-    migration.crossfade.wait_converged();
+    migration.assert_equal();
     let verified = migration.crossfade.verify();
     assert_eq!(verified["state"], "clean", "{verified:#}");
     assert_eq!(verified["repaired"], 0, "{verified:#}");
@@ -187,7 +187,7 @@ fn a_source_with_a_database_is_carried_into_the_targets_database() {
     let crossfade =
         Launch::urls(&format!("{}/2", source.url()), &format!("{}/4", target.url())).start();
     crossfade.wait_converged();
-    crossfade.client().ok("SET written 1");
+    crossfade.client().pipeline(["SELECT 2", "SET written 1"]);
     crossfade.wait_converged();
     assert_eq!((target.size(0), target.size(4)), (0, 2));
     assert_eq!((source.size(0), source.size(2)), (1, 2));
@@ -201,7 +201,7 @@ fn two_databases_of_one_server_can_be_migrated_between() {
     let url = server.url();
     let crossfade = Launch::urls(&format!("{url}/2"), &format!("{url}/4")).start();
     crossfade.wait_converged();
-    crossfade.client().ok("INCR inside");
+    crossfade.client().pipeline(["SELECT 2", "INCR inside"]);
     crossfade.wait_converged();
     let mut client = server.client();
     client.ok("SELECT 4");

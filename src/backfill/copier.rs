@@ -10,7 +10,7 @@ use tracing::warn;
 
 use super::Progress;
 use crate::backend::{Broken, ConnectError, Connection, Endpoint, Setup};
-use crate::capability::{Capabilities, Family};
+use crate::capability::Capabilities;
 use crate::effect::{Expect, Expiry, Step};
 use crate::engine::{Accepted, ConnId, Copied, Ticket};
 use crate::lane::Hub;
@@ -212,7 +212,7 @@ impl Copier {
         let (Some(payload), true) = (read.payload, read.expiry != Expiry::Missing) else {
             return Some(success(Request::new([b"DEL".as_ref(), ticket.key()])));
         };
-        let payload = self.route.carry(Payload::new(payload).ok()?)?;
+        let payload = self.route.carry(&Payload::new(payload).ok()?)?;
         let mut restore = Builder::default();
         restore.push(b"RESTORE").push(ticket.key());
         let at = match read.expiry {
@@ -232,9 +232,8 @@ impl Copier {
 }
 
 impl Route {
-    fn carry(&self, payload: Payload) -> Option<Payload> {
-        let family: Family = self.from.family;
-        self.acceptance.carry(family, &payload)
+    fn carry(&self, payload: &Payload) -> Option<Payload> {
+        self.acceptance.carry(self.from.family, payload)
     }
 }
 

@@ -204,8 +204,8 @@ mod tests {
         let path = dir.path().join("all.toml");
         let names = run.get_arguments().filter_map(|argument| argument.get_long());
         let names = names.filter(|name| !["config", "help", "version"].contains(name));
-        let lines: String = names.map(|name| format!("{name} = '?'\n")).collect();
-        std::fs::write(&path, lines).unwrap();
+        let lines: Vec<String> = names.map(|name| format!("{name} = '?'")).collect();
+        std::fs::write(&path, lines.join("\n")).unwrap();
         let option = format!("config = '{}'", path.display());
         let faults = crate::config::read(&option.parse().unwrap(), []).unwrap_err();
         assert!(!faults.to_string().contains("no such option"), "{faults}");

@@ -134,7 +134,7 @@ impl Migration {
             backfill: backfill(
                 &mut inner,
                 &self.world.progress,
-                hub.with(|e| e.ledger().clone()),
+                &hub.with(|engine| engine.ledger().clone()),
                 &counters,
             ),
             mirror: status::Mirror {
@@ -257,7 +257,7 @@ impl Migration {
 fn backfill(
     inner: &mut Inner,
     progress: &Progress,
-    ledger: Arc<Ledger>,
+    ledger: &Ledger,
     counters: &crate::engine::Counters,
 ) -> status::Backfill {
     let (scanned, estimate) = (progress.scanned(), progress.estimate());

@@ -25,7 +25,7 @@ use crate::databases::Databases;
 use crate::failure::Failure;
 use crate::ledger::{Groups, Seed};
 use crate::metrics::{Metrics, Renderer};
-use crate::proxy::{Limits, Listener, Registry, Shared, Stage};
+use crate::proxy::{Limits, Listener, Registry, Shared, Stage, Unknown};
 use crate::resp::Request;
 use crate::status::{self, Phase, Side, VerifyState};
 use crate::telemetry;
@@ -236,7 +236,7 @@ async fn serve(
             output: usize::try_from(world.config.client_output_limit).unwrap_or(usize::MAX),
         },
         allow_admin: world.config.allow_admin,
-        unknown: Default::default(),
+        unknown: Unknown::default(),
     });
     let _ = migration.clients.set(shared.clone());
     begin(&migration, resumed);

@@ -56,7 +56,7 @@ pub struct Entry {
 
 /// What is to be appended.
 #[derive(Debug)]
-pub struct Draft {
+pub(super) struct Draft {
     /// When the primary had done it.
     pub since: Millis,
     /// The secondary's database.
@@ -73,7 +73,7 @@ pub struct Draft {
 
 /// The queue.
 #[derive(Debug)]
-pub struct Log {
+pub(super) struct Log {
     entries: VecDeque<Entry>,
     /// Weight of what waits and of what is on its way.
     bytes: usize,
@@ -87,7 +87,7 @@ pub struct Log {
 
 impl Log {
     /// An empty log for at most `limit` bytes.
-    pub fn new(limit: usize) -> Self {
+    pub(super) fn new(limit: usize) -> Self {
         Self {
             entries: VecDeque::new(),
             bytes: 0,
@@ -103,7 +103,7 @@ impl Log {
     ///
     /// # Errors
     /// The log is full.
-    pub fn append<'a>(
+    pub(super) fn append<'a>(
         &mut self,
         draft: Draft,
         steps: impl IntoIterator<Item = &'a Step>,
@@ -125,7 +125,7 @@ impl Log {
         if self.bytes + weight > self.limit && !draft.vital {
             return Err(draft.keys);
         }
-        let keys = draft.keys.into_iter().map(|named| self.keep(named)).collect();
+        let keys = draft.keys.iter().map(|named| self.keep(named)).collect();
         let position = self.next;
         self.next += 1;
         self.bytes += weight;
@@ -136,13 +136,13 @@ impl Log {
     }
 
     /// Copies a key's name out of the client's read buffer, which is much larger than the name.
-    fn keep(&mut self, named: Named) -> Named {
+    fn keep(&mut self, named: &Named) -> Named {
         self.arena.extend_from_slice(&named.key);
-        Named { key: self.arena.split().freeze(), ..named }
+        Named { key: self.arena.split().freeze(), ..*named }
     }
 
     /// Takes the oldest entries, up to `bytes` of commands, at least one when there is one.
-    pub fn take(&mut self, bytes: usize) -> Vec<Entry> {
+    pub(super) fn take(&mut self, bytes: usize) -> Vec<Entry> {
         let mut taken = Vec::new();
         let mut sum = 0;
         while sum < bytes {
@@ -155,7 +155,7 @@ impl Log {
     }
 
     /// The secondary has answered everything up to `position`, well or badly.
-    pub fn acknowledge(&mut self, position: Position) {
+    pub(super) fn acknowledge(&mut self, position: Position) {
         while self.on_the_way.front().is_some_and(|(first, ..)| *first <= position) {
             if let Some((first, _, weight)) = self.on_the_way.pop_front() {
                 self.bytes -= weight;
@@ -165,43 +165,43 @@ impl Log {
     }
 
     /// When the oldest effect that is not acknowledged was done.
-    pub fn oldest(&self) -> Option<Millis> {
+    pub(super) fn oldest(&self) -> Option<Millis> {
         let on_the_way = self.on_the_way.front().map(|(_, since, _)| *since);
         on_the_way.or_else(|| self.entries.front().map(|entry| entry.since))
     }
 
     /// Effects that are not acknowledged.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.entries.len() + self.on_the_way.len()
     }
 
     /// Whether everything is acknowledged.
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// Whether nothing waits to be taken.
-    pub fn is_drained(&self) -> bool {
+    pub(super) fn is_drained(&self) -> bool {
         self.entries.is_empty()
     }
 
     /// Memory of what is not acknowledged, in bytes.
-    pub fn bytes(&self) -> usize {
+    pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
 
     /// Whether at least half of the room is left: copies wait for that, effects come first.
-    pub fn has_room_for_copies(&self) -> bool {
+    pub(super) fn has_room_for_copies(&self) -> bool {
         self.bytes < self.limit / 2
     }
 
     /// The last place given.
-    pub fn last(&self) -> Position {
+    pub(super) fn last(&self) -> Position {
         self.next - 1
     }
 
     /// Everything up to here is acknowledged.
-    pub fn acknowledged(&self) -> Position {
+    pub(super) fn acknowledged(&self) -> Position {
         self.acknowledged
     }
 }

@@ -19,7 +19,7 @@ pub struct ConnId(pub u32);
 
 /// What one step down a connection claims.
 #[derive(Clone, Copy, Debug)]
-pub struct Claim<'a> {
+pub(super) struct Claim<'a> {
     /// The keys, each as often as it occurs.
     pub keys: &'a [Fingerprint],
     /// Everything there is (`FLUSHALL`): no other connection may have a write in flight.
@@ -47,7 +47,7 @@ impl Held {
 
 /// The writes in flight and who waits for them.
 #[derive(Debug, Default)]
-pub struct Order {
+pub(super) struct Order {
     keys: HashMap<Fingerprint, Held, crate::ledger::Passthrough>,
     /// Writes in flight on each connection.
     in_flight: HashMap<ConnId, u32>,
@@ -61,7 +61,7 @@ pub struct Order {
 impl Order {
     /// Asks to send a step down `conn`. False: not now; the connection is among the [`Woken`] of a
     /// later [`Self::finish`] or [`Self::forget`] and asks again with the same claim.
-    pub fn begin(&mut self, conn: ConnId, claim: Claim<'_>) -> bool {
+    pub(super) fn begin(&mut self, conn: ConnId, claim: Claim<'_>) -> bool {
         let admitted = if claim.everything {
             self.admits_everything(conn)
         } else {
@@ -74,7 +74,7 @@ impl Order {
     }
 
     /// A step of `conn` has been answered, or never will be.
-    pub fn finish(&mut self, conn: ConnId, claim: Claim<'_>) -> Woken {
+    pub(super) fn finish(&mut self, conn: ConnId, claim: Claim<'_>) -> Woken {
         let mut woken = Woken::new();
         self.total -= 1;
         if let Some(count) = self.in_flight.get_mut(&conn) {
@@ -96,7 +96,7 @@ impl Order {
     }
 
     /// `conn` is gone and waits for nothing any more. Its steps in flight are finished one by one.
-    pub fn forget(&mut self, conn: ConnId) -> Woken {
+    pub(super) fn forget(&mut self, conn: ConnId) -> Woken {
         let mut woken = Woken::new();
         self.leave_everything(conn, &mut woken);
         woken.extend(self.everything.front().copied());
@@ -113,18 +113,18 @@ impl Order {
     }
 
     /// Whether a write to `key` is in flight on any connection.
-    pub fn is_in_flight(&self, key: Fingerprint) -> bool {
+    pub(super) fn is_in_flight(&self, key: Fingerprint) -> bool {
         self.keys.get(&key).is_some_and(|held| held.in_flight > 0)
             || self.everything.front().is_some_and(|conn| self.in_flight.contains_key(conn))
     }
 
     /// Writes in flight on one connection.
-    pub fn in_flight_on(&self, conn: ConnId) -> u32 {
+    pub(super) fn in_flight_on(&self, conn: ConnId) -> u32 {
         self.in_flight.get(&conn).copied().unwrap_or(0)
     }
 
     /// Writes in flight on all connections.
-    pub fn in_flight(&self) -> u32 {
+    pub(super) fn in_flight(&self) -> u32 {
         self.total
     }
 

@@ -101,7 +101,7 @@ impl Pool {
         let held = inner.held;
         let lanes = inner.lanes.entry(context.clone()).or_insert_with(|| {
             let mut lanes = wires.into_iter().map(|wire| {
-                let lane = Lane::shared(self.upstream.clone(), setup.clone(), wire);
+                let lane = Lane::shared(&self.upstream, setup.clone(), wire);
                 lane.hold(held);
                 lane
             });

@@ -55,7 +55,7 @@ impl Drop for Lane {
 
 impl Lane {
     /// A lane for many, which survives its connection.
-    pub(super) fn shared(upstream: Arc<Upstream>, setup: Setup, wire: Wire) -> Arc<Self> {
+    pub(super) fn shared(upstream: &Arc<Upstream>, setup: Setup, wire: Wire) -> Arc<Self> {
         let queue = Arc::new(Queue::default());
         let task = serve_shared(upstream.clone(), setup, wire, queue.clone());
         upstream.tasks.spawn(task);

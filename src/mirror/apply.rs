@@ -119,7 +119,7 @@ impl Mirror {
             tells_absolute,
             clock_offset,
         };
-        let mut guard = InDoubt(&mut link);
+        let guard = InDoubt(&mut link);
         let error = guard.0.run().await;
         error.to_string()
     }

@@ -61,13 +61,13 @@ impl Client {
                     self.answer_nothing(&request);
                     return Ok(());
                 }
-                Some(Woken::Flip) => match deadline.rest(&request) {
-                    Some(rest) => request = rest,
-                    None => {
+                Some(Woken::Flip) => {
+                    let Some(rest) = deadline.rest(&request) else {
                         self.answer_nothing(&request);
                         return Ok(());
-                    }
-                },
+                    };
+                    request = rest;
+                }
             }
         }
     }

@@ -63,7 +63,7 @@ impl Client {
         self.take_skip();
         let serve = command.serve(&request);
         self.shared.metrics.client_commands.of(kind(serve)).increment(1);
-        if self.transaction.as_ref().is_some_and(|open| open.is_queueing()) {
+        if self.transaction.as_ref().is_some_and(super::transaction::Transaction::is_queueing) {
             return self.queue(request, command, serve).await;
         }
         if self.is_confined(serve) {
@@ -202,7 +202,7 @@ impl Client {
     }
 
     fn session_lane(&self) -> Option<Arc<Lane>> {
-        let own = self.transaction.as_ref().and_then(|open| open.session().cloned());
+        let own = self.transaction.as_ref().map(|open| open.session().clone());
         own.or_else(|| self.pinned.clone())
     }
 

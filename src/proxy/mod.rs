@@ -25,6 +25,7 @@ mod unknown;
 pub use listener::{Limits, Listener};
 pub use registry::Registry;
 pub use stage::{Next, Route, Stage};
+pub use unknown::Unknown;
 
 use std::sync::Arc;
 
@@ -46,5 +47,5 @@ pub struct Shared {
     /// Whether commands of administration pass.
     pub allow_admin: bool,
     /// Commands that only the server knows.
-    pub unknown: unknown::Unknown,
+    pub unknown: Unknown,
 }

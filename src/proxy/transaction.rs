@@ -37,8 +37,8 @@ impl Transaction {
         self.queueing
     }
 
-    pub(super) fn session(&self) -> Option<&Arc<Lane>> {
-        Some(&self.session)
+    pub(super) fn session(&self) -> &Arc<Lane> {
+        &self.session
     }
 }
 
@@ -99,20 +99,9 @@ impl Client {
             .map(|request| {
                 let command = command::lookup(request)?;
                 let serve = command.serve(request);
-                queueable(serve).then(|| self.queued(request, command, serve, self.context.db))
+                queueable(serve).then(|| queued(request, command, serve, self.context.db))
             })
             .collect()
-    }
-
-    fn queued(
-        &self,
-        request: &Request,
-        command: &'static Command,
-        serve: Serve,
-        db: u32,
-    ) -> Queued {
-        let writes = !matches!(serve, Serve::Read { .. });
-        Queued { request: request.clone(), command: Some(command), db, writes }
     }
 
     /// A command while the server queues.
@@ -137,7 +126,7 @@ impl Client {
             Serve::Connection(Connection::Select) => self.queue_select(request, command).await,
             serve if queueable(serve) => {
                 let db = self.transaction.as_ref().map_or(0, |open| open.db);
-                let queued = self.queued(&request, command, serve, db);
+                let queued = queued(&request, command, serve, db);
                 self.remember(queued);
                 self.on_session(request).await
             }
@@ -280,6 +269,11 @@ impl Client {
         self.transaction = Some(open);
         Ok(())
     }
+}
+
+fn queued(request: &Request, command: &'static Command, serve: Serve, db: u32) -> Queued {
+    let writes = !matches!(serve, Serve::Read { .. });
+    Queued { request: request.clone(), command: Some(command), db, writes }
 }
 
 /// Whether a command may be part of a transaction here.

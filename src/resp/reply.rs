@@ -1,5 +1,7 @@
 //! A reply understood: for rules that look inside it, and for comparing two servers.
 
+use std::cmp::Ordering;
+
 use bytes::Bytes;
 use thiserror::Error;
 
@@ -129,7 +131,7 @@ impl Reply {
 
 fn same_number(a: &[u8], b: &[u8]) -> bool {
     let number = |text: &[u8]| std::str::from_utf8(text).ok()?.parse::<f64>().ok();
-    a == b || number(a).zip(number(b)).is_some_and(|(a, b)| a == b)
+    a == b || number(a).zip(number(b)).and_then(|(a, b)| a.partial_cmp(&b)) == Some(Ordering::Equal)
 }
 
 fn same_set(mine: &[Reply], theirs: &[Reply]) -> bool {

@@ -54,7 +54,9 @@ impl Verify {
     ) -> Result<Vec<Bytes>, VerifyError> {
         let named: Vec<Named> = self.hub.with(|engine| {
             let named: Vec<Named> = keys.iter().map(|key| engine.named(db, key.clone())).collect();
-            named.iter().for_each(|named| engine.watch(named));
+            for named in &named {
+                engine.watch(named);
+            }
             named
         });
         self.wait_for_effects(&named, PATIENCE).await;

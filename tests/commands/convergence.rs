@@ -118,7 +118,7 @@ impl Pair {
         let mut agreed = true;
         for step in steps {
             let reply = self.secondary.send(&step.request);
-            agreed &= step.accepts(&reply, 0);
+            agreed &= step.expect.accepts(&reply, 0);
         }
         agreed
     }

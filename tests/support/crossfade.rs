@@ -9,7 +9,7 @@ use super::log::Log;
 use super::process::Process;
 use super::resp::Resp;
 use super::server::Server;
-use super::wait_for;
+use super::{wait_for, wait_until};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_crossfade");
 
@@ -113,7 +113,8 @@ impl Launch {
         let log = Log::collect(child.stderr.take().unwrap());
         let mut process = Process::new(child);
         let start = wait_for("crossfade run is ready or ends", || {
-            ready_line(&log).or_else(|| process.ended().map(Start::Ended))
+            ready_line(&log)
+                .or_else(|| process.ended().filter(|_| log.is_complete()).map(Start::Ended))
         });
         (process, log, start)
     }
@@ -249,6 +250,7 @@ impl Crossfade {
     pub fn finish(mut self) {
         self.terminate();
         assert_eq!(self.exit_code(), Some(0), "a clean stop exits 0");
+        wait_until("the log is complete", || self.log.is_complete());
         let surprises = self.log.unexpected(&self.expected);
         assert!(surprises.is_empty(), "unexpected in the log:\n{}", surprises.join("\n"));
     }

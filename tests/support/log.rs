@@ -1,6 +1,7 @@
 //! What a process says on stderr, line by line, and which lines nobody announced.
 
 use std::io::{BufRead, BufReader, Read};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// How much of a log a failed test prints.
@@ -8,24 +9,33 @@ const TAIL: usize = 80;
 
 /// The lines so far; a thread goes on collecting until the process closes its end.
 #[derive(Clone, Default)]
-pub struct Log(Arc<Mutex<Vec<String>>>);
+pub struct Log {
+    lines: Arc<Mutex<Vec<String>>>,
+    complete: Arc<AtomicBool>,
+}
 
 impl Log {
     /// Collects from now on.
     pub fn collect(from: impl Read + Send + 'static) -> Self {
         let log = Self::default();
-        let lines = log.clone();
+        let collected = log.clone();
         std::thread::spawn(move || {
             for line in BufReader::new(from).lines().map_while(Result::ok) {
-                lines.0.lock().unwrap().push(line);
+                collected.lines.lock().unwrap().push(line);
             }
+            collected.complete.store(true, Ordering::Release);
         });
         log
     }
 
     /// Every line so far.
     pub fn lines(&self) -> Vec<String> {
-        self.0.lock().unwrap().clone()
+        self.lines.lock().unwrap().clone()
+    }
+
+    /// Whether the process has closed its end, so that no line can follow.
+    pub fn is_complete(&self) -> bool {
+        self.complete.load(Ordering::Acquire)
     }
 
     /// Whether some line holds the text.

@@ -42,7 +42,7 @@ pub use rng::Rng;
 pub use server::{Server, additional_servers};
 pub use snapshot::{assert_equal, differences};
 pub use tamer::{Tamer, Temper};
-pub use twins::{Twins, assert_same};
+pub use twins::{Twins, assert_same, difference};
 pub use workload::{Workload, fill};
 
 use std::time::{Duration, Instant};

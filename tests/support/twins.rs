@@ -35,10 +35,13 @@ impl Twins {
 
 /// Fails the test unless the bytes are equal, with the request that they answer.
 pub fn assert_same(request: &str, expected: &[u8], got: &[u8]) {
-    assert!(
-        expected == got,
-        "{request}\n  server: {}\n  proxy:  {}",
-        expected.escape_ascii(),
-        got.escape_ascii()
-    );
+    if let Some(difference) = difference(request, expected, got) {
+        panic!("{difference}");
+    }
+}
+
+/// How two replies to one request differ, in words.
+pub fn difference(request: &str, expected: &[u8], got: &[u8]) -> Option<String> {
+    let (server, proxy) = (expected.escape_ascii(), got.escape_ascii());
+    (expected != got).then(|| format!("{request}\n  server: {server}\n  proxy:  {proxy}"))
 }
