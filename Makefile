@@ -7,8 +7,6 @@ SHELL := /bin/bash
 .PHONY: help build demo test bench lint servers toolchain
 
 NEED := deploy/dev/need.sh
-# Where `make servers` puts them; the tests use those that are there.
-SERVERS := $(or $(CROSSFADE_CACHE),.cache)/servers
 # rustup puts cargo where a non-interactive shell does not look.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
@@ -24,7 +22,6 @@ demo: build ## a real migration under traffic, start to finish, on one screen
 
 test: toolchain ## every test, doc tests included
 	@$(NEED) redis-server redis-cli=redis-tools
-	@if [ -d $(SERVERS) ]; then export CROSSFADE_TEST_SERVERS=$(abspath $(SERVERS)); fi; \
 	cargo test --locked --no-fail-fast
 
 bench: toolchain ## cost per request beside the peers, copy speed, hold of a cut-over

@@ -9,6 +9,8 @@ use crate::stats::{head, row, title};
 use crate::{Result, Scale};
 
 const KEYS: u64 = 1_000_000;
+/// The gauges are set now and then, not at every change.
+const GAUGES_CATCH_UP: Duration = Duration::from_secs(3);
 const MIB: f64 = 1024.0 * 1024.0;
 
 /// One look at the ledger and at the process around it.
@@ -26,6 +28,7 @@ pub(crate) fn run(scale: Scale) -> Result<()> {
     let contender = Contender::crossfade(source)?;
     let (Some(admin), Some(process)) = (&contender.admin, &contender.proxy) else { return Ok(()) };
     let peak = watch_backfill(admin, process)?;
+    std::thread::sleep(GAUGES_CATCH_UP);
     let after = look(admin, process)?;
     title(&format!("Memory of the ledger: backfill of {keys} keys"));
     head(&["when", "marks", "ledger MiB", "bytes a mark", "process MiB"]);

@@ -100,7 +100,7 @@ def migrate(migration: Migration):
 
 
 def summary(migration: Migration, keys: int, problems: list[str], result: dict) -> int:
-    differences = sum(result.get(name, 0) for name in ("missing", "extra", "different"))
+    differences = result["missing"] + result["extra"] + result["different"]
     commands = migration.status["clients"]["commands"]
     slowest = migration.traffic.gauges.slowest.value * 1000
     rows = {

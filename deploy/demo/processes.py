@@ -114,6 +114,6 @@ class Answer:
 
     def result(self, accept: tuple[int, ...] = (0,)) -> dict:
         out, err = self.child.communicate()
-        if self.child.returncode not in accept:
+        if self.child.returncode not in accept or not out.strip():
             raise RuntimeError(f"crossfade {self.name} failed: {err.strip() or out.strip()}")
-        return json.loads(out) if out.strip() else {}
+        return json.loads(out)

@@ -81,9 +81,10 @@ def table(status: dict, gauges, rate: float) -> list[str]:
 
 
 def line(status: dict, gauges, rate: float) -> str:
-    backfill, mirror = status["backfill"], status["mirror"]
+    backfill, mirror, verify = status["backfill"], status["mirror"], status["verify"]
+    checked = f" verified {verify['checked']:,}" if verify["state"] == "running" else ""
     return (
-        f"{status['phase']} backfill {backfill['percent']:.0f} % lag {mirror['lag_seconds'] * 1000:.0f} ms"
+        f"{status['phase']} backfill {backfill['percent']:.0f} %{checked} lag {mirror['lag_seconds'] * 1000:.0f} ms"
         f" queued {mirror['queued']} dirty {mirror['dirty_keys']}"
         f" commands/s {rate:,.0f} errors {gauges.problems.value}"
     )

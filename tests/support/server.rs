@@ -169,11 +169,13 @@ impl Drop for Server {
     }
 }
 
-/// Every program in the directory that `CROSSFADE_TEST_SERVERS` names; none without it.
+/// Every server in the directory that `CROSSFADE_TEST_SERVERS` names, one below a name of its own
+/// (`redis-8.0/redis-server`) as `make servers` lays them out; none without it.
 pub fn additional_servers() -> Vec<PathBuf> {
     let Ok(directory) = std::env::var("CROSSFADE_TEST_SERVERS") else { return Vec::new() };
-    let entries = std::fs::read_dir(directory).expect("CROSSFADE_TEST_SERVERS is a directory");
-    let mut programs: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    let homes = std::fs::read_dir(directory).expect("CROSSFADE_TEST_SERVERS is a directory");
+    let homes = homes.map(|home| std::fs::read_dir(home.unwrap().path()).unwrap());
+    let mut programs: Vec<PathBuf> = homes.flatten().map(|entry| entry.unwrap().path()).collect();
     programs.sort();
     programs
 }
