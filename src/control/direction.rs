@@ -96,7 +96,13 @@ pub(super) struct Direction {
 
 impl Direction {
     /// Prepares a direction without starting it. `migrated` says what the secondary holds already.
-    pub(super) fn new(world: &World, primary: Side, survey: Survey, migrated: Groups) -> Arc<Self> {
+    pub(super) fn new(
+        world: &World,
+        primary: Side,
+        survey: Survey,
+        migrated: Groups,
+        after_a_flip: bool,
+    ) -> Arc<Self> {
         let secondary = primary.other();
         let settings = Settings {
             databases: world.databases_from(primary),
@@ -109,7 +115,7 @@ impl Direction {
             marker: (secondary == Side::Source).then(marker),
         };
         let hub = Hub::new(Engine::new(settings, migrated), world.started, world.acks());
-        let route = Arc::new(route(world, primary, &hub));
+        let route = Arc::new(route(world, primary, &hub, after_a_flip));
         let copies = Arc::new(backfill::Route {
             hub: hub.clone(),
             endpoint: world.endpoint(primary).clone(),
@@ -162,7 +168,7 @@ pub(super) fn marker() -> Request {
     Request::new([b"SET".as_ref(), MARKER, b"clients have been cut over to the target"])
 }
 
-fn route(world: &World, primary: Side, hub: &Arc<Hub>) -> proxy::Route {
+fn route(world: &World, primary: Side, hub: &Arc<Hub>, after_a_flip: bool) -> proxy::Route {
     let upstream = |side: Side| {
         Arc::new(Upstream {
             endpoint: world.endpoint(side).clone(),
@@ -188,5 +194,6 @@ fn route(world: &World, primary: Side, hub: &Arc<Hub>) -> proxy::Route {
         hub: hub.clone(),
         databases: world.client_databases(primary),
         authority,
+        cursors: after_a_flip.then(proxy::Cursors::default),
     }
 }

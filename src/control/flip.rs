@@ -94,7 +94,7 @@ impl Migration {
         let survey = Survey::make(world.endpoint(to), world.endpoint(to.other()))
             .await
             .map_err(|error| conflict(&error))?;
-        let new = Direction::new(world, to, survey, Groups::full());
+        let new = Direction::new(world, to, survey, Groups::full(), true);
         let next = Next::new(new.route.clone());
         self.stage.send_modify(|stage| stage.next = Some(next.clone()));
         let patience = Instant::now() + SUBSCRIBERS;

@@ -211,16 +211,16 @@ fn assemble(
         admits_anonymous: state.admits_anonymous,
         config,
     });
+    let resumed = beginning != Beginning::Fresh;
     let equal = beginning == Beginning::Equal;
     let migrated = if equal { Groups::full() } else { Groups::default() };
-    let direction = Direction::new(&world, primary, survey, migrated);
+    let direction = Direction::new(&world, primary, survey, migrated, resumed);
     let stage = Stage { route: direction.route.clone(), held: false, next: None };
     let phase = match state.phase {
         Phase::CutOver | Phase::Finalized => state.phase,
         Phase::Mirroring if equal => Phase::Mirroring,
         _ => Phase::Backfilling,
     };
-    let resumed = beginning != Beginning::Fresh;
     metrics.enter(phase);
     let inner = Inner {
         phase,

@@ -70,6 +70,9 @@ impl Client {
             return self.handle_confined(request).await;
         }
         match serve {
+            Serve::Read { .. } if self.must_check_cursor(command) => {
+                self.scan(request, command).await
+            }
             Serve::Read { bulky } => self.read(request, bulky).await,
             Serve::Write | Serve::Barrier | Serve::Script => {
                 self.write(request, Some(command), Vec::new()).await
@@ -178,7 +181,7 @@ impl Client {
         if let (Way::Session, Some(lane)) = (self.way, self.session_lane()) {
             return Ok(Some(lane));
         }
-        let spread = (self.way == Way::Read).then_some(self.entry.id as usize);
+        let spread = (self.way == Way::Read).then(|| self.spread());
         let context = match self.upstream_context() {
             Ok(context) => context,
             Err(reason) => {
@@ -199,6 +202,11 @@ impl Client {
                 Ok(None)
             }
         }
+    }
+
+    /// Which of the read lanes is this client's.
+    pub(super) fn spread(&self) -> usize {
+        self.entry.id as usize
     }
 
     fn session_lane(&self) -> Option<Arc<Lane>> {

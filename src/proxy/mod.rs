@@ -16,6 +16,7 @@ mod connection;
 mod dispatch;
 mod listener;
 mod registry;
+mod scan;
 mod session;
 mod stage;
 mod subscriber;
@@ -24,6 +25,7 @@ mod unknown;
 
 pub use listener::{Limits, Listener};
 pub use registry::Registry;
+pub use scan::Cursors;
 pub use stage::{Next, Route, Stage};
 pub use unknown::Unknown;
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::Cursors;
 use crate::databases::Databases;
 use crate::lane::{Hub, Pool, Upstream};
 
@@ -17,6 +18,8 @@ pub struct Route {
     pub databases: Databases,
     /// The server whose users and passwords decide who may connect.
     pub authority: Arc<Upstream>,
+    /// The cursors that this server has given; `None` while no other has served before it.
+    pub cursors: Option<Cursors>,
 }
 
 /// What a client must know of the migration.

@@ -1,0 +1,124 @@
+//! `SCAN` and its kin across a flip.
+//!
+//! A cursor means something only to the server that gave it. After a flip, a cursor that the present
+//! primary has not given starts over at 0: what was seen comes again, which the contract of `SCAN`
+//! allows; nothing is missed, which it forbids.
+
+use std::collections::{HashSet, VecDeque};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+use super::client::{Client, Close};
+use crate::command::Command;
+use crate::lane::{Job, Sink};
+use crate::resp::{Reply, Request};
+
+/// How many cursors are remembered; older ones start over.
+const LIMIT: usize = 100_000;
+
+/// The cursors that a primary has given since it serves.
+#[derive(Debug, Default)]
+pub struct Cursors {
+    inner: Mutex<(HashSet<Bytes>, VecDeque<Bytes>)>,
+}
+
+impl Cursors {
+    fn knows(&self, cursor: &[u8]) -> bool {
+        cursor == b"0" || self.inner.lock().0.contains(cursor)
+    }
+
+    fn note(&self, cursor: &[u8]) {
+        let mut inner = self.inner.lock();
+        let cursor = Bytes::copy_from_slice(cursor);
+        if inner.0.insert(cursor.clone()) {
+            inner.1.push_back(cursor);
+        }
+        if inner.1.len() > LIMIT
+            && let Some(oldest) = inner.1.pop_front()
+        {
+            inner.0.remove(&oldest);
+        }
+    }
+}
+
+/// Where a command has its cursor, if it has one.
+fn cursor_place(command: &Command) -> Option<usize> {
+    match command.name {
+        "SCAN" => Some(1),
+        "HSCAN" | "SSCAN" | "ZSCAN" => Some(2),
+        _ => None,
+    }
+}
+
+impl Client {
+    /// Whether this command needs [`Self::scan`].
+    pub(super) fn must_check_cursor(&self, command: &Command) -> bool {
+        self.route.cursors.is_some() && cursor_place(command).is_some()
+    }
+
+    pub(super) async fn scan(&mut self, request: Request, command: &Command) -> Result<(), Close> {
+        self.settle().await?;
+        self.current_route().await?;
+        let (Some(place), Some(cursors)) = (cursor_place(command), &self.route.cursors) else {
+            return self.pass(request).await;
+        };
+        let known = request.arg(place).is_none_or(|cursor| cursors.knows(cursor));
+        let request = if known { request } else { started_over(&request, place) };
+        let Some(reply) = self.ask(request).await? else { return Ok(()) };
+        let parsed = Reply::parse(&reply).unwrap_or(Reply::Null);
+        let next = parsed.items().and_then(|items| items.first()?.text());
+        if let (Some(next), Some(cursors)) = (next, &self.route.cursors) {
+            cursors.note(next);
+        }
+        self.reply(|out| out.extend_from_slice(&reply));
+        Ok(())
+    }
+
+    /// Asks a question of the client's on a read lane; an error is answered when it can't be asked.
+    async fn ask(&mut self, request: Request) -> Result<Option<Bytes>, Close> {
+        let context = match self.upstream_context() {
+            Ok(context) => context,
+            Err(reason) => {
+                self.error(&format!("ERR crossfade: {reason}"));
+                return Ok(None);
+            }
+        };
+        let route = self.route.clone();
+        let lane = match route.pool.lane(&context, Some(self.spread())).await {
+            Ok(lane) => lane,
+            Err(refusal) => {
+                self.refused(&refusal);
+                return Ok(None);
+            }
+        };
+        let (sender, receiver) = oneshot::channel();
+        let mut jobs = vec![Job::read(request, Sink::Task(sender))];
+        while !lane.submit(&mut jobs) {
+            self.current_route().await?;
+            tokio::task::yield_now().await;
+        }
+        let replies = receiver.await.ok().and_then(Result::ok);
+        replies.and_then(|replies| replies.into_iter().next()).map(Some).ok_or(Close::Now)
+    }
+}
+
+fn started_over(request: &Request, place: usize) -> Request {
+    let args = request.args().enumerate();
+    Request::new(args.map(|(index, arg)| if index == place { b"0".as_ref() } else { arg }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_of_another_server_starts_over() {
+        let cursors = Cursors::default();
+        cursors.note(b"17");
+        assert!(cursors.knows(b"17") && cursors.knows(b"0") && !cursors.knows(b"18"));
+        let request = started_over(&Request::new(["HSCAN", "h", "18", "COUNT", "5"]), 2);
+        assert_eq!(request, Request::new(["HSCAN", "h", "0", "COUNT", "5"]));
+    }
+}
