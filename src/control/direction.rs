@@ -1,5 +1,6 @@
 //! One direction of mirroring: who serves, who follows, and the tasks between.
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -26,15 +27,22 @@ const RECOPIERS: usize = 2;
 
 /// What all directions of a migration share.
 #[derive(Debug)]
-pub(super) struct World {
-    pub(super) config: RunConfig,
+pub(crate) struct World {
+    pub(crate) config: RunConfig,
     pub(super) seed: Seed,
     pub(super) started: Instant,
     pub(super) tasks: TaskTracker,
-    pub(super) progress: Arc<Progress>,
+    pub(crate) progress: Arc<Progress>,
 }
 
 impl World {
+    /// A world in which nothing runs yet.
+    pub(crate) fn new(config: RunConfig, seed: Seed) -> Self {
+        let progress = Arc::new(Progress::default());
+        progress.limit(config.backfill_rate.map(NonZeroU64::get));
+        Self { config, seed, started: Instant::now(), tasks: TaskTracker::new(), progress }
+    }
+
     /// A server.
     pub(super) fn endpoint(&self, side: Side) -> &Endpoint {
         self.config.servers.endpoint(side)
@@ -63,19 +71,19 @@ impl World {
 
 /// One direction.
 #[derive(Debug)]
-pub(super) struct Direction {
+pub(crate) struct Direction {
     pub(super) primary: Side,
-    pub(super) hub: Arc<Hub>,
+    pub(crate) hub: Arc<Hub>,
     pub(super) route: Arc<proxy::Route>,
-    pub(super) copies: Arc<backfill::Route>,
-    pub(super) peer: Arc<Peer>,
+    pub(crate) copies: Arc<backfill::Route>,
+    pub(crate) peer: Arc<Peer>,
     pub(super) survey: Survey,
-    pub(super) stop: CancellationToken,
+    pub(crate) stop: CancellationToken,
 }
 
 impl Direction {
     /// Prepares a direction without starting it. `migrated` says what the secondary holds already.
-    pub(super) fn new(world: &World, primary: Side, survey: Survey, migrated: Groups) -> Arc<Self> {
+    pub(crate) fn new(world: &World, primary: Side, survey: Survey, migrated: Groups) -> Arc<Self> {
         let secondary = primary.other();
         let settings = Settings {
             databases: world.databases_from(primary),
@@ -105,6 +113,14 @@ impl Direction {
 
     /// Starts the mirror and the recopiers.
     pub(super) fn start(&self, world: &World) {
+        self.start_mirror(world);
+        for _ in 0..RECOPIERS {
+            world.tasks.spawn(backfill::recopy(self.copies.clone(), self.stop.clone()));
+        }
+    }
+
+    /// Starts what carries effects and copies to the secondary.
+    pub(crate) fn start_mirror(&self, world: &World) {
         let secondary = self.primary.other();
         let mirror = Mirror {
             hub: self.hub.clone(),
@@ -114,9 +130,6 @@ impl Direction {
             peer: self.peer.clone(),
         };
         world.tasks.spawn(mirror.run(self.stop.clone()));
-        for _ in 0..RECOPIERS {
-            world.tasks.spawn(backfill::recopy(self.copies.clone(), self.stop.clone()));
-        }
     }
 }
 

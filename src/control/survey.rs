@@ -7,7 +7,7 @@ use crate::value::probe;
 
 /// Both servers, seen from one direction.
 #[derive(Clone, Debug)]
-pub(super) struct Survey {
+pub(crate) struct Survey {
     pub(super) primary: ServerInfo,
     pub(super) secondary: ServerInfo,
     pub(super) acceptance: Acceptance,
@@ -23,7 +23,7 @@ impl Survey {
         Self::ask(&mut first, &mut second).await.map_err(|error| error.to_string())
     }
 
-    pub(super) async fn ask(
+    pub(crate) async fn ask(
         first: &mut Connection,
         second: &mut Connection,
     ) -> Result<Self, Broken> {
