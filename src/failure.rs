@@ -7,7 +7,10 @@
 use std::fmt;
 use std::process::ExitCode;
 
-use crate::backend::ConnectError;
+use thiserror::Error;
+
+use crate::backend::{Broken, ConnectError};
+use crate::value::{CompareError, ReadError};
 
 /// What the exit status of the process says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +21,55 @@ pub enum ExitStatus {
     Usage = 2,
     /// A server or the admin API can't be reached, or refuses the credentials.
     Unreachable = 3,
+}
+
+/// One of the two servers keeps a command from its result.
+#[derive(Debug, Error)]
+pub enum ServerError {
+    /// The source can't be reached, refuses, or went away.
+    #[error("source {0}")]
+    Source(#[source] Fault),
+    /// The same of the target.
+    #[error("target {0}")]
+    Target(#[source] Fault),
+}
+
+/// What is wrong with one server.
+#[derive(Debug, Error)]
+pub enum Fault {
+    /// It can't be reached, or refuses the credentials.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// It refuses a question, or went away.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+}
+
+impl From<Broken> for Fault {
+    fn from(broken: Broken) -> Self {
+        Self::Read(broken.into())
+    }
+}
+
+impl From<CompareError> for ServerError {
+    fn from(error: CompareError) -> Self {
+        match error {
+            CompareError::First(error) => Self::Source(error.into()),
+            CompareError::Second(error) => Self::Target(error.into()),
+        }
+    }
+}
+
+impl From<ServerError> for Failure {
+    fn from(error: ServerError) -> Self {
+        let (ServerError::Source(fault) | ServerError::Target(fault)) = &error;
+        match fault {
+            Fault::Connect(_) | Fault::Read(ReadError::Broken(_)) => {
+                Self::unreachable(error.to_string())
+            }
+            Fault::Read(_) => Self::no(error.to_string()),
+        }
+    }
 }
 
 /// Why a command failed.

@@ -3,6 +3,7 @@
 pub mod admin;
 pub mod backend;
 pub mod backfill;
+pub mod bar;
 pub mod capability;
 pub mod check;
 pub mod cli;
@@ -10,6 +11,7 @@ pub mod command;
 pub mod compare;
 pub mod config;
 pub mod control;
+pub mod copy;
 pub mod databases;
 pub mod diff;
 pub mod effect;

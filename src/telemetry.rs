@@ -18,8 +18,20 @@ use crate::config::LogFormat;
 /// # Errors
 /// It was started before.
 pub fn init(format: Option<LogFormat>) -> Result<(), TryInitError> {
+    init_at("info", format)
+}
+
+/// As [`init`] for a command that ends by itself: only what goes wrong (without `RUST_LOG`).
+///
+/// # Errors
+/// It was started before.
+pub fn init_quiet() -> Result<(), TryInitError> {
+    init_at("warn", None)
+}
+
+fn init_at(level: &str, format: Option<LogFormat>) -> Result<(), TryInitError> {
     use tracing_subscriber::util::SubscriberInitExt;
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
     // Colours would be escapes too: none of them is easier to trust than some of them.
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)

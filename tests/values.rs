@@ -13,7 +13,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use crossfade::backend::{Connection, Endpoint, ServerInfo, Setup};
 use crossfade::capability::{Capabilities, Family};
+use crossfade::config::TargetPolicy;
+use crossfade::databases::Databases;
 use crossfade::diff::{Difference, Leeway};
+use crossfade::failure::{Fault, ServerError};
 use crossfade::payload::{Acceptance, Payload, Way};
 use crossfade::resp::{Reply, Request};
 use crossfade::value::{
@@ -445,10 +448,9 @@ fn compare_options(source: &Server, target: &Server) -> compare::Options {
     compare::Options {
         source: source.endpoint(),
         target: target.endpoint(),
-        databases: compare::Databases::All,
-        expiry_tolerance_ms: 50,
+        databases: Databases::All,
+        expiry_tolerance: Duration::from_millis(50),
         show: 10,
-        progress: false,
     }
 }
 
@@ -486,13 +488,18 @@ async fn compare_can_join_databases_of_two_numbers() {
     run(&mut b, "SET k 1").await;
     let all = compare::run(compare_options(&one, &two)).await.unwrap();
     assert_eq!((all.missing, all.extra), (1, 1));
-    let databases = compare::Databases::Pairs(vec![(0, 5)]);
+    let databases = Databases::one(0, 5);
     let options = compare::Options { databases, ..compare_options(&one, &two) };
     assert!(compare::run(options).await.unwrap().is_equal());
 }
 
 fn check_options(source: Endpoint, target: Endpoint) -> check::Options {
-    check::Options { source, target, databases: None }
+    check::Options {
+        source,
+        target,
+        databases: Databases::All,
+        target_policy: TargetPolicy::RequireEmpty,
+    }
 }
 
 #[tokio::test]
@@ -521,5 +528,5 @@ async fn a_server_that_refuses_the_password_is_named() {
     let (one, two) = (Server::start().await, Server::start().await);
     run(&mut two.connect().await, "CONFIG SET requirepass secret").await;
     let error = check::run(check_options(one.endpoint(), two.endpoint())).await.unwrap_err();
-    assert!(matches!(error, check::Error::Target(check::Fault::Connect(_))), "{error}");
+    assert!(matches!(error, ServerError::Target(Fault::Connect(_))), "{error}");
 }

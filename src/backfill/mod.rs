@@ -20,7 +20,7 @@ mod whole;
 pub use copier::{Copier, Route};
 pub use pass::{Pass, keyspace};
 pub use progress::Progress;
-pub use recopy::recopy;
+pub use recopy::{recopy, retry};
 
 /// The marker that a flip leaves on the source: never copied, compared or mirrored.
 pub const MARKER: &[u8] = b"crossfade:cutover";

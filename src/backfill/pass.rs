@@ -44,13 +44,15 @@ struct Scan {
 }
 
 impl Pass {
-    /// Scans and copies; `groups` are those that may hold keys which only the secondary has.
-    pub async fn run(&self, groups: &Groups) {
+    /// Scans and copies; `groups` are those that may hold keys which only the secondary has. Gives
+    /// the number of keys that were to be copied.
+    pub async fn run(&self, groups: &Groups) -> u64 {
         let mut primary = Scan::new(self.route.endpoint.clone());
         self.route.progress.begin(primary.size(&self.databases).await);
+        let mut claimed = 0;
         loop {
             let numbering = self.route.hub.with(|engine| engine.numbering());
-            self.copy_all(&mut primary).await;
+            claimed += self.copy_all(&mut primary).await;
             if self.settled_numbering().await == numbering {
                 break;
             }
@@ -60,6 +62,7 @@ impl Pass {
             self.find_extras(secondary, groups).await;
         }
         self.route.hub.with(crate::engine::Engine::end_pass);
+        claimed
     }
 
     /// The numbering of databases, once no command is under way that might change it.
@@ -73,7 +76,7 @@ impl Pass {
         }
     }
 
-    async fn copy_all(&self, scan: &mut Scan) {
+    async fn copy_all(&self, scan: &mut Scan) -> u64 {
         let (sender, receiver) = mpsc::channel::<Vec<Ticket>>(COPIERS);
         let receiver = Arc::new(tokio::sync::Mutex::new(receiver));
         let mut copiers = JoinSet::new();
@@ -81,20 +84,23 @@ impl Pass {
             copiers.spawn(work(self.route.clone(), receiver.clone()));
         }
         let mut pace = Pace::new();
+        let mut claimed = 0;
         for db in scan.databases(&self.databases).await {
             scan.start(db);
             while let Some(keys) = scan.next().await {
                 let progress = &self.route.progress;
                 progress.scanned_more(keys.len());
                 let tickets = self.claim(db, keys);
+                claimed += tickets.len() as u64;
                 pace.wait(tickets.len(), progress).await;
                 if !tickets.is_empty() && sender.send(tickets).await.is_err() {
-                    return;
+                    return claimed;
                 }
             }
         }
         drop(sender);
         while copiers.join_next().await.is_some() {}
+        claimed
     }
 
     fn claim(&self, db: u32, keys: Vec<Bytes>) -> Vec<Ticket> {

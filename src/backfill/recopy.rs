@@ -9,6 +9,7 @@ use tracing::debug;
 
 use super::copier::{Copier, Route, pause};
 use crate::backend::Broken;
+use crate::failure::Fault;
 
 /// Keys copied in one pipeline.
 const BATCH: usize = 64;
@@ -28,6 +29,25 @@ pub async fn recopy(route: Arc<Route>, stop: CancellationToken) {
             () = stop.cancelled() => return,
         }
     }
+}
+
+/// Tries every key that is dirty now once more.
+///
+/// # Errors
+/// The primary can't be reached or went away; the keys are dirty still.
+pub async fn retry(route: &Arc<Route>) -> Result<(), Fault> {
+    let mut copier = Copier::open(route).await?;
+    let mut left = route.hub.with(|engine| engine.dirty_keys());
+    while left > 0 {
+        let tickets = route.hub.with(|engine| engine.claim_dirty(left.min(BATCH)));
+        if tickets.is_empty() {
+            return Ok(());
+        }
+        left -= tickets.len();
+        copier.wait_for_room().await;
+        copier.copy(tickets).await?;
+    }
+    Ok(())
 }
 
 async fn serve(route: &Arc<Route>) -> String {

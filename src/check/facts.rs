@@ -5,12 +5,10 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use crate::backend::{Connection, ServerInfo};
+use crate::backfill::MARKER;
 use crate::capability::Capabilities;
 use crate::resp::Reply;
 use crate::value::ReadError;
-
-/// The key that a cut-over leaves on its source.
-const MARKER: &str = "crossfade:cutover";
 
 /// One server.
 #[derive(Clone, Debug, Default)]
@@ -87,7 +85,7 @@ pub(super) async fn gather(connection: &mut Connection) -> Result<Facts, ReadErr
         libraries: libraries(&connection.command(["FUNCTION", "LIST", "WITHCODE"]).await?),
         users: texts(&connection.command(["ACL", "USERS"]).await?),
         user: string(&connection.command(["ACL", "WHOAMI"]).await?),
-        marked: connection.command(["EXISTS", MARKER]).await?.integer() == Some(1),
+        marked: connection.command([b"EXISTS".as_ref(), MARKER]).await?.integer() == Some(1),
     })
 }
 

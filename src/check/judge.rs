@@ -6,6 +6,8 @@ use super::facts::Facts;
 use super::finding::Finding;
 use super::permissions::Refusal;
 use crate::capability::Family;
+use crate::config::TargetPolicy;
+use crate::databases::Databases;
 use crate::payload::Acceptance;
 
 /// From this difference of the clocks on somebody should look after them, in milliseconds; expiries
@@ -54,33 +56,47 @@ pub(super) fn clocks(offset: i64) -> Vec<Finding> {
     }]
 }
 
-/// Whether every database has its place, and what is there already; `all_there` says that the target
-/// has every database that is needed.
-pub(super) fn databases(
-    source: &Facts,
-    target: &Facts,
-    pairs: &[(u32, u32)],
-    all_there: bool,
-) -> Vec<Finding> {
-    let (here, there) = (source.keyspace(), target.keyspace());
-    let keys: u64 = pairs.iter().filter_map(|(from, _)| here.get(from)).sum();
-    let text = format!("{keys} keys in {} databases to migrate", pairs.len());
-    let mut findings = vec![Finding::ok("keys", text)];
-    findings.push(if all_there {
+/// Whether the target has the databases that are needed.
+pub(super) fn databases(all_there: bool) -> Vec<Finding> {
+    vec![if all_there {
         Finding::ok("databases", "the target has all that are needed")
     } else {
         let text = "the target has fewer than are needed: raise its databases, or choose some \
                     with --databases";
         Finding::blocker("databases", text)
-    });
-    let held: u64 = pairs.iter().filter_map(|(_, to)| there.get(to)).sum();
-    findings.push(if held == 0 {
-        Finding::ok("target", "is empty")
-    } else {
-        let text = format!("holds {held} keys already: run needs --target-policy keep or empty");
-        Finding::warning("target", text)
-    });
-    findings
+    }]
+}
+
+/// What is to be copied, and what is in its way.
+pub(super) fn keys(
+    source: &Facts,
+    target: &Facts,
+    databases: &Databases,
+    policy: TargetPolicy,
+) -> Vec<Finding> {
+    let count = |facts: &Facts, databases: &Databases| -> u64 {
+        let keyspace = facts.keyspace().into_iter();
+        keyspace.filter(|(db, _)| databases.to(*db).is_some()).map(|(_, keys)| keys).sum()
+    };
+    let held = count(target, &databases.reversed());
+    let target = match policy {
+        _ if held == 0 => Finding::ok("target", "is empty"),
+        TargetPolicy::RequireEmpty => {
+            let text = format!(
+                "holds {held} keys already: empty it, or choose --target-policy overwrite or flush"
+            );
+            Finding::blocker("target", text)
+        }
+        TargetPolicy::Overwrite => {
+            let text = format!("holds {held} keys already: those that the source has too are lost");
+            Finding::warning("target", text)
+        }
+        TargetPolicy::Flush => {
+            Finding::warning("target", format!("holds {held} keys already: they will be removed"))
+        }
+    };
+    let text = format!("{} keys to migrate", count(source, databases));
+    vec![Finding::ok("keys", text), target]
 }
 
 /// Whether the data will fit.
@@ -263,13 +279,23 @@ mod tests {
     }
 
     #[test]
-    fn a_target_with_keys_is_a_warning_and_one_with_too_few_databases_a_blocker() {
+    fn a_target_with_keys_is_a_blocker_unless_told_what_to_do_about_them() {
         let used = with_info(redis(7, 0), &[("db1", "keys=3,expires=0")]);
-        let empty = redis(7, 0);
-        assert_eq!(worst(&databases(&used, &empty, &[(1, 1)], true)), Level::Ok);
-        assert_eq!(worst(&databases(&used, &used, &[(1, 1)], true)), Level::Warning);
-        assert_eq!(worst(&databases(&used, &used, &[(1, 0)], true)), Level::Ok);
-        assert_eq!(worst(&databases(&used, &empty, &[(1, 1)], false)), Level::Blocker);
+        let judged = |target: &Facts, databases: &Databases, policy| {
+            worst(&keys(&used, target, databases, policy))
+        };
+        let (refuse, all) = (TargetPolicy::RequireEmpty, Databases::All);
+        assert_eq!(judged(&redis(7, 0), &all, refuse), Level::Ok);
+        assert_eq!(judged(&used, &all, refuse), Level::Blocker);
+        assert_eq!(judged(&used, &Databases::one(1, 0), refuse), Level::Ok);
+        assert_eq!(judged(&used, &all, TargetPolicy::Flush), Level::Warning);
+        assert_eq!(judged(&used, &all, TargetPolicy::Overwrite), Level::Warning);
+    }
+
+    #[test]
+    fn too_few_databases_are_a_blocker() {
+        assert_eq!(worst(&databases(true)), Level::Ok);
+        assert_eq!(worst(&databases(false)), Level::Blocker);
     }
 
     #[test]

@@ -13,9 +13,10 @@ mod finding;
 mod judge;
 mod permissions;
 
-use thiserror::Error;
-
-use crate::backend::{ConnectError, Connection, Endpoint, Setup, clock_offset};
+use crate::backend::{Connection, Endpoint, Setup, clock_offset};
+use crate::config::TargetPolicy;
+use crate::databases::Databases;
+use crate::failure::{Fault, ServerError as Error};
 use crate::value::{ReadError, probe};
 
 pub use facts::{Facts, Library};
@@ -31,30 +32,10 @@ pub struct Options {
     pub source: Endpoint,
     /// Where it is to go.
     pub target: Endpoint,
-    /// The source's databases to migrate and where each goes; `None` for all, numbers kept.
-    pub databases: Option<Vec<(u32, u32)>>,
-}
-
-/// Why nothing could be found out.
-#[derive(Debug, Error)]
-pub enum Error {
-    /// The source can't be reached, refuses, or went away.
-    #[error("source: {0}")]
-    Source(#[source] Fault),
-    /// The same of the target.
-    #[error("target: {0}")]
-    Target(#[source] Fault),
-}
-
-/// What is wrong with one server.
-#[derive(Debug, Error)]
-pub enum Fault {
-    /// It can't be reached, or refuses the credentials.
-    #[error(transparent)]
-    Connect(#[from] ConnectError),
-    /// It went away.
-    #[error(transparent)]
-    Read(#[from] ReadError),
+    /// Which databases.
+    pub databases: Databases,
+    /// What is to become of keys that the target holds.
+    pub target_policy: TargetPolicy,
 }
 
 /// Looks at both servers and says what stands in the way.
@@ -69,7 +50,10 @@ pub async fn run(options: Options) -> Result<Report, Error> {
 
     let here = facts::gather(&mut source).await.map_err(at_source)?;
     let there = facts::gather(&mut target).await.map_err(at_target)?;
-    let pairs = options.databases.unwrap_or_else(|| here.own_databases());
+    let pairs = match &options.databases {
+        Databases::All => here.own_databases(),
+        Databases::Only(pairs) => pairs.clone(),
+    };
     let highest = pairs.iter().map(|(_, to)| *to).max().unwrap_or(0);
     let selects = facts::selects(highest, &mut target).await.map_err(at_target)?;
     let reads = permissions::of_source(&here.capabilities, &mut source).await.map_err(at_source)?;
@@ -82,7 +66,8 @@ pub async fn run(options: Options) -> Result<Report, Error> {
     let findings = [
         judge::servers(&here, &there, &pairs),
         judge::clocks(offset),
-        judge::databases(&here, &there, &pairs, selects),
+        judge::keys(&here, &there, &options.databases, options.target_policy),
+        judge::databases(selects),
         judge::memory(&here, &there),
         judge::code(&here, &there),
         judge::payloads(&here, &there, taken),

@@ -2,8 +2,11 @@
 
 use serde::Serialize;
 
-use super::options::{self, Servers};
-use crate::config::RunConfig;
+use super::options;
+use super::output::print_result;
+use super::runtime::block_on;
+use crate::check;
+use crate::config::Servers;
 use crate::failure::Failure;
 
 /// Reaches both servers with the given credentials and compares versions, modules, memory, databases
@@ -15,7 +18,7 @@ use crate::failure::Failure;
 pub(super) struct Args {
     #[command(flatten)]
     #[serde(flatten)]
-    servers: Servers,
+    servers: options::Servers,
     /// Print one JSON object
     #[arg(long)]
     #[serde(skip)]
@@ -23,10 +26,11 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
-    start(options::resolve(args)?, args.json)
-}
-
-/// The engine's entry.
-fn start(_config: RunConfig, _json: bool) -> Result<(), Failure> {
-    Err(Failure::no("check is not there yet"))
+    let config = options::resolve(args)?;
+    let Servers { source, target, databases } = config.servers;
+    let target_policy = config.target_policy;
+    let options = check::Options { source, target, databases, target_policy };
+    let report = block_on(async { Ok(check::run(options).await?) })?;
+    print_result(args.json, &report);
+    if report.ready { Ok(()) } else { Err(Failure::silent()) }
 }

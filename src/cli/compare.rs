@@ -1,10 +1,18 @@
 //! `crossfade compare`.
 
+use std::fmt;
+
 use serde::Serialize;
 
-use super::options::{self, Servers};
-use crate::config::RunConfig;
+use super::options;
+use super::output::print_result;
+use super::runtime::block_on;
+use crate::compare::{self, Report};
+use crate::config::Servers;
 use crate::failure::Failure;
+
+/// Differences that are named; the rest is counted.
+const SHOWN: usize = 100;
 
 /// Compares both servers key by key, both ways: missing, extra, type, value, expiry. Values are
 /// compared by what they hold, not by how they are stored. Nothing is changed.
@@ -15,7 +23,7 @@ use crate::failure::Failure;
 pub(super) struct Args {
     #[command(flatten)]
     #[serde(flatten)]
-    servers: Servers,
+    servers: options::Servers,
     /// Print one JSON object
     #[arg(long)]
     #[serde(skip)]
@@ -23,10 +31,26 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
-    start(options::resolve(args)?, args.json)
+    let config = options::resolve(args)?;
+    let Servers { source, target, databases } = config.servers;
+    let expiry_tolerance = config.expiry_tolerance;
+    let options = compare::Options { source, target, databases, expiry_tolerance, show: SHOWN };
+    let report = block_on(async { Ok(compare::run(options).await?) })?;
+    let result = if report.is_equal() { "equal" } else { "different" };
+    print_result(args.json, &Told { result, report: &report });
+    if report.is_equal() { Ok(()) } else { Err(Failure::silent()) }
 }
 
-/// The engine's entry.
-fn start(_config: RunConfig, _json: bool) -> Result<(), Failure> {
-    Err(Failure::no("compare is not there yet"))
+/// The report with its verdict; `equal` in the report is a count.
+#[derive(Serialize)]
+struct Told<'a> {
+    result: &'static str,
+    #[serde(flatten)]
+    report: &'a Report,
+}
+
+impl fmt::Display for Told<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}\n{}", self.report, self.result)
+    }
 }

@@ -3,8 +3,11 @@
 use serde::Serialize;
 
 use super::options::{self, Servers};
-use crate::config::RunConfig;
+use super::output::print_result;
+use super::runtime::block_on;
+use crate::copy;
 use crate::failure::Failure;
+use crate::telemetry;
 
 /// Copies every key, value and expiry once, and exits. Writes made meanwhile may be missed: that is
 /// what `crossfade run` is for.
@@ -31,10 +34,9 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
-    start(options::resolve(args)?, args.json)
-}
-
-/// The engine's entry.
-fn start(_config: RunConfig, _json: bool) -> Result<(), Failure> {
-    Err(Failure::no("copy is not there yet"))
+    let config = options::resolve(args)?;
+    telemetry::init_quiet().map_err(|error| Failure::no(error.to_string()))?;
+    let summary = block_on(copy::run(config))?;
+    print_result(args.json, &summary);
+    if summary.failed == 0 { Ok(()) } else { Err(Failure::silent()) }
 }

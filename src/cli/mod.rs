@@ -16,6 +16,7 @@ mod options;
 mod output;
 mod rollback;
 mod run;
+mod runtime;
 mod status;
 #[cfg(test)]
 mod tests;

@@ -15,6 +15,15 @@ pub(super) fn print_json(value: &impl serde::Serialize) {
     }
 }
 
+/// Prints what came of a command, for machines or for people.
+pub(super) fn print_result(json: bool, result: &(impl serde::Serialize + std::fmt::Display)) {
+    if json {
+        print_json(result);
+    } else {
+        print(&format!("{result}\n"));
+    }
+}
+
 /// Prints reasons to stderr, a line each.
 pub(super) fn complain(message: &str) {
     let mut stderr = io::stderr().lock();

@@ -6,21 +6,22 @@
 //!
 //! *Must not know:* arguments, terminals beyond a progress bar, exit codes.
 
-mod databases;
 mod pass;
 mod report;
 mod scan;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
-use thiserror::Error;
-
-use crate::backend::{Broken, ConnectError, Connection, Endpoint, ServerInfo, Setup, clock_offset};
+use crate::backend::{Connection, Endpoint, ServerInfo, Setup, clock_offset};
+use crate::backfill::keyspace;
+use crate::bar::progress_bar;
+use crate::databases::Databases;
 use crate::diff::Leeway;
-use crate::value::{CompareError, ReadError, Side};
+use crate::failure::{Fault, ServerError as Error};
+use crate::value::Side;
 
-pub use databases::{Databases, databases_in_use};
 pub use report::{Report, Shown};
 
 /// The name of our connections in `CLIENT LIST`.
@@ -35,49 +36,10 @@ pub struct Options {
     pub target: Endpoint,
     /// Which databases.
     pub databases: Databases,
-    /// How far expiries may be apart, in milliseconds.
-    pub expiry_tolerance_ms: u32,
+    /// How far expiries may be apart.
+    pub expiry_tolerance: Duration,
     /// How many differences to name; the rest is counted.
     pub show: usize,
-    /// Whether to draw a progress bar on stderr.
-    pub progress: bool,
-}
-
-/// Why there is no result.
-#[derive(Debug, Error)]
-pub enum Error {
-    /// The source can't be reached, refuses, or went away.
-    #[error("source: {0}")]
-    Source(#[source] Fault),
-    /// The same of the target.
-    #[error("target: {0}")]
-    Target(#[source] Fault),
-}
-
-/// What is wrong with one server.
-#[derive(Debug, Error)]
-pub enum Fault {
-    /// It can't be reached, or refuses the credentials.
-    #[error(transparent)]
-    Connect(#[from] ConnectError),
-    /// It refuses a question, or went away.
-    #[error(transparent)]
-    Read(#[from] ReadError),
-}
-
-impl From<Broken> for Fault {
-    fn from(broken: Broken) -> Self {
-        Self::Read(broken.into())
-    }
-}
-
-impl From<CompareError> for Error {
-    fn from(error: CompareError) -> Self {
-        match error {
-            CompareError::First(error) => Self::Source(error.into()),
-            CompareError::Second(error) => Self::Target(error.into()),
-        }
-    }
 }
 
 /// Compares, and tells what differs.
@@ -90,18 +52,34 @@ pub async fn run(options: Options) -> Result<Report, Error> {
     let offset = clock_offset(&mut source.connection, &mut target.connection).await;
     let leeway = Leeway {
         clock_offset: offset.map_err(|error| Error::Source(error.into()))?,
-        tolerance: i64::from(options.expiry_tolerance_ms),
+        tolerance: options.expiry_tolerance.as_millis() as i64,
     };
-    let pairs = options.databases.pairs(&mut source, &mut target).await?;
-    let bar = progress_bar(options.progress);
+    let pairs = pairs(&options.databases, &mut source, &mut target).await?;
+    let bar = progress_bar("comparing");
     let mut report = Report::new(options.show);
     let options = Arc::new(options);
     for (from, to) in pairs {
         let pass = pass::Pass { options: options.clone(), from, to, leeway, bar: bar.clone() };
         report.add(pass.run().await?);
     }
-    bar.finish_and_clear();
     Ok(report)
+}
+
+/// The databases to compare: the source's number, the target's.
+async fn pairs(
+    databases: &Databases,
+    source: &mut Side,
+    target: &mut Side,
+) -> Result<Vec<(u32, u32)>, Error> {
+    if let Databases::Only(pairs) = databases {
+        return Ok(pairs.clone());
+    }
+    let here = keyspace(&mut source.connection).await;
+    let there = keyspace(&mut target.connection).await;
+    let mut used = here.map_err(|broken| Error::Source(broken.into()))?;
+    used.extend(there.map_err(|broken| Error::Target(broken.into()))?);
+    let numbers: BTreeSet<u32> = used.into_iter().map(|(db, _)| db).collect();
+    Ok(numbers.into_iter().map(|db| (db, db)).collect())
 }
 
 async fn side(endpoint: &Endpoint, db: u32) -> Result<Side, Fault> {
@@ -109,13 +87,4 @@ async fn side(endpoint: &Endpoint, db: u32) -> Result<Side, Fault> {
     let mut connection = Connection::open(endpoint, &setup).await?;
     let server = ServerInfo::ask(&mut connection).await?.capabilities;
     Ok(Side { connection, server })
-}
-
-fn progress_bar(wanted: bool) -> ProgressBar {
-    if !wanted {
-        return ProgressBar::hidden();
-    }
-    let style = ProgressStyle::with_template("{msg} {wide_bar} {percent}% {per_sec} {eta}");
-    let bar = ProgressBar::new(0).with_message("comparing");
-    style.map_or_else(|_| bar.clone(), |style| bar.clone().with_style(style))
 }

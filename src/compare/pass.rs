@@ -71,7 +71,7 @@ impl Pass {
         let mut connection = side(endpoint, db).await?.connection;
         let size = connection.command(["DBSIZE"]).await?.integer().unwrap_or(0);
         self.bar.inc_length(size.unsigned_abs());
-        Ok(Scan::new(connection, self.from == 0 || self.to == 0))
+        Ok(Scan::new(connection, db))
     }
 
     async fn work(&self, way: Way, scan: &Mutex<Scan>) -> Result<Report, Error> {

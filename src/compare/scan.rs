@@ -4,13 +4,12 @@ use bytes::Bytes;
 
 use super::Fault;
 use crate::backend::Connection;
+use crate::backfill::is_ours;
 use crate::resp::Reply;
 use crate::value::ReadError;
 
 /// Keys asked for at once. Enough for one page to keep both servers busy for a millisecond.
 const PAGE: &str = "512";
-/// What crossfade itself leaves on a source after a cut-over.
-const MARKER: &[u8] = b"crossfade:cutover";
 
 /// Goes over all keys once; one that is there from start to end is seen, some twice.
 #[derive(Debug)]
@@ -18,13 +17,13 @@ pub(super) struct Scan {
     connection: Connection,
     /// `None` once the scan is through.
     cursor: Option<Bytes>,
-    /// Whether the database may hold the cut-over's marker.
-    skips_marker: bool,
+    db: u32,
 }
 
 impl Scan {
-    pub(super) fn new(connection: Connection, skips_marker: bool) -> Self {
-        Self { connection, cursor: Some(Bytes::from_static(b"0")), skips_marker }
+    /// A scan of `db`, in which the connection is.
+    pub(super) fn new(connection: Connection, db: u32) -> Self {
+        Self { connection, cursor: Some(Bytes::from_static(b"0")), db }
     }
 
     /// The next keys, which may be none; `None` after the last.
@@ -40,10 +39,6 @@ impl Scan {
         };
         self.cursor = cursor.text().filter(|cursor| cursor.as_ref() != b"0").cloned();
         let keys = page.items().unwrap_or_default().iter().filter_map(Reply::text);
-        Ok(Some(keys.filter(|key| !self.is_marker(key)).cloned().collect()))
-    }
-
-    fn is_marker(&self, key: &[u8]) -> bool {
-        self.skips_marker && key == MARKER
+        Ok(Some(keys.filter(|key| !is_ours(self.db, key)).cloned().collect()))
     }
 }

@@ -1,5 +1,6 @@
 //! One direction of mirroring: who serves, who follows, and the tasks between.
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -27,21 +28,34 @@ const READ_LANES: usize = 2;
 /// Tasks that work off dirty keys.
 const RECOPIERS: usize = 2;
 
+/// What the servers were asked once, at the start.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Known {
+    /// What payloads the source takes, and the target.
+    pub(crate) acceptances: (Acceptance, Acceptance),
+    /// Whether the source lets in clients that do not log in.
+    pub(crate) admits_anonymous: bool,
+}
+
 /// What all directions of a migration share.
 #[derive(Debug)]
-pub(super) struct World {
-    pub(super) config: RunConfig,
+pub(crate) struct World {
+    pub(crate) config: RunConfig,
     pub(super) seed: Seed,
     pub(super) started: Instant,
     pub(super) tasks: TaskTracker,
-    pub(super) progress: Arc<Progress>,
-    /// What payloads the source takes, and the target.
-    pub(super) acceptances: (Acceptance, Acceptance),
-    /// Whether the source lets in clients that do not log in.
-    pub(super) admits_anonymous: bool,
+    pub(crate) progress: Arc<Progress>,
+    known: Known,
 }
 
 impl World {
+    /// A world in which nothing runs yet.
+    pub(crate) fn new(config: RunConfig, seed: Seed, known: Known) -> Self {
+        let progress = Arc::new(Progress::default());
+        progress.limit(config.backfill_rate.map(NonZeroU64::get));
+        Self { config, seed, started: Instant::now(), tasks: TaskTracker::new(), progress, known }
+    }
+
     /// A server.
     pub(super) fn endpoint(&self, side: Side) -> &Endpoint {
         self.config.servers.endpoint(side)
@@ -56,8 +70,8 @@ impl World {
     /// What payloads a server takes.
     pub(super) fn acceptance(&self, side: Side) -> Acceptance {
         match side {
-            Side::Source => self.acceptances.0,
-            Side::Target => self.acceptances.1,
+            Side::Source => self.known.acceptances.0,
+            Side::Target => self.known.acceptances.1,
         }
     }
 
@@ -84,19 +98,19 @@ impl World {
 
 /// One direction.
 #[derive(Debug)]
-pub(super) struct Direction {
+pub(crate) struct Direction {
     pub(super) primary: Side,
-    pub(super) hub: Arc<Hub>,
+    pub(crate) hub: Arc<Hub>,
     pub(super) route: Arc<proxy::Route>,
-    pub(super) copies: Arc<backfill::Route>,
-    pub(super) peer: Arc<Peer>,
+    pub(crate) copies: Arc<backfill::Route>,
+    pub(crate) peer: Arc<Peer>,
     pub(super) survey: Survey,
-    pub(super) stop: CancellationToken,
+    pub(crate) stop: CancellationToken,
 }
 
 impl Direction {
     /// Prepares a direction without starting it. `migrated` says what the secondary holds already.
-    pub(super) fn new(
+    pub(crate) fn new(
         world: &World,
         primary: Side,
         survey: Survey,
@@ -132,6 +146,14 @@ impl Direction {
 
     /// Starts the mirror and the recopiers.
     pub(super) fn start(&self, world: &World) {
+        self.start_mirror(world);
+        for _ in 0..RECOPIERS {
+            world.tasks.spawn(backfill::recopy(self.copies.clone(), self.stop.clone()));
+        }
+    }
+
+    /// Starts what carries effects and copies to the secondary.
+    pub(crate) fn start_mirror(&self, world: &World) {
         let secondary = self.primary.other();
         let mirror = Mirror {
             hub: self.hub.clone(),
@@ -144,9 +166,6 @@ impl Direction {
         world.tasks.spawn(mirror.run(self.stop.clone()));
         if self.hub.acks().is_some() {
             world.tasks.spawn(look_after_acks(self.hub.clone(), self.stop.clone()));
-        }
-        for _ in 0..RECOPIERS {
-            world.tasks.spawn(backfill::recopy(self.copies.clone(), self.stop.clone()));
         }
     }
 }
@@ -187,7 +206,7 @@ fn route(world: &World, primary: Side, hub: &Arc<Hub>, after_a_flip: bool) -> pr
             Some(password) => Identity::User(target.user.clone(), password.clone()),
             None => Identity::Anonymous,
         },
-        for_anonymous: world.admits_anonymous,
+        for_anonymous: world.known.admits_anonymous,
     });
     proxy::Route {
         pool: Pool::new(serving, stand_in, READ_LANES),

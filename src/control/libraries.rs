@@ -7,7 +7,7 @@ use super::survey::connect;
 use crate::resp::{Reply, Request};
 
 /// Copies every library from the primary to the secondary.
-pub(super) async fn copy(world: &World, direction: &Direction) {
+pub(crate) async fn copy(world: &World, direction: &Direction) {
     let survey = &direction.survey;
     let both = survey.primary.capabilities.since_redis(7, 0)
         && survey.secondary.capabilities.since_redis(7, 0);

@@ -1,7 +1,7 @@
 //! From settings to a running migration.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
@@ -12,23 +12,21 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-use super::direction::{Direction, World};
+use super::direction::{Direction, Known, World};
 use super::migration::{Inner, Migration, Speed};
 use super::passes::Beginning;
+use super::preflight::{check_marker, check_target, open};
 use super::state::{State, StateDir};
-use super::survey::{Survey, acceptance, connect};
+use super::survey::{Survey, acceptance};
 use crate::admin;
-use crate::backend::{Connection, Endpoint, Setup};
-use crate::backfill::{MARKER, Progress};
-use crate::config::{RunConfig, TargetPolicy};
-use crate::databases::Databases;
+use crate::backend::{Endpoint, Setup};
+use crate::config::RunConfig;
 use crate::failure::Failure;
 use crate::lane::SideLine;
 use crate::ledger::{Groups, Seed};
 use crate::metrics::{Metrics, Renderer};
 use crate::payload::Acceptance;
 use crate::proxy::{Limits, Listener, Registry, Shared, Stage, Unknown};
-use crate::resp::Request;
 use crate::status::{self, Phase, Side, VerifyState};
 use crate::telemetry;
 
@@ -43,8 +41,8 @@ pub async fn start(config: RunConfig) -> Result<(), Failure> {
     let (store, mut state, resumed) = open_state(&config)?;
     let mut source = open(&config, Side::Source).await?;
     let mut target = open(&config, Side::Target).await?;
-    check_marker(&config, &mut source, resumed).await?;
     if !resumed {
+        check_marker(&config).await?;
         check_target(&config, &mut target).await?;
     }
     let primary = match state.phase {
@@ -108,89 +106,6 @@ fn open_state(config: &RunConfig) -> Result<(Option<StateDir>, State, bool), Fai
     Ok((Some(store), known.unwrap_or(fresh), resumed))
 }
 
-async fn open(config: &RunConfig, side: Side) -> Result<Connection, Failure> {
-    let endpoint = config.servers.endpoint(side);
-    connect(endpoint).await.map_err(|error| Failure::connect(side.name(), &error))
-}
-
-/// A source that was cut over must not be served again as if nothing had happened.
-async fn check_marker(
-    config: &RunConfig,
-    source: &mut Connection,
-    resumed: bool,
-) -> Result<(), Failure> {
-    if resumed || config.ignore_cutover_marker {
-        return Ok(());
-    }
-    let zero = Endpoint { db: None, ..config.servers.source.clone() };
-    let mut connection = match config.servers.source.db {
-        Some(db) if db != 0 => {
-            connect(&zero).await.map_err(|error| Failure::connect("source", &error))?
-        }
-        _ => {
-            return marker_absent(source).await;
-        }
-    };
-    marker_absent(&mut connection).await
-}
-
-async fn marker_absent(connection: &mut Connection) -> Result<(), Failure> {
-    let reply = connection.ask(&Request::new([b"EXISTS".as_ref(), MARKER])).await;
-    match reply.map(|reply| reply.integer()) {
-        Ok(Some(1)) => Err(Failure::no(
-            "the source bears the marker of a cut-over (key crossfade:cutover in database 0): its \
-             clients were moved to the target, which has the newer data. Start with the --state-dir \
-             of that migration, or with --ignore-cutover-marker if you are sure",
-        )),
-        Ok(_) => Ok(()),
-        Err(error) => Err(Failure::unreachable(format!("source {error}"))),
-    }
-}
-
-/// What the target may hold at the start.
-async fn check_target(config: &RunConfig, target: &mut Connection) -> Result<(), Failure> {
-    let broken = |error: crate::backend::Broken| Failure::unreachable(format!("target {error}"));
-    let dbs = match &config.servers.databases {
-        Databases::All => None,
-        Databases::Only(pairs) => Some(pairs.iter().map(|(_, to)| *to).collect::<Vec<_>>()),
-    };
-    match config.target_policy {
-        TargetPolicy::Overwrite => Ok(()),
-        TargetPolicy::Flush => {
-            let flush: Vec<Request> = match dbs {
-                None => vec![Request::new(["FLUSHALL"])],
-                Some(dbs) => dbs
-                    .iter()
-                    .flat_map(|db| {
-                        [Request::new(["SELECT", &db.to_string()]), Request::new(["FLUSHDB"])]
-                    })
-                    .collect(),
-            };
-            let replies = target.ask_all(&flush).await.map_err(broken)?;
-            match replies.iter().find(|reply| reply.is_error()) {
-                Some(error) => Err(Failure::no(format!("the target can't be flushed: {error:?}"))),
-                None => Ok(()),
-            }
-        }
-        TargetPolicy::RequireEmpty => {
-            let held = crate::backfill::keyspace(target).await.map_err(broken)?;
-            let wanted = |db: u32| dbs.as_ref().is_none_or(|dbs| dbs.contains(&db));
-            let held: Vec<String> = held
-                .into_iter()
-                .filter(|(db, _)| wanted(*db))
-                .map(|(db, keys)| format!("{keys} in database {db}"))
-                .collect();
-            if held.is_empty() {
-                return Ok(());
-            }
-            Err(Failure::no(format!(
-                "the target holds keys ({}): empty it, or choose --target-policy overwrite or flush",
-                held.join(", ")
-            )))
-        }
-    }
-}
-
 fn assemble(
     config: RunConfig,
     store: Option<StateDir>,
@@ -200,17 +115,8 @@ fn assemble(
     beginning: Beginning,
 ) -> (Arc<Migration>, Renderer) {
     let (metrics, renderer) = Metrics::install();
-    let progress = Arc::new(Progress::default());
-    progress.limit(config.backfill_rate.map(std::num::NonZeroU64::get));
-    let world = Arc::new(World {
-        seed: Seed::from_bytes(state.seed),
-        started: Instant::now(),
-        tasks: TaskTracker::new(),
-        progress,
-        acceptances,
-        admits_anonymous: state.admits_anonymous,
-        config,
-    });
+    let known = Known { acceptances, admits_anonymous: state.admits_anonymous };
+    let world = Arc::new(World::new(config, Seed::from_bytes(state.seed), known));
     let resumed = beginning != Beginning::Fresh;
     let equal = beginning == Beginning::Equal;
     let migrated = if equal { Groups::full() } else { Groups::default() };

@@ -7,9 +7,9 @@ use crate::value::probe;
 
 /// Both servers, seen from one direction.
 #[derive(Clone, Debug)]
-pub(super) struct Survey {
-    pub(super) primary: ServerInfo,
-    pub(super) secondary: ServerInfo,
+pub(crate) struct Survey {
+    pub(crate) primary: ServerInfo,
+    pub(crate) secondary: ServerInfo,
     pub(super) by_frequency: bool,
     pub(super) clock_offset: i64,
 }
@@ -22,7 +22,7 @@ impl Survey {
         Self::ask(&mut first, &mut second).await.map_err(|error| error.to_string())
     }
 
-    pub(super) async fn ask(
+    pub(crate) async fn ask(
         first: &mut Connection,
         second: &mut Connection,
     ) -> Result<Self, Broken> {
@@ -41,7 +41,7 @@ impl Survey {
 
 /// Asks a server which payloads it takes. Where the question is not let in, the table of versions
 /// stands.
-pub(super) async fn acceptance(server: &ServerInfo, connection: &mut Connection) -> Acceptance {
+pub(crate) async fn acceptance(server: &ServerInfo, connection: &mut Connection) -> Acceptance {
     let capabilities = &server.capabilities;
     probe(capabilities, connection).await.unwrap_or_else(|_| Acceptance::expected(capabilities))
 }

@@ -1,0 +1,82 @@
+//! What must be so before anything is copied.
+
+use super::survey::connect;
+use crate::backend::{Broken, Connection, Endpoint};
+use crate::backfill::{MARKER, keyspace};
+use crate::config::{RunConfig, TargetPolicy};
+use crate::databases::Databases;
+use crate::failure::Failure;
+use crate::resp::Request;
+use crate::status::Side;
+
+/// A connection to one of the servers.
+pub(crate) async fn open(config: &RunConfig, side: Side) -> Result<Connection, Failure> {
+    let endpoint = config.servers.endpoint(side);
+    connect(endpoint).await.map_err(|error| Failure::connect(side.name(), &error))
+}
+
+/// A source that was cut over must not be served or copied as if nothing had happened.
+pub(crate) async fn check_marker(config: &RunConfig) -> Result<(), Failure> {
+    if config.ignore_cutover_marker {
+        return Ok(());
+    }
+    let zero = Endpoint { db: None, ..config.servers.source.clone() };
+    let connected = connect(&zero).await;
+    let mut connection = connected.map_err(|error| Failure::connect("source", &error))?;
+    let reply = connection.command([b"EXISTS".as_ref(), MARKER]).await;
+    match reply.map(|reply| reply.integer()) {
+        Ok(Some(1)) => Err(Failure::no(
+            "the source bears the marker of a cut-over (key crossfade:cutover in database 0): its \
+             clients were moved to the target, which has the newer data. Start with the --state-dir \
+             of that migration, or with --ignore-cutover-marker if you are sure",
+        )),
+        Ok(_) => Ok(()),
+        Err(error) => Err(Failure::unreachable(format!("source {error}"))),
+    }
+}
+
+/// Does with the target's keys what the policy says.
+pub(crate) async fn check_target(
+    config: &RunConfig,
+    target: &mut Connection,
+) -> Result<(), Failure> {
+    let databases = config.servers.databases.reversed();
+    match config.target_policy {
+        TargetPolicy::Overwrite => Ok(()),
+        TargetPolicy::Flush => flush(&databases, target).await,
+        TargetPolicy::RequireEmpty => require_empty(&databases, target).await,
+    }
+}
+
+async fn flush(databases: &Databases, target: &mut Connection) -> Result<(), Failure> {
+    let requests: Vec<Request> = match databases {
+        Databases::All => vec![Request::new(["FLUSHALL"])],
+        Databases::Only(pairs) => pairs.iter().flat_map(|(db, _)| flush_one(*db)).collect(),
+    };
+    let replies = target.ask_all(&requests).await.map_err(|error| lost(&error))?;
+    match replies.iter().find(|reply| reply.is_error()) {
+        Some(error) => Err(Failure::no(format!("the target can't be flushed: {error:?}"))),
+        None => Ok(()),
+    }
+}
+
+fn flush_one(db: u32) -> [Request; 2] {
+    [Request::new(["SELECT", &db.to_string()]), Request::new(["FLUSHDB"])]
+}
+
+async fn require_empty(databases: &Databases, target: &mut Connection) -> Result<(), Failure> {
+    let held = keyspace(target).await.map_err(|error| lost(&error))?;
+    let ours = held.into_iter().filter(|(db, _)| databases.to(*db).is_some());
+    let held: Vec<String> = ours.map(|(db, keys)| format!("{keys} in database {db}")).collect();
+    if held.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::no(format!(
+        "the target holds keys ({}): empty it, or choose --target-policy overwrite or flush",
+        held.join(", ")
+    )))
+}
+
+fn lost(error: &Broken) -> Failure {
+    Failure::unreachable(format!("target {error}"))
+}

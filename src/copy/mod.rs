@@ -1,0 +1,138 @@
+//! `crossfade copy`: one pass of source to target, without a proxy.
+//!
+//! *What it is:* a direction as `run` has it, through which no client writes: its pass copies what
+//! there is, its mirror carries it over.
+//!
+//! *Guarantees:* ends when every key is on the target or has failed [`ATTEMPTS`] times, or when a
+//! server stays away; what was not copied is counted, never passed over.
+//!
+//! *Must not know:* arguments, exit codes.
+
+mod summary;
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::time::{interval, sleep};
+
+use crate::backfill::{self, Pass};
+use crate::bar::progress_bar;
+use crate::config::RunConfig;
+use crate::control::{self, Direction, Known, Survey, World};
+use crate::failure::Failure;
+use crate::ledger::{Groups, Seed};
+use crate::payload::Acceptance;
+use crate::status::Side;
+
+pub use summary::Summary;
+
+/// How often a key is tried before it counts as failed.
+const ATTEMPTS: usize = 4;
+/// How often both servers are asked whether they are there.
+const HEARTBEAT: Duration = Duration::from_secs(5);
+/// How often the progress bar moves.
+const GLANCE: Duration = Duration::from_millis(100);
+
+/// Copies everything once.
+///
+/// # Errors
+/// A server can't be reached or stays away; the target holds keys that it may not.
+pub async fn run(config: RunConfig) -> Result<Summary, Failure> {
+    let mut source = control::open(&config, Side::Source).await?;
+    let mut target = control::open(&config, Side::Target).await?;
+    control::check_marker(&config).await?;
+    control::check_target(&config, &mut target).await?;
+    let survey = Survey::ask(&mut source, &mut target).await;
+    let survey = survey.map_err(|error| Failure::unreachable(error.to_string()))?;
+    let known = Known {
+        acceptances: (
+            Acceptance::expected(&survey.primary.capabilities),
+            control::acceptance(&survey.secondary, &mut target).await,
+        ),
+        admits_anonymous: false,
+    };
+    let world = World::new(config, Seed::random(), known);
+    let direction = Direction::new(&world, Side::Source, survey, Groups::default(), false);
+    direction.start_mirror(&world);
+    let summary = tokio::select! {
+        summary = shown(&world, copy(&world, &direction)) => Ok(summary),
+        failure = lose(&world) => Err(failure),
+    };
+    direction.stop.cancel();
+    summary
+}
+
+async fn copy(world: &World, direction: &Arc<Direction>) -> Summary {
+    let started = Instant::now();
+    control::copy_libraries(world, direction).await;
+    let mut groups = Groups::full();
+    let mut keys = 0;
+    for _ in 0..ATTEMPTS {
+        if !groups.is_empty() {
+            keys = pass(world, direction).run(&groups).await.max(keys);
+        } else if let Err(error) = backfill::retry(&direction.copies).await {
+            tracing::warn!(%error, "keys that failed could not be tried again");
+        }
+        quiet(direction).await;
+        if is_complete(direction) {
+            break;
+        }
+        groups = direction.hub.with(|engine| {
+            if engine.needs_pass() { engine.begin_pass().0 } else { Groups::default() }
+        });
+    }
+    let failed = direction.hub.with(|engine| engine.dirty_keys()) as u64;
+    Summary::new(keys, failed, started.elapsed())
+}
+
+fn pass(world: &World, direction: &Direction) -> Pass {
+    Pass {
+        route: direction.copies.clone(),
+        secondary: None,
+        databases: world.config.servers.databases.clone(),
+    }
+}
+
+/// Waits until the target has answered everything that was sent to it.
+async fn quiet(direction: &Direction) {
+    while direction.hub.with(|engine| engine.queued().0 > 0) {
+        sleep(Duration::from_millis(1)).await;
+    }
+}
+
+fn is_complete(direction: &Direction) -> bool {
+    direction.hub.with(|engine| engine.is_drained() && !engine.needs_pass())
+}
+
+/// Ready when one of the servers is away twice in a row: everything else here waits for it.
+async fn lose(world: &World) -> Failure {
+    loop {
+        sleep(HEARTBEAT).await;
+        for side in [Side::Source, Side::Target] {
+            if control::open(&world.config, side).await.is_ok() {
+                continue;
+            }
+            sleep(HEARTBEAT).await;
+            if let Err(failure) = control::open(&world.config, side).await {
+                return failure;
+            }
+        }
+    }
+}
+
+/// Does `work` beside a progress bar.
+async fn shown<T>(world: &World, work: impl Future<Output = T>) -> T {
+    let bar = progress_bar("copying");
+    let mut glances = interval(GLANCE);
+    let mut work = pin!(work);
+    loop {
+        tokio::select! {
+            done = &mut work => return done,
+            _ = glances.tick() => {
+                bar.set_length(world.progress.estimate());
+                bar.set_position(world.progress.scanned());
+            }
+        }
+    }
+}
