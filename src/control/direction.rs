@@ -12,12 +12,12 @@ use tracing::warn;
 use super::survey::Survey;
 use crate::backend::Endpoint;
 use crate::backfill::{self, MARKER, Progress};
-use crate::config::{Ack, RunConfig};
+use crate::config::{Ack, RunConfig, Scripts};
 use crate::databases::Databases;
 use crate::engine::{Engine, Settings};
 use crate::lane::{Acks, Hub, Identity, Pool, SideLine, StandIn, Upstream};
 use crate::ledger::{Groups, Seed};
-use crate::mirror::{Mirror, Peer};
+use crate::mirror::{Mirror, Peer, Tracker};
 use crate::payload::Acceptance;
 use crate::proxy;
 use crate::resp::Request;
@@ -126,6 +126,7 @@ impl Direction {
             seed: world.seed,
             buffer: usize::try_from(world.config.mirror_buffer).unwrap_or(usize::MAX),
             mirroring: true,
+            follow_scripts: world.config.scripts == Scripts::Exact,
             marker: (secondary == Side::Source).then(marker),
         };
         let hub = Hub::new(Engine::new(settings, migrated), world.started, world.acks());
@@ -147,6 +148,9 @@ impl Direction {
     /// Starts the mirror and the recopiers.
     pub(super) fn start(&self, world: &World) {
         self.start_mirror(world);
+        let endpoint = world.endpoint(self.primary).clone();
+        let tracker = Tracker { hub: self.hub.clone(), endpoint };
+        world.tasks.spawn(tracker.run(self.stop.clone()));
         for _ in 0..RECOPIERS {
             world.tasks.spawn(backfill::recopy(self.copies.clone(), self.stop.clone()));
         }

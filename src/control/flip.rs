@@ -168,6 +168,7 @@ impl Migration {
                 super::operate::stale(&mut inner.verify);
             }
         }
+        *self.baseline.lock() = None;
         self.show(after);
         new.start(&self.world);
         old.stop.cancel();

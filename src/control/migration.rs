@@ -10,6 +10,7 @@ use tracing::warn;
 
 use super::direction::{Direction, World};
 use super::state::{State, StateDir};
+use super::watch::Baseline;
 use crate::backfill::Progress;
 use crate::engine::Cause;
 use crate::lane::SideLine;
@@ -30,6 +31,8 @@ pub struct Migration {
     pub(super) flipping: tokio::sync::Mutex<()>,
     /// Whether the primary answered when it was asked last.
     pub(super) primary_connected: AtomicBool,
+    /// Who was connected to the primary when the watch began.
+    pub(super) baseline: Mutex<Option<Baseline>>,
     /// For questions to the target while it follows.
     pub(super) target_side: SideLine,
     pub(super) clients: std::sync::OnceLock<Arc<crate::proxy::Shared>>,

@@ -1,6 +1,7 @@
 //! What operators ask for.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tracing::{info, warn};
@@ -16,7 +17,11 @@ impl Control for Arc<Migration> {
     }
 
     fn ready(&self) -> Result<(), String> {
-        Ok(())
+        if self.primary_connected.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let primary = self.direction().primary;
+        Err(format!("the {primary} is unreachable"))
     }
 
     fn verify(&self) -> Result<(), Refusal> {
@@ -36,6 +41,7 @@ impl Control for Arc<Migration> {
 
     async fn cutover(&self, timeout: Duration, force: bool) -> Result<Flipped, Refusal> {
         let _one = self.only_one()?;
+        self.look().await;
         let blockers = if force { self.obstacles() } else { self.blockers() };
         if !blockers.is_empty() {
             let error = format!("not ready to cut over: {}", blockers.join("; "));

@@ -150,6 +150,7 @@ fn assemble(
         inner: Mutex::new(inner),
         flipping: tokio::sync::Mutex::new(()),
         primary_connected: true.into(),
+        baseline: Mutex::new(None),
         target_side: SideLine::default(),
         clients: std::sync::OnceLock::new(),
     };

@@ -1,8 +1,9 @@
 //! Looking at both servers now and then, for what would make a flip impossible or unwise.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::time::{sleep, timeout};
 use tracing::warn;
@@ -23,19 +24,39 @@ impl Migration {
     /// Looks until the process ends.
     pub(super) async fn watch(self: Arc<Self>) {
         loop {
-            let direction = self.direction();
-            let reached = ask(&direction, ["PING"].as_slice()).await.is_some();
-            self.primary_connected.store(reached, Ordering::Relaxed);
-            let mut findings = foreign_writers(&direction).await;
-            if !findings.is_empty() {
-                self.foreign_writers_found(&findings);
-            }
-            if direction.primary == Side::Source {
-                findings.extend(self.lacking_users(&direction).await);
-            }
-            self.inner.lock().findings = findings;
+            self.look().await;
             sleep(LOOK).await;
         }
+    }
+
+    /// Looks once.
+    pub(super) async fn look(&self) {
+        let direction = self.direction();
+        let reached = ask(&direction, ["PING"].as_slice()).await.is_some();
+        self.primary_connected.store(reached, Ordering::Relaxed);
+        let mut findings = self.foreign_writers(&direction).await;
+        if !findings.is_empty() {
+            self.foreign_writers_found(&findings);
+        }
+        if direction.primary == Side::Source {
+            findings.extend(self.lacking_users(&direction).await);
+        }
+        self.inner.lock().findings = findings;
+    }
+
+    /// Connections to the primary that are not ours and whose last command was a write.
+    async fn foreign_writers(&self, direction: &Direction) -> Vec<String> {
+        let reply = ask(direction, ["CLIENT", "LIST", "TYPE", "normal"].as_slice()).await;
+        let list = reply.as_ref().and_then(Reply::text).map(|text| String::from_utf8_lossy(text));
+        let lines: Vec<&str> = list.iter().flat_map(|list| list.lines()).collect();
+        let mut baseline = self.baseline.lock();
+        let baseline = baseline.get_or_insert_with(|| Baseline {
+            taken: Instant::now(),
+            activities: lines.iter().filter_map(|line| activity(line, 0)).collect(),
+        });
+        let now = i64::try_from(baseline.taken.elapsed().as_secs()).unwrap_or(i64::MAX);
+        let new = |line: &&str| activity(line, now).is_some_and(|act| baseline.is_new(act));
+        lines.into_iter().filter(new).filter_map(foreign_writer).collect()
     }
 
     /// Whoever writes round the proxy has made the last comparison worthless.
@@ -85,17 +106,36 @@ async fn ask(direction: &Direction, args: &[&str]) -> Option<Reply> {
     reply.ok().flatten().filter(|reply| !reply.is_error())
 }
 
-/// Connections to the primary that are not ours and whose last command was a write.
-async fn foreign_writers(direction: &Direction) -> Vec<String> {
-    let reply = ask(direction, ["CLIENT", "LIST", "TYPE", "normal"].as_slice()).await;
-    let list = reply.as_ref().and_then(Reply::text).map(|text| String::from_utf8_lossy(text));
-    list.iter().flat_map(|list| list.lines()).filter_map(foreign_writer).collect()
+/// When somebody else's connection last did something, by what it tells: its number, and the second
+/// of its last command, in the seconds since the first look.
+type Activity = (i64, i64);
+
+/// Who was connected at the first look. What they did before it is in the backfill.
+#[derive(Debug)]
+pub(super) struct Baseline {
+    taken: Instant,
+    activities: HashMap<i64, i64>,
+}
+
+impl Baseline {
+    /// Whether a connection has done something since, give or take the second that the server
+    /// rounds to.
+    fn is_new(&self, (id, active): Activity) -> bool {
+        self.activities.get(&id).is_none_or(|before| active > before + 1)
+    }
+}
+
+fn activity(line: &str, now: i64) -> Option<Activity> {
+    let idle: i64 = field(line, "idle").parse().ok()?;
+    Some((field(line, "id").parse().ok()?, now - idle))
+}
+
+fn field<'a>(line: &'a str, name: &str) -> &'a str {
+    line.split(' ').find_map(|field| field.strip_prefix(name)?.strip_prefix('=')).unwrap_or("")
 }
 
 fn foreign_writer(line: &str) -> Option<String> {
-    let field = |name: &str| {
-        line.split(' ').find_map(|field| field.strip_prefix(name)?.strip_prefix('=')).unwrap_or("")
-    };
+    let field = |name: &str| field(line, name);
     if field("name").starts_with("crossfade-") {
         return None;
     }

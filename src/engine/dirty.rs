@@ -27,11 +27,13 @@ pub enum Cause {
     Refused,
     /// A comparison found it different.
     Verify,
+    /// A script may have written it without declaring it.
+    Undeclared,
 }
 
 impl Cause {
     /// Every cause, for labels.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Unmigrated,
         Self::Effect,
         Self::Mismatch,
@@ -39,6 +41,7 @@ impl Cause {
         Self::Overflow,
         Self::Refused,
         Self::Verify,
+        Self::Undeclared,
     ];
 
     /// The metric's label.
@@ -51,6 +54,7 @@ impl Cause {
             Self::Overflow => "overflow",
             Self::Refused => "refused",
             Self::Verify => "verify",
+            Self::Undeclared => "undeclared",
         }
     }
 }

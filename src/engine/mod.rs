@@ -15,6 +15,7 @@ mod copies;
 mod dirty;
 mod log;
 mod order;
+mod scripts;
 mod settle;
 mod spaces;
 mod unit;
@@ -23,7 +24,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::capability::Capabilities;
-use crate::command::{Access, Command, Reach};
+use crate::command::{Access, Command, Reach, Serve};
 use crate::databases::Databases;
 use crate::effect;
 use crate::ledger::{Fingerprint, Groups, Ledger, Passthrough, Seed, State};
@@ -39,6 +40,7 @@ pub use unit::{Unit, Write};
 use dirty::DirtyKeys;
 use log::{Draft, Log};
 use order::{Claim, Order};
+use scripts::Scripts;
 use spaces::Spaces;
 use unit::Touch;
 
@@ -65,6 +67,8 @@ pub struct Settings {
     pub buffer: usize,
     /// Whether there is a secondary at all.
     pub mirroring: bool,
+    /// Whether the primary tells which keys scripts write.
+    pub follow_scripts: bool,
     /// What puts the cut-over marker back on the secondary after it was flushed there.
     pub marker: Option<Request>,
 }
@@ -108,6 +112,9 @@ pub struct Engine {
     copied_at: HashMap<Fingerprint, Position, Passthrough>,
     /// Keys that somebody compares, and whether they were written meanwhile.
     watched: HashMap<Fingerprint, bool, Passthrough>,
+    scripts: Scripts,
+    /// Steps that were lost and whose keys can't be copied yet: how many, since when.
+    in_doubt: (usize, Millis),
     /// Grows with everything that voids all copies under way (`FLUSHALL`, `SWAPDB`).
     epoch: u64,
     /// Set when nothing is known any more and all keys must be copied again.
@@ -145,6 +152,8 @@ impl Engine {
             copying: HashMap::default(),
             copied_at: HashMap::default(),
             watched: HashMap::default(),
+            scripts: Scripts::default(),
+            in_doubt: (0, 0),
             epoch: 0,
             resync: None,
             code_is_stale: false,
@@ -213,7 +222,16 @@ impl Engine {
         let touches = writes.iter().flat_map(|write| &write.touches);
         let fingerprints = touches.map(|touch| touch.named.fingerprint).collect();
         let everything = writes.iter().any(|write| write.reach != Reach::Keys);
-        Unit { writes, atomic, fingerprints, everything, numbering: self.spaces.numbering() }
+        let is_script = |write: &Write| write.command.is_some_and(|c| c.serve == Serve::Script);
+        let scripts = self.settings.follow_scripts && writes.iter().any(is_script);
+        Unit {
+            writes,
+            atomic,
+            scripts,
+            fingerprints,
+            everything,
+            numbering: self.spaces.numbering(),
+        }
     }
 
     /// Asks to send a step down `conn`; see [`Order::begin`].
@@ -222,6 +240,9 @@ impl Engine {
             self.renumber(unit);
         }
         let admitted = self.order.begin(conn, claim(unit));
+        if admitted && unit.scripts {
+            self.scripts.begin(unit.writes.iter().map(|write| write.db));
+        }
         if admitted && !self.watched.is_empty() {
             for fingerprint in &unit.fingerprints {
                 self.watched.entry(*fingerprint).and_modify(|written| *written = true);
@@ -235,8 +256,18 @@ impl Engine {
         self.order.forget(conn)
     }
 
-    /// A step's outcome will never be known: the connection broke after it was sent.
+    /// Connections broke with `steps` in flight, and the server may still be executing them.
+    pub fn doubt(&mut self, steps: usize) {
+        if self.in_doubt.0 == 0 {
+            self.in_doubt.1 = self.now;
+        }
+        self.in_doubt.0 += steps;
+    }
+
+    /// A doubted step's outcome will never be known, but it is past.
     pub fn lost(&mut self, conn: ConnId, unit: &Unit) -> Woken {
+        self.in_doubt.0 -= 1;
+        self.end_script(unit);
         if unit.everything && self.settings.mirroring {
             self.resync = Some(Cause::Unknown);
         }
@@ -246,6 +277,40 @@ impl Engine {
             }
         }
         self.order.finish(conn, claim(unit))
+    }
+
+    fn end_script(&mut self, unit: &Unit) {
+        if unit.scripts {
+            self.scripts.finish();
+        }
+    }
+
+    /// Whether a key that the primary tells now may have been written by a script.
+    pub fn scripts_are_open(&self) -> bool {
+        self.scripts.is_open()
+    }
+
+    /// How many scripts have been answered, when some wait for [`Self::scripts_fenced`].
+    pub fn unfenced_scripts(&self) -> Option<u64> {
+        self.scripts.unfenced()
+    }
+
+    /// All keys that the first `count` scripts wrote have been told.
+    pub fn scripts_fenced(&mut self, count: u64) {
+        self.scripts.fence(count);
+    }
+
+    /// The primary tells that these keys were written, by scripts perhaps.
+    pub fn written_by_scripts(&mut self, keys: &[bytes::Bytes]) {
+        if !self.scripts.is_open() {
+            return;
+        }
+        for db in self.scripts.dbs().to_vec() {
+            for key in keys {
+                let named = self.named(db, key.clone());
+                self.soil(&named, Cause::Undeclared);
+            }
+        }
     }
 
     /// Somebody wants a key for itself for a moment: no write to it is in flight then; see
@@ -460,7 +525,9 @@ impl Engine {
 
     /// Keys that writes wait for: dirty ones, and those whose copy is under way since.
     pub fn dirty_keys(&self) -> usize {
-        self.dirty.len() + self.copying.values().filter(|copying| copying.since.is_some()).count()
+        let copying = self.copying.values().filter(|copying| copying.since.is_some()).count();
+        let scripts = usize::from(self.scripts.is_open());
+        self.dirty.len() + copying + self.in_doubt.0 + scripts
     }
 
     /// Writes in flight to the primary.
@@ -482,7 +549,8 @@ impl Engine {
     /// as a copy; 0 when there is none.
     pub fn lag(&self, now: Millis) -> Millis {
         let copying = self.copying.values().filter_map(|copying| copying.since);
-        let oldest = copying.chain(self.log.oldest()).chain(self.dirty.oldest()).min();
+        let doubt = (self.in_doubt.0 > 0).then_some(self.in_doubt.1);
+        let oldest = copying.chain(self.log.oldest()).chain(self.dirty.oldest()).chain(doubt).min();
         oldest.map_or(0, |since| now.saturating_sub(since).max(1))
     }
 

@@ -36,6 +36,7 @@ impl Engine {
     /// A step has been answered: takes its effect into the log, and lets others go on.
     pub fn finish(&mut self, conn: ConnId, unit: &Unit, answer: Answer<'_>) -> Woken {
         self.settle(unit, answer);
+        self.end_script(unit);
         self.order.finish(conn, claim(unit))
     }
 

@@ -54,6 +54,8 @@ pub struct Unit {
     pub(super) atomic: bool,
     pub(super) fingerprints: SmallVec<[Fingerprint; 2]>,
     pub(super) everything: bool,
+    /// Whether it runs scripts that are followed.
+    pub(super) scripts: bool,
     /// Under which numbering of databases the fingerprints were made.
     pub(super) numbering: u32,
 }

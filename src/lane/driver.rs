@@ -169,7 +169,10 @@ impl Driver {
             self.queue.answered(1);
             job.sink.lose(&lost);
         }
-        let woken = self.hub.with(|engine| engine.disconnect(self.conn));
+        let woken = self.hub.with(|engine| {
+            engine.doubt(units.len());
+            engine.disconnect(self.conn)
+        });
         self.hub.wake(&woken);
         again.append(&mut self.backlog);
         (again, Doubt { hub: self.hub.clone(), conn: self.conn, units })

@@ -6,10 +6,24 @@ use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use super::{Acks, Mailbox};
 use crate::engine::{ConnId, Engine, Gate, Millis, Named, Unit, Woken};
+
+/// Whether it is known what scripts write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Following {
+    /// No script has come yet.
+    Off,
+    /// One has, and the primary is being asked.
+    Wanted,
+    /// Every written key is told.
+    On,
+    /// What scripts write without declaring it goes unseen: the server does not offer it, or the
+    /// operator does not want it.
+    Impossible,
+}
 
 /// The engine and who waits for it.
 #[derive(Debug)]
@@ -21,6 +35,10 @@ pub struct Hub {
     pub effects: Notify,
     /// Something changed that a copier may wait for: room in the log, a dirty key.
     pub copies: Notify,
+    /// Scripts have been answered whose keys must be asked for.
+    pub scripts: Notify,
+    /// Whether the primary tells which keys scripts write.
+    pub following: watch::Sender<Following>,
     /// Whether writes go through the engine at all; see [`Self::new`].
     mirroring: bool,
     /// Set when answers wait for the secondary.
@@ -31,12 +49,18 @@ impl Hub {
     /// Shares an engine.
     pub fn new(engine: Engine, started: Instant, acks: Option<Acks>) -> Arc<Self> {
         let mirroring = engine.settings().mirroring;
+        let following = match engine.settings().follow_scripts {
+            true => Following::Off,
+            false => Following::Impossible,
+        };
         Arc::new(Self {
             engine: Mutex::new(engine),
             started,
             waiting: Mutex::default(),
             effects: Notify::new(),
             copies: Notify::new(),
+            scripts: Notify::new(),
+            following: watch::Sender::new(following),
             mirroring,
             acks,
         })
@@ -48,6 +72,7 @@ impl Hub {
         engine.tick(self.now());
         let result = act(&mut engine);
         let (effects, copies) = (engine.has_effects(), engine.wants_copies());
+        let scripts = engine.unfenced_scripts().is_some();
         drop(engine);
         if effects {
             self.effects.notify_one();
@@ -55,7 +80,28 @@ impl Hub {
         if copies {
             self.copies.notify_one();
         }
+        if scripts {
+            self.scripts.notify_one();
+        }
         result
+    }
+
+    /// Waits until the primary tells which keys are written, or it is certain that it will not. To
+    /// be called before a script is sent.
+    pub async fn follow_scripts(&self) {
+        let settled = |state: &Following| matches!(state, Following::On | Following::Impossible);
+        if settled(&self.following.borrow()) {
+            return;
+        }
+        self.following.send_if_modified(|state| {
+            let off = *state == Following::Off;
+            if off {
+                *state = Following::Wanted;
+            }
+            off
+        });
+        // The sender lives as long as this does.
+        let _ = self.following.subscribe().wait_for(settled).await;
     }
 
     /// Whether there is a secondary.

@@ -20,7 +20,7 @@ mod shared;
 mod side;
 
 pub use acks::Acks;
-pub use hub::Hub;
+pub use hub::{Following, Hub};
 pub use job::{Job, Lost, Shape, Sink};
 pub use mailbox::{Mailbox, News};
 pub use pool::{Context, Identity, Pool, Refusal, StandIn};

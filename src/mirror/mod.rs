@@ -8,5 +8,7 @@
 
 mod apply;
 mod judge;
+mod tracker;
 
 pub use apply::{Mirror, Peer};
+pub use tracker::Tracker;

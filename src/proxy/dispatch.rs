@@ -63,6 +63,10 @@ impl Client {
         self.take_skip();
         let serve = command.serve(&request);
         self.shared.metrics.client_commands.of(kind(serve)).increment(1);
+        if serve == Serve::Script {
+            self.current_route().await?;
+            self.route.clone().hub.follow_scripts().await;
+        }
         if self.transaction.as_ref().is_some_and(super::transaction::Transaction::is_queueing) {
             return self.queue(request, command, serve).await;
         }

@@ -35,6 +35,11 @@ impl Client {
         }
         self.current_route().await?;
         match self.kind_of(&request).await {
+            Some(Kind::Nonexistent) if !self.is_admitted().await => {
+                self.settle().await?;
+                self.error(&nonexistent(&request));
+                Ok(())
+            }
             Some(Kind::Nonexistent | Kind::Read) => self.pass(request).await,
             Some(Kind::Write) => match self.keys_of(&request).await {
                 Some(keys) if !keys.is_empty() => self.write(request, None, keys).await,
@@ -60,11 +65,37 @@ impl Client {
         Some(kind)
     }
 
+    /// Whether the server lets the client in.
+    async fn is_admitted(&self) -> bool {
+        match self.upstream_context() {
+            Ok(context) => self.route.pool.lane(&context, None).await.is_ok(),
+            Err(_) => true,
+        }
+    }
+
     async fn keys_of(&self, request: &Request) -> Option<Vec<Bytes>> {
         let args = [b"COMMAND".as_ref(), b"GETKEYS"].into_iter().chain(request.args());
         let reply = self.route.pool.upstream().ask(&Request::new(args)).await?;
         reply.items()?.iter().map(|key| key.text().cloned()).collect()
     }
+}
+
+/// What a server (since 7.0) says of a command that it does not know to whom it has not let in: it
+/// looks the command up first.
+fn nonexistent(request: &Request) -> String {
+    let shown = |text: &[u8], most: usize| {
+        String::from_utf8_lossy(text.get(..most).unwrap_or(text)).into_owned()
+    };
+    let mut args = String::new();
+    for arg in request.args().skip(1) {
+        if args.len() >= 128 {
+            break;
+        }
+        let arg = shown(arg, 128 - args.len());
+        args.extend(["'", &arg, "' "]);
+    }
+    let name = shown(request.name(), 128);
+    format!("ERR unknown command '{name}', with args beginning with: {args}")
 }
 
 fn kind(reply: &Reply) -> Option<Kind> {

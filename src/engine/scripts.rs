@@ -1,0 +1,77 @@
+//! Scripts write what they do not declare.
+//!
+//! A server tells a tracking connection which keys are written, by whomever, right after the reply
+//! to the command that wrote them. From the moment that a script is sent until a question asked
+//! behind its reply has been answered there, every key that is told may be the script's, and is
+//! copied again. That is more than the script wrote, never less.
+
+/// The scripts under way and not yet accounted for.
+#[derive(Debug, Default)]
+pub(super) struct Scripts {
+    running: u32,
+    /// Scripts answered since the start.
+    finished: u64,
+    /// Scripts whose keys have all been told.
+    fenced: u64,
+    /// The primary's databases in which they ran.
+    dbs: Vec<u32>,
+}
+
+impl Scripts {
+    pub(super) fn begin(&mut self, dbs: impl Iterator<Item = u32>) {
+        self.running += 1;
+        for db in dbs {
+            if !self.dbs.contains(&db) {
+                self.dbs.push(db);
+            }
+        }
+    }
+
+    pub(super) fn finish(&mut self) {
+        self.running -= 1;
+        self.finished += 1;
+    }
+
+    /// Every key of the first `count` scripts has been told.
+    pub(super) fn fence(&mut self, count: u64) {
+        self.fenced = self.fenced.max(count);
+        if !self.is_open() {
+            self.dbs.clear();
+        }
+    }
+
+    /// How many scripts have been answered, when that is more than have been accounted for.
+    pub(super) fn unfenced(&self) -> Option<u64> {
+        (self.finished > self.fenced).then_some(self.finished)
+    }
+
+    /// Whether a key that is told now may be a script's.
+    pub(super) fn is_open(&self) -> bool {
+        self.running > 0 || self.finished > self.fenced
+    }
+
+    pub(super) fn dbs(&self) -> &[u32] {
+        &self.dbs
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_taken_for_a_scripts_until_a_fence_behind_its_reply() {
+        let mut scripts = Scripts::default();
+        assert!(!scripts.is_open());
+        scripts.begin([3].into_iter());
+        scripts.finish();
+        assert!(scripts.is_open());
+        assert_eq!((scripts.unfenced(), scripts.dbs()), (Some(1), [3].as_slice()));
+        scripts.begin([3].into_iter());
+        scripts.fence(1);
+        assert!(scripts.is_open(), "another one is running");
+        scripts.finish();
+        scripts.fence(2);
+        assert!(!scripts.is_open() && scripts.dbs().is_empty());
+    }
+}
