@@ -143,7 +143,7 @@ impl Copier {
                 self.accept(ticket, &Copied { steps, in_position: true }).await;
             }
             Ok(None) => self.copy_whole(ticket, true).await?,
-            Err(reason) => self.refuse(ticket, &reason),
+            Err(reason) => self.refuse(&[ticket], &reason),
         }
         Ok(())
     }
@@ -171,13 +171,19 @@ impl Copier {
     async fn copy_small(&mut self, tickets: &[&Ticket]) -> Result<(), Broken> {
         let reads = self.read(tickets).await?;
         let mut copies = Vec::with_capacity(tickets.len());
-        let mut odd = Vec::new();
+        let (mut odd, mut refused, mut reason) = (Vec::new(), Vec::new(), None);
         for (ticket, read) in tickets.iter().zip(reads) {
             match read.map(|read| self.steps(ticket, read)) {
                 Ok(Some(steps)) => copies.push((*ticket, Copied { steps, in_position: false })),
                 Ok(None) => odd.push(*ticket),
-                Err(reason) => self.refuse(ticket, &reason),
+                Err(why) => {
+                    refused.push(*ticket);
+                    reason = Some(why);
+                }
             }
+        }
+        if let Some(reason) = reason {
+            self.refuse(&refused, &reason);
         }
         self.accept_all(&copies).await;
         for ticket in odd {
@@ -212,10 +218,12 @@ impl Copier {
         Ok(reads)
     }
 
-    /// Gives a copy up that can't be made now.
-    pub(super) fn refuse(&self, ticket: &Ticket, reason: &dyn std::fmt::Display) {
-        report(&self.route.progress, reason);
-        self.route.hub.with(|engine| engine.refuse(ticket));
+    /// Gives copies up that can't be made now, and names the reason in the log, without the keys.
+    pub(super) fn refuse(&self, tickets: &[&Ticket], reason: &dyn std::fmt::Display) {
+        let keys = tickets.len();
+        warn!(%reason, keys, "copies failed and will be tried again");
+        self.route.progress.failed_more(keys);
+        self.route.hub.with(|engine| tickets.iter().for_each(|ticket| engine.refuse(ticket)));
     }
 
     pub(super) async fn accept(&self, ticket: &Ticket, copied: &Copied) -> Accepted {
@@ -333,12 +341,6 @@ impl Drop for Held<'_> {
         let woken = self.hub.with(|engine| engine.release(self.conn, self.ticket.named()));
         self.hub.wake(&woken);
     }
-}
-
-/// Names a failed copy in the log, without the key.
-fn report(progress: &Progress, reason: &dyn std::fmt::Display) {
-    progress.failed_one();
-    warn!(%reason, "a copy failed and will be tried again");
 }
 
 /// Pauses before a broken connection is opened again.

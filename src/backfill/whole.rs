@@ -26,7 +26,7 @@ impl Copier {
                 Ok(())
             }
             Err(error) => {
-                self.refuse(ticket, &error);
+                self.refuse(&[ticket], &error);
                 Ok(())
             }
         }
