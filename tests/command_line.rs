@@ -103,6 +103,20 @@ fn copy_wants_an_empty_target_unless_told_otherwise() {
 }
 
 #[test]
+fn copy_counts_what_it_may_not_read_and_ends() {
+    let (source, target) = (Server::source(), Server::target());
+    source.client().pipeline((0..100).map(|n| format!("SET open:{n} {n}")));
+    source.client().pipeline((0..10).map(|n| format!("SET closed:{n} {n}")));
+    source.ok("ACL SETUSER half on >pw ~open:* +@all");
+    let from = format!("redis://half:pw@{}", source.address());
+    let copied = run_cli(&["copy", "--source", &from, "--target", &target.url(), "--json"]);
+    assert_eq!(copied.code, 1, "{copied:?}");
+    let summary = json(&copied);
+    assert_eq!((summary["copied"].as_u64(), summary["failed"].as_u64()), (Some(100), Some(10)));
+    assert_eq!(target.ok("DBSIZE").integer(), 100);
+}
+
+#[test]
 fn compare_finds_missing_extra_type_value_and_expiry() {
     let (source, target) = (Server::source(), Server::target());
     let both: [(&str, &str); 6] = [

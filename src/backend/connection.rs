@@ -1,7 +1,7 @@
 //! A connection of crossfade's own: questions in, answers out, in order.
 
 use super::{Broken, ConnectError, Endpoint, Setup, Wire};
-use crate::resp::{Reply, Request};
+use crate::resp::{self, Reply, Request};
 
 /// One pipelined connection, owned by one task.
 #[derive(Debug)]
@@ -56,6 +56,11 @@ impl Connection {
     /// Queues a question; it is sent while waiting for an answer.
     pub fn queue(&mut self, request: &Request) {
         self.wire.push(request.raw());
+    }
+
+    /// Queues a question by its arguments, without making a [`Request`] of them.
+    pub fn queue_command(&mut self, args: &[&[u8]]) {
+        self.wire.outgoing.write(|out| resp::command(out, args));
     }
 
     /// Waits for the next answer that is not a push.

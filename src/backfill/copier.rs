@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use smallvec::SmallVec;
+use thiserror::Error;
 use tokio::time::{sleep, timeout};
 use tracing::warn;
 
@@ -19,6 +20,8 @@ use crate::resp::{Builder, Reply, Request};
 
 /// From this estimate of its memory on, a value is copied in chunks, in bytes.
 const BIG: i64 = 512 * 1024;
+/// Values read together take about so much memory, in bytes.
+const TOGETHER: i64 = 4 * 1024 * 1024;
 
 /// What copiers of one direction share.
 #[derive(Debug)]
@@ -51,11 +54,20 @@ pub struct Copier {
 
 /// What was read of one key.
 #[derive(Debug)]
-struct Read {
-    expiry: Expiry,
-    clock: Option<i64>,
-    payload: Option<Bytes>,
+enum Read {
+    /// There is none.
+    Gone,
+    Value {
+        expiry: Expiry,
+        clock: Option<i64>,
+        payload: Bytes,
+    },
 }
+
+/// The primary won't let us read a key: its error.
+#[derive(Debug, Error)]
+#[error("the primary refuses: {}", .0.escape_ascii())]
+struct Refused(Bytes);
 
 impl Copier {
     /// Connects.
@@ -72,21 +84,35 @@ impl Copier {
     ///
     /// # Errors
     /// The connection is broken.
-    pub async fn copy(&mut self, tickets: Vec<Ticket>) -> Result<(), Broken> {
+    pub async fn copy(&mut self, mut tickets: Vec<Ticket>) -> Result<(), Broken> {
+        tickets.sort_by_key(|ticket| ticket.db);
         let mut open = Open { hub: self.route.hub.clone(), tickets };
-        while !open.tickets.is_empty() {
-            let db = open.tickets.first().map_or(0, |ticket| ticket.db);
+        for tickets in open.tickets.chunk_by(|one, next| one.db == next.db) {
+            let db = tickets.first().map_or(0, |ticket| ticket.db);
             self.select(db).await?;
-            let batch: Vec<Ticket> =
-                open.tickets.iter().filter(|ticket| ticket.db == db).cloned().collect();
-            let (small, big) = self.by_size(batch).await?;
-            self.copy_small(&small).await?;
-            for ticket in &big {
-                self.copy_whole(ticket, false).await?;
-            }
-            open.tickets.retain(|ticket| ticket.db != db);
+            self.copy_some(tickets).await?;
         }
+        open.tickets.clear();
         Ok(())
+    }
+
+    /// Copies keys of one database: small ones together, big ones each by itself.
+    async fn copy_some(&mut self, tickets: &[Ticket]) -> Result<(), Broken> {
+        let sizes = self.sizes(tickets).await?;
+        let (mut together, mut bytes) = (Vec::with_capacity(tickets.len()), 0);
+        for (ticket, size) in tickets.iter().zip(sizes) {
+            if size >= BIG {
+                self.copy_whole(ticket, false).await?;
+                continue;
+            }
+            together.push(ticket);
+            bytes += size;
+            if bytes >= TOGETHER {
+                self.copy_small(&std::mem::take(&mut together)).await?;
+                bytes = 0;
+            }
+        }
+        self.copy_small(&together).await
     }
 
     /// Copies one key while holding it: no write to it is in flight meanwhile.
@@ -100,16 +126,25 @@ impl Copier {
         let conn = hub.with(crate::engine::Engine::connect);
         let held = Held { hub: &hub, conn, ticket: &ticket };
         std::future::poll_fn(|cx| hub.poll_hold(conn, ticket.named(), cx)).await;
-        let (small, big) = self.by_size(vec![ticket.clone()]).await?;
-        if let Some(ticket) = small.first() {
-            let reads = self.read(std::slice::from_ref(ticket)).await?;
-            self.offer(ticket, reads.into_iter().next(), true).await?;
-        }
-        if let Some(ticket) = big.first() {
-            self.copy_whole(ticket, true).await?;
-        }
+        self.copy_held(&ticket).await?;
         drop(held);
         open.tickets.clear();
+        Ok(())
+    }
+
+    async fn copy_held(&mut self, ticket: &Ticket) -> Result<(), Broken> {
+        let size = self.sizes(std::slice::from_ref(ticket)).await?.pop().unwrap_or(0);
+        if size >= BIG {
+            return self.copy_whole(ticket, true).await;
+        }
+        let read = self.read(&[ticket]).await?.pop().unwrap_or(Ok(Read::Gone));
+        match read.map(|read| self.steps(ticket, read)) {
+            Ok(Some(steps)) => {
+                self.accept(ticket, &Copied { steps, in_position: true }).await;
+            }
+            Ok(None) => self.copy_whole(ticket, true).await?,
+            Err(reason) => self.refuse(&[ticket], &reason),
+        }
         Ok(())
     }
 
@@ -121,72 +156,74 @@ impl Copier {
         Ok(())
     }
 
-    async fn by_size(
-        &mut self,
-        tickets: Vec<Ticket>,
-    ) -> Result<(Vec<Ticket>, Vec<Ticket>), Broken> {
-        for ticket in &tickets {
-            self.connection.queue(&Request::new([b"MEMORY".as_ref(), b"USAGE", ticket.key()]));
-        }
-        let (mut small, mut big) = (Vec::with_capacity(tickets.len()), Vec::new());
+    /// The memory that values take, roughly; 0 for a key that is gone or can't be asked about.
+    async fn sizes(&mut self, tickets: &[Ticket]) -> Result<Vec<i64>, Broken> {
         for ticket in tickets {
-            let size = self.connection.answer().await?.integer().unwrap_or(0);
-            if size >= BIG { big.push(ticket) } else { small.push(ticket) }
+            self.connection.queue_command(&[b"MEMORY", b"USAGE", ticket.key()]);
         }
-        Ok((small, big))
+        let mut sizes = Vec::with_capacity(tickets.len());
+        for _ in tickets {
+            sizes.push(self.connection.answer().await?.integer().unwrap_or(0));
+        }
+        Ok(sizes)
     }
 
-    async fn copy_small(&mut self, tickets: &[Ticket]) -> Result<(), Broken> {
+    async fn copy_small(&mut self, tickets: &[&Ticket]) -> Result<(), Broken> {
         let reads = self.read(tickets).await?;
+        let mut copies = Vec::with_capacity(tickets.len());
+        let (mut odd, mut refused, mut reason) = (Vec::new(), Vec::new(), None);
         for (ticket, read) in tickets.iter().zip(reads) {
-            self.offer(ticket, Some(read), false).await?;
+            match read.map(|read| self.steps(ticket, read)) {
+                Ok(Some(steps)) => copies.push((*ticket, Copied { steps, in_position: false })),
+                Ok(None) => odd.push(*ticket),
+                Err(why) => {
+                    refused.push(*ticket);
+                    reason = Some(why);
+                }
+            }
+        }
+        if let Some(reason) = reason {
+            self.refuse(&refused, &reason);
+        }
+        self.accept_all(&copies).await;
+        for ticket in odd {
+            self.copy_whole(ticket, false).await?;
         }
         Ok(())
     }
 
-    async fn read(&mut self, tickets: &[Ticket]) -> Result<Vec<Read>, Broken> {
+    async fn read(&mut self, tickets: &[&Ticket]) -> Result<Vec<Result<Read, Refused>>, Broken> {
         let absolute = self.route.from.tells_absolute_expiry();
+        let clock: &[u8] = if self.route.by_frequency { b"FREQ" } else { b"IDLETIME" };
         for ticket in tickets {
             let key: &[u8] = ticket.key();
             if absolute {
-                self.connection.queue(&Request::new([b"PEXPIRETIME", key]));
+                self.connection.queue_command(&[b"PEXPIRETIME", key]);
             } else {
-                self.connection.queue(&Request::new(["TIME"]));
-                self.connection.queue(&Request::new([b"PTTL", key]));
+                self.connection.queue_command(&[b"TIME"]);
+                self.connection.queue_command(&[b"PTTL", key]);
             }
-            let clock: &[u8] = if self.route.by_frequency { b"FREQ" } else { b"IDLETIME" };
-            self.connection.queue(&Request::new([b"OBJECT", clock, key]));
-            self.connection.queue(&Request::new([b"DUMP", key]));
+            self.connection.queue_command(&[b"OBJECT", clock, key]);
+            self.connection.queue_command(&[b"DUMP", key]);
         }
         let mut reads = Vec::with_capacity(tickets.len());
         for _ in tickets {
             let now =
                 if absolute { 0 } else { unix_milliseconds(&self.connection.answer().await?) };
-            let expiry = self.connection.answer().await?.integer().unwrap_or(-1);
+            let expiry = self.connection.answer().await?;
             let clock = self.connection.answer().await?.integer();
-            let payload = match self.connection.answer().await? {
-                Reply::Bulk(payload) => Some(payload),
-                _ => None,
-            };
-            reads.push(Read { expiry: Expiry::from_answer(expiry, now), clock, payload });
+            let dump = self.connection.answer().await?;
+            reads.push(understand(&expiry, now, clock, dump));
         }
         Ok(reads)
     }
 
-    /// Offers a copy to the engine, waiting for room; what a payload can't carry goes by commands.
-    async fn offer(
-        &mut self,
-        ticket: &Ticket,
-        read: Option<Read>,
-        in_position: bool,
-    ) -> Result<(), Broken> {
-        let steps = match read.map(|read| self.steps(ticket, read)) {
-            Some(Some(steps)) => steps,
-            Some(None) => return self.copy_whole(ticket, in_position).await,
-            None => return Ok(()),
-        };
-        self.accept(ticket, &Copied { steps, in_position }).await;
-        Ok(())
+    /// Gives copies up that can't be made now, and names the reason in the log, without the keys.
+    pub(super) fn refuse(&self, tickets: &[&Ticket], reason: &dyn std::fmt::Display) {
+        let keys = tickets.len();
+        warn!(%reason, keys, "copies failed and will be tried again");
+        self.route.progress.failed_more(keys);
+        self.route.hub.with(|engine| tickets.iter().for_each(|ticket| engine.refuse(ticket)));
     }
 
     pub(super) async fn accept(&self, ticket: &Ticket, copied: &Copied) -> Accepted {
@@ -195,6 +232,21 @@ impl Copier {
             match hub.with(|engine| engine.accept(ticket, copied)) {
                 Accepted::NoRoom => self.wait_for_room().await,
                 accepted => return accepted,
+            }
+        }
+    }
+
+    /// Offers copies to the engine, as many under one lock as it has room for.
+    async fn accept_all(&self, copies: &[(&Ticket, Copied)]) {
+        let mut left = copies;
+        while !left.is_empty() {
+            let taken = self.route.hub.with(|engine| {
+                let accepted = left.iter().map(|(ticket, copied)| engine.accept(ticket, copied));
+                accepted.take_while(|accepted| *accepted != Accepted::NoRoom).count()
+            });
+            left = left.get(taken..).unwrap_or_default();
+            if !left.is_empty() {
+                self.wait_for_room().await;
             }
         }
     }
@@ -209,13 +261,13 @@ impl Copier {
 
     /// What gives the secondary this state; `None` when only commands can.
     fn steps(&self, ticket: &Ticket, read: Read) -> Option<SmallVec<[Step; 1]>> {
-        let (Some(payload), true) = (read.payload, read.expiry != Expiry::Missing) else {
+        let Read::Value { expiry, clock, payload } = read else {
             return Some(success(Request::new([b"DEL".as_ref(), ticket.key()])));
         };
         let payload = self.route.carry(&Payload::new(payload).ok()?)?;
         let mut restore = Builder::default();
         restore.push(b"RESTORE").push(ticket.key());
-        let at = match read.expiry {
+        let at = match expiry {
             Expiry::At(at) => at + self.route.clock_offset,
             _ => 0,
         };
@@ -223,7 +275,7 @@ impl Copier {
         if at > 0 {
             restore.push(b"ABSTTL");
         }
-        if let (Some(clock), true) = (read.clock, self.route.to.since_redis(5, 0)) {
+        if let (Some(clock), true) = (clock, self.route.to.since_redis(5, 0)) {
             restore.push(if self.route.by_frequency { b"FREQ" } else { b"IDLETIME" });
             restore.push_integer(clock);
         }
@@ -239,6 +291,19 @@ impl Route {
 
 fn success(request: Request) -> SmallVec<[Step; 1]> {
     SmallVec::from_iter([Step { request, expect: Expect::Success }])
+}
+
+/// Makes sense of the answers about one key.
+fn understand(expiry: &Reply, now: i64, clock: Option<i64>, dump: Reply) -> Result<Read, Refused> {
+    match (expiry, dump) {
+        (Reply::Error(text), _) => Err(Refused(text.clone())),
+        (_, Reply::Error(text)) => Err(Refused(text)),
+        (Reply::Integer(expiry), Reply::Bulk(payload)) => match Expiry::from_answer(*expiry, now) {
+            Expiry::Missing => Ok(Read::Gone),
+            expiry => Ok(Read::Value { expiry, clock, payload }),
+        },
+        _ => Ok(Read::Gone),
+    }
 }
 
 fn unix_milliseconds(time: &Reply) -> i64 {
@@ -276,12 +341,6 @@ impl Drop for Held<'_> {
         let woken = self.hub.with(|engine| engine.release(self.conn, self.ticket.named()));
         self.hub.wake(&woken);
     }
-}
-
-/// Names a failed copy in the log, without the key.
-pub(super) fn report(progress: &Progress, reason: &dyn std::fmt::Display) {
-    progress.failed_one();
-    warn!(%reason, "a copy failed and will be tried again");
 }
 
 /// Pauses before a broken connection is opened again.

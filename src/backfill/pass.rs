@@ -19,7 +19,7 @@ use crate::ledger::Groups;
 use crate::resp::{Reply, Request};
 
 /// Keys asked for in one step of a scan.
-const COUNT: &str = "256";
+const COUNT: &str = "512";
 /// Batches copied at once.
 const COPIERS: usize = 3;
 

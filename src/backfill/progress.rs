@@ -27,8 +27,8 @@ impl Progress {
         self.scanned.fetch_add(keys as u64, Ordering::Relaxed);
     }
 
-    pub(super) fn failed_one(&self) {
-        self.failed.fetch_add(1, Ordering::Relaxed);
+    pub(super) fn failed_more(&self, keys: usize) {
+        self.failed.fetch_add(keys as u64, Ordering::Relaxed);
     }
 
     /// Keys seen by the scan.

@@ -13,6 +13,8 @@ use crate::failure::Fault;
 
 /// Keys copied in one pipeline.
 const BATCH: usize = 64;
+/// Keys tried once more in one pipeline: each that fails makes copies pause.
+const RETRY_BATCH: usize = 4096;
 /// After so many copies in vain a key is read in position.
 const PATIENCE: u8 = 2;
 
@@ -39,7 +41,7 @@ pub async fn retry(route: &Arc<Route>) -> Result<(), Fault> {
     let mut copier = Copier::open(route).await?;
     let mut left = route.hub.with(|engine| engine.dirty_keys());
     while left > 0 {
-        let tickets = route.hub.with(|engine| engine.claim_dirty(left.min(BATCH)));
+        let tickets = route.hub.with(|engine| engine.claim_dirty(left.min(RETRY_BATCH)));
         if tickets.is_empty() {
             return Ok(());
         }

@@ -3,7 +3,7 @@
 
 use smallvec::SmallVec;
 
-use super::copier::{Copier, report};
+use super::copier::Copier;
 use crate::backend::Broken;
 use crate::effect::{Expect, Step};
 use crate::engine::{Accepted, Copied, Ticket};
@@ -21,9 +21,12 @@ impl Copier {
         match self.transcribe(ticket, in_position).await {
             Ok(()) => Ok(()),
             Err(TranscribeError::Read(ReadError::Broken(broken))) => Err(broken),
-            Err(error) => {
-                report(&self.route.progress, &error);
+            Err(TranscribeError::Read(ReadError::Changed)) => {
                 self.route.hub.with(|engine| engine.abandon(ticket));
+                Ok(())
+            }
+            Err(error) => {
+                self.refuse(&[ticket], &error);
                 Ok(())
             }
         }

@@ -151,6 +151,12 @@ impl Engine {
         self.dirty.insert(&ticket.named, cause, since.unwrap_or(self.now), attempts);
     }
 
+    /// Gives the claim up because a server refuses; copies pause for a moment, or they would spin.
+    pub fn refuse(&mut self, ticket: &Ticket) {
+        self.refused_at = Some(self.now);
+        self.abandon(ticket);
+    }
+
     /// Whether nobody has written to the key since its claim.
     pub fn is_untouched(&self, ticket: &Ticket) -> bool {
         let Named { fingerprint, space, .. } = ticket.named;

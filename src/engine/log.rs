@@ -108,6 +108,38 @@ impl Log {
         draft: Draft,
         steps: impl IntoIterator<Item = &'a Step>,
     ) -> Result<Position, SmallVec<[Named; 1]>> {
+        let (commands, expect) = self.encode(&draft, steps);
+        let weight = commands.len() + ENTRY_WEIGHT;
+        if self.bytes + weight > self.limit && !draft.vital {
+            return Err(draft.keys);
+        }
+        let keys = if draft.copy {
+            draft.keys
+        } else {
+            draft.keys.iter().map(|named| self.keep(named)).collect()
+        };
+        let position = self.next;
+        self.next += 1;
+        self.bytes += weight;
+        let Draft { since, db, atomic, copy, .. } = draft;
+        let entry = Entry { position, since, db, commands, expect, atomic, keys, copy, weight };
+        self.entries.push_back(entry);
+        Ok(position)
+    }
+
+    /// The bytes to be sent and what is expected in answer. A copy's command was made for the log
+    /// and is shared; an effect's may be a piece of a client's read buffer and is copied out of it.
+    fn encode<'a>(
+        &mut self,
+        draft: &Draft,
+        steps: impl IntoIterator<Item = &'a Step>,
+    ) -> (Bytes, SmallVec<[Expect; 2]>) {
+        let mut steps = steps.into_iter();
+        if draft.copy && !draft.atomic {
+            let only = steps.next();
+            let commands = only.map(|step| step.request.raw().clone()).unwrap_or_default();
+            return (commands, only.iter().map(|step| step.expect).collect());
+        }
         let mut expect = SmallVec::new();
         self.arena.reserve(512);
         if draft.atomic {
@@ -120,19 +152,7 @@ impl Log {
         if draft.atomic {
             resp::command(&mut self.arena, &[b"EXEC"]);
         }
-        let commands = self.arena.split().freeze();
-        let weight = commands.len() + ENTRY_WEIGHT;
-        if self.bytes + weight > self.limit && !draft.vital {
-            return Err(draft.keys);
-        }
-        let keys = draft.keys.iter().map(|named| self.keep(named)).collect();
-        let position = self.next;
-        self.next += 1;
-        self.bytes += weight;
-        let Draft { since, db, atomic, copy, .. } = draft;
-        let entry = Entry { position, since, db, commands, expect, atomic, keys, copy, weight };
-        self.entries.push_back(entry);
-        Ok(position)
+        (self.arena.split().freeze(), expect)
     }
 
     /// Copies a key's name out of the client's read buffer, which is much larger than the name.

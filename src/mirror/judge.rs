@@ -1,6 +1,7 @@
 //! Parity: whether the secondary's answers to an effect are the primary's.
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 use crate::engine::{Cause, Entry};
 use crate::resp::Reply;
@@ -13,9 +14,9 @@ pub(super) fn replies(entry: &Entry) -> usize {
 
 /// What the replies prove; `None` when all is as expected. `now` as in [`crate::effect::Expect`].
 pub(super) fn verdict(entry: &Entry, replies: &[Bytes], now: i64) -> Option<Cause> {
-    let parsed: Vec<Reply> = match replies.last() {
+    let parsed: SmallVec<[Reply; 2]> = match replies.last() {
         Some(exec) if entry.atomic => match Reply::parse(exec) {
-            Ok(Reply::Array(items)) => items,
+            Ok(Reply::Array(items)) => items.into(),
             _ => return Some(Cause::Refused),
         },
         _ => replies.iter().map(|raw| Reply::parse(raw).unwrap_or(Reply::Null)).collect(),

@@ -1,6 +1,6 @@
 //! One request: the bytes as they came, and where its arguments lie in them.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use smallvec::SmallVec;
 
 use super::write_integer;
@@ -77,16 +77,29 @@ impl Request {
     }
 }
 
-/// Collects the arguments of a request whose number is not known beforehand.
+/// Room for the array's header before its elements, in bytes: `*`, ten digits, a line end.
+const HEADER: usize = 13;
+
+/// Writes a request whose number of arguments is not known beforehand, in one buffer: the header is
+/// put before the arguments when they are all there.
 #[derive(Debug, Default)]
 pub struct Builder {
-    args: SmallVec<[Bytes; 8]>,
+    raw: BytesMut,
+    args: Spans,
 }
 
 impl Builder {
     /// Appends one argument.
     pub fn push(&mut self, arg: &[u8]) -> &mut Self {
-        self.args.push(Bytes::copy_from_slice(arg));
+        if self.raw.is_empty() {
+            self.raw.reserve(HEADER + 64 + arg.len());
+            self.raw.put_bytes(0, HEADER);
+        }
+        super::bulk_len(&mut self.raw, arg.len());
+        let start = self.raw.len() as u32;
+        self.args.push((start, start + arg.len() as u32));
+        self.raw.put_slice(arg);
+        self.raw.put_slice(b"\r\n");
         self
     }
 
@@ -94,8 +107,7 @@ impl Builder {
     pub fn push_integer(&mut self, value: i64) -> &mut Self {
         let mut text = BytesMut::with_capacity(20);
         write_integer(&mut text, value);
-        self.args.push(text.freeze());
-        self
+        self.push(&text)
     }
 
     /// Appends a count or an index.
@@ -103,24 +115,22 @@ impl Builder {
         self.push(count.to_string().as_bytes())
     }
 
-    /// The request as an array of bulk strings.
-    pub fn finish(&self) -> Request {
-        let total: usize = self.args.iter().map(|arg| arg.len() + 16).sum();
-        let mut raw = BytesMut::with_capacity(total + 16);
-        let mut spans = Spans::with_capacity(self.args.len());
-        super::array_header(&mut raw, self.args.len());
-        for arg in &self.args {
-            super::bulk_len(&mut raw, arg.len());
-            spans.push((offset(&raw), offset(&raw) + arg.len() as u32));
-            raw.put_slice(arg);
-            raw.put_slice(b"\r\n");
+    /// The request as an array of bulk strings; the builder is empty again.
+    pub fn finish(&mut self) -> Request {
+        let Self { mut raw, mut args } = std::mem::take(self);
+        let mut header = BytesMut::with_capacity(HEADER);
+        super::array_header(&mut header, args.len());
+        let unused = HEADER - header.len();
+        raw.advance(unused.min(raw.len()));
+        if let Some(place) = raw.get_mut(..header.len()) {
+            place.copy_from_slice(&header);
         }
-        Request { raw: raw.freeze(), args: spans }
+        for (start, end) in &mut args {
+            *start -= unused as u32;
+            *end -= unused as u32;
+        }
+        Request { raw: raw.freeze(), args }
     }
-}
-
-fn offset(raw: &BytesMut) -> u32 {
-    raw.len() as u32
 }
 
 #[cfg(test)]
