@@ -165,7 +165,7 @@ impl Driver {
                 again.push_back(job);
                 continue;
             }
-            units.extend(job.unit);
+            units.extend(job.unit.map(|unit| *unit));
             self.queue.answered(1);
             job.sink.lose(&lost);
         }
@@ -185,7 +185,7 @@ impl Driver {
 pub(super) struct Doubt {
     hub: Arc<Hub>,
     conn: ConnId,
-    units: Vec<Box<Unit>>,
+    units: Vec<Unit>,
 }
 
 impl Doubt {

@@ -49,10 +49,8 @@ impl Hub {
     /// Shares an engine.
     pub fn new(engine: Engine, started: Instant, acks: Option<Acks>) -> Arc<Self> {
         let mirroring = engine.settings().mirroring;
-        let following = match engine.settings().follow_scripts {
-            true => Following::Off,
-            false => Following::Impossible,
-        };
+        let following =
+            if engine.settings().follow_scripts { Following::Off } else { Following::Impossible };
         Arc::new(Self {
             engine: Mutex::new(engine),
             started,

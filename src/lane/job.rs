@@ -105,13 +105,13 @@ impl Sink {
                 let own = replies.get(..requests).unwrap_or(replies);
                 match shape {
                     Shape::Each => give(mailbox, own, gate),
-                    Shape::Attempt => match attempted(own) {
-                        Some(reply) => give(mailbox, &[reply], gate),
-                        None => {
-                            mailbox.would_block();
-                            None
+                    Shape::Attempt => {
+                        if let Some(reply) = attempted(own) {
+                            return give(mailbox, &[reply], gate);
                         }
-                    },
+                        mailbox.would_block();
+                        None
+                    }
                 }
             }
         }

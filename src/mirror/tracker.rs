@@ -75,7 +75,7 @@ impl Tracker {
             Ok(frame) if frame.is_error() => {
                 warn!("the source does not tell which keys scripts write (CLIENT TRACKING)");
                 self.say(Following::Impossible);
-                std::future::pending().await
+                std::future::pending::<()>().await;
             }
             Ok(_) => {}
             Err(error) => return error.to_string(),
