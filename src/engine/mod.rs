@@ -551,7 +551,9 @@ impl Engine {
         let copying = self.copying.values().filter_map(|copying| copying.since);
         let doubt = (self.in_doubt.0 > 0).then_some(self.in_doubt.1);
         let oldest = copying.chain(self.log.oldest()).chain(self.dirty.oldest()).chain(doubt).min();
-        oldest.map_or(0, |since| now.saturating_sub(since).max(1))
+        // A write in flight may be done already: then it is as young as can be, but it is there.
+        let in_flight = u64::from(self.order.in_flight() > 0);
+        oldest.map_or(in_flight, |since| now.saturating_sub(since).max(1))
     }
 
     /// Whether the secondary has got every write.

@@ -63,7 +63,7 @@ impl Server {
         for _ in 0..20 {
             let port = u16::try_from(PORTS.start + ports.below(PORTS.end - PORTS.start)).unwrap();
             let mut process = spawn(program, directory.path(), port, &options);
-            if came_up(&mut process, port) {
+            if came_up(&mut process, port, directory.path()) {
                 let program = program.to_owned();
                 return Self { process, directory, program, options, port, user: None, password };
             }
@@ -205,11 +205,12 @@ fn spawn(program: &Path, directory: &Path, port: u16, options: &[String]) -> Pro
 }
 
 /// Waits for an answer, or for the end of a process that did not get its port.
-fn came_up(process: &mut Process, port: u16) -> bool {
+fn came_up(process: &mut Process, port: u16, directory: &Path) -> bool {
     let address = format!("127.0.0.1:{port}");
     let mut up = false;
     wait_until("the server answers or ends", || {
-        up = answers(&address);
+        // Another test's server may answer at the port that ours did not get.
+        up = answers(&address) && read_log(directory).contains("Ready to accept connections");
         up || process.ended().is_some()
     });
     up && process.ended().is_none()
