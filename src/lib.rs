@@ -22,6 +22,7 @@ pub mod ledger;
 pub mod metrics;
 pub mod mirror;
 pub mod net;
+pub mod own_keys;
 pub mod payload;
 pub mod proxy;
 pub mod resp;

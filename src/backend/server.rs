@@ -56,6 +56,25 @@ fn numbers(version: &str) -> (u32, u32, u32) {
     (next(), next(), next())
 }
 
+/// Which databases of a server hold keys, and how many; `None` when it refuses to say.
+///
+/// # Errors
+/// The connection is broken.
+pub async fn keyspace(connection: &mut Connection) -> Result<Option<Vec<(u32, u64)>>, Broken> {
+    let reply = connection.command(["INFO", "keyspace"]).await?;
+    Ok(reply.text().map(|text| parse_keyspace(&String::from_utf8_lossy(text))))
+}
+
+/// `db0:keys=1,expires=0,…` a line.
+fn parse_keyspace(info: &str) -> Vec<(u32, u64)> {
+    let line = |line: &str| {
+        let (db, rest) = line.trim().strip_prefix("db")?.split_once(':')?;
+        let keys = rest.strip_prefix("keys=")?.split(',').next()?;
+        Some((db.parse().ok()?, keys.parse().ok()?))
+    };
+    info.lines().filter_map(line).collect()
+}
+
 /// What to add to the first server's clock to get the second's, in milliseconds; 0 when the
 /// difference is too small to be told from the time that asking takes.
 ///
@@ -104,5 +123,11 @@ mod tests {
         let valkey = ServerInfo::parse("redis_version:7.2.4\r\nvalkey_version:8.0.1\r\n");
         assert_eq!(valkey.capabilities.family, Family::Valkey);
         assert_eq!(valkey.version, "8.0.1");
+    }
+
+    #[test]
+    fn the_keyspace_says_which_databases_hold_keys() {
+        let info = "# Keyspace\r\ndb0:keys=3,expires=1,avg_ttl=0\r\ndb12:keys=40,expires=0\r\n";
+        assert_eq!(parse_keyspace(info), [(0, 3), (12, 40)]);
     }
 }

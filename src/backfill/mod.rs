@@ -18,16 +18,6 @@ mod recopy;
 mod whole;
 
 pub use copier::{Copier, Route};
-pub use pass::{Pass, keyspace};
+pub use pass::Pass;
 pub use progress::Progress;
 pub use recopy::{recopy, retry};
-
-/// The marker that a flip leaves on the source: never copied, compared or mirrored.
-pub const MARKER: &[u8] = b"crossfade:cutover";
-
-/// Whether a key of database 0 is crossfade's own.
-pub fn is_ours(db: u32, key: &[u8]) -> bool {
-    (db == 0 && key == MARKER)
-        || key.starts_with(b"crossfade:tmp:")
-        || key.starts_with(b"crossfade:probe:")
-}

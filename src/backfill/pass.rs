@@ -10,12 +10,12 @@ use tokio::time::sleep;
 use tracing::{info, warn};
 
 use super::copier::{Copier, Route, pause};
-use super::is_ours;
 use super::pace::Pace;
-use crate::backend::{Broken, Connection, Endpoint, ServerInfo, Setup};
+use crate::backend::{Broken, Connection, Endpoint, ServerInfo, Setup, keyspace};
 use crate::databases::Databases;
 use crate::engine::{Cause, Ticket};
 use crate::ledger::Groups;
+use crate::own_keys::is_ours;
 use crate::resp::{Reply, Request};
 
 /// Keys asked for in one step of a scan.
@@ -251,12 +251,11 @@ impl Scan {
 
     async fn keyspace(&mut self) -> Vec<(u32, u64)> {
         loop {
-            let asked = match self.connect().await {
-                Ok(()) => self.ask(&Request::new(["INFO", "keyspace"])).await.ok(),
-                Err(_) => None,
-            };
-            if let Some(text) = asked.as_ref().and_then(Reply::text) {
-                return parse_keyspace(&String::from_utf8_lossy(text));
+            if self.connect().await.is_ok()
+                && let Some(connection) = &mut self.connection
+                && let Ok(Some(held)) = keyspace(connection).await
+            {
+                return held;
             }
             self.connection = None;
             sleep(Duration::from_millis(200)).await;
@@ -282,36 +281,5 @@ impl Scan {
             self.connection = None;
             sleep(Duration::from_millis(200)).await;
         }
-    }
-}
-
-/// Which databases of a server hold keys, and how many.
-///
-/// # Errors
-/// The connection is broken.
-pub async fn keyspace(connection: &mut Connection) -> Result<Vec<(u32, u64)>, Broken> {
-    let reply = connection.command(["INFO", "keyspace"]).await?;
-    let text = reply.text().map(|text| String::from_utf8_lossy(text).into_owned());
-    Ok(parse_keyspace(&text.unwrap_or_default()))
-}
-
-/// `db0:keys=1,expires=0,…` a line.
-fn parse_keyspace(info: &str) -> Vec<(u32, u64)> {
-    let line = |line: &str| {
-        let (db, rest) = line.trim().strip_prefix("db")?.split_once(':')?;
-        let keys = rest.strip_prefix("keys=")?.split(',').next()?;
-        Some((db.parse().ok()?, keys.parse().ok()?))
-    };
-    info.lines().filter_map(line).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_keyspace_says_which_databases_hold_keys() {
-        let info = "# Keyspace\r\ndb0:keys=3,expires=1,avg_ttl=0\r\ndb12:keys=40,expires=0\r\n";
-        assert_eq!(parse_keyspace(info), [(0, 3), (12, 40)]);
     }
 }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use crate::backend::{Connection, ServerInfo};
-use crate::backfill::MARKER;
 use crate::capability::Capabilities;
+use crate::own_keys::MARKER;
 use crate::resp::Reply;
 use crate::value::ReadError;
 

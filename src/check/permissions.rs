@@ -8,8 +8,9 @@ use bytes::Bytes;
 
 use crate::backend::Connection;
 use crate::capability::Capabilities;
+use crate::own_keys::scratch_key;
 use crate::resp::{Reply, Request};
-use crate::value::{ReadError, scratch_key};
+use crate::value::ReadError;
 
 /// What was refused, in the words of an access rule (`dump`, `memory|usage`), and how it was.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -14,13 +14,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::backend::{Connection, Endpoint, ServerInfo, Setup, clock_offset};
-use crate::backfill::keyspace;
+use crate::backend::{Connection, Endpoint, ServerInfo, Setup, clock_offset, keyspace};
 use crate::bar::progress_bar;
 use crate::databases::Databases;
 use crate::diff::Leeway;
 use crate::failure::{Fault, ServerError as Error};
-use crate::value::Side;
+use crate::value::{ReadError, Side};
 
 pub use report::{Report, Shown};
 
@@ -74,12 +73,15 @@ async fn pairs(
     if let Databases::Only(pairs) = databases {
         return Ok(pairs.clone());
     }
-    let here = keyspace(&mut source.connection).await;
-    let there = keyspace(&mut target.connection).await;
-    let mut used = here.map_err(|broken| Error::Source(broken.into()))?;
-    used.extend(there.map_err(|broken| Error::Target(broken.into()))?);
+    let mut used = held(source).await.map_err(Error::Source)?;
+    used.extend(held(target).await.map_err(Error::Target)?);
     let numbers: BTreeSet<u32> = used.into_iter().map(|(db, _)| db).collect();
     Ok(numbers.into_iter().map(|db| (db, db)).collect())
+}
+
+async fn held(side: &mut Side) -> Result<Vec<(u32, u64)>, Fault> {
+    let held = keyspace(&mut side.connection).await?;
+    held.ok_or(Fault::Read(ReadError::Unexpected("INFO")))
 }
 
 async fn side(endpoint: &Endpoint, db: u32) -> Result<Side, Fault> {

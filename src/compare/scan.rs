@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::Fault;
 use crate::backend::Connection;
-use crate::backfill::is_ours;
+use crate::own_keys::is_ours;
 use crate::resp::Reply;
 use crate::value::ReadError;
 

@@ -11,13 +11,14 @@ use tracing::warn;
 
 use super::survey::Survey;
 use crate::backend::Endpoint;
-use crate::backfill::{self, MARKER, Progress};
+use crate::backfill::{self, Progress};
 use crate::config::{Ack, RunConfig, Scripts};
 use crate::databases::Databases;
 use crate::engine::{Engine, Settings};
 use crate::lane::{Acks, Hub, Identity, Pool, SideLine, StandIn, Upstream};
 use crate::ledger::{Groups, Seed};
 use crate::mirror::{Mirror, Peer, Tracker};
+use crate::own_keys::MARKER;
 use crate::payload::Acceptance;
 use crate::proxy;
 use crate::resp::Request;

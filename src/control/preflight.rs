@@ -1,11 +1,11 @@
 //! What must be so before anything is copied.
 
 use super::survey::connect;
-use crate::backend::{Broken, Connection, Endpoint};
-use crate::backfill::{MARKER, keyspace};
+use crate::backend::{Broken, Connection, Endpoint, keyspace};
 use crate::config::{RunConfig, TargetPolicy};
 use crate::databases::Databases;
 use crate::failure::Failure;
+use crate::own_keys::MARKER;
 use crate::resp::Request;
 use crate::status::Side;
 
@@ -66,6 +66,7 @@ fn flush_one(db: u32) -> [Request; 2] {
 
 async fn require_empty(databases: &Databases, target: &mut Connection) -> Result<(), Failure> {
     let held = keyspace(target).await.map_err(|error| lost(&error))?;
+    let held = held.ok_or_else(|| Failure::no("the target refuses INFO"))?;
     let ours = held.into_iter().filter(|(db, _)| databases.to(*db).is_some());
     let held: Vec<String> = ours.map(|(db, keys)| format!("{keys} in database {db}")).collect();
     if held.is_empty() {

@@ -2,9 +2,10 @@
 
 use bytes::Bytes;
 
-use super::{ReadError, scratch_key};
+use super::ReadError;
 use crate::backend::Connection;
 use crate::capability::Capabilities;
+use crate::own_keys::scratch_key;
 use crate::payload::{Acceptance, Payload, Sample, samples};
 use crate::resp::{Reply, Request};
 

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use thiserror::Error;
 
-use super::scratch_key;
 use crate::capability::Capabilities;
 use crate::diff::{Entry, Field, Group, Part, Pending, StreamId, StreamState};
+use crate::own_keys::scratch_key;
 use crate::resp::{Builder, Request};
 
 /// How long half a value may lie about when nobody goes on with it, in milliseconds.

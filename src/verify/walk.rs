@@ -8,9 +8,9 @@ use tokio::time::sleep;
 use tracing::{info, warn};
 
 use super::{Tally, Verify, Wrong};
-use crate::backend::{Broken, ConnectError, Connection, Endpoint, Setup};
-use crate::backfill::is_ours;
+use crate::backend::{Broken, ConnectError, Connection, Endpoint, Setup, keyspace};
 use crate::engine::Cause;
+use crate::own_keys::is_ours;
 use crate::resp::{Reply, Request};
 use crate::value::{CompareError, Comparer, Side, Verdict};
 
@@ -35,6 +35,9 @@ pub enum VerifyError {
     /// A key could not be compared.
     #[error(transparent)]
     Compare(#[from] CompareError),
+    /// Nobody says which databases there are.
+    #[error("INFO is refused")]
+    Info,
     /// A scan went wrong.
     #[error("SCAN is refused: {0}")]
     Scan(String),
@@ -184,12 +187,8 @@ impl Verify {
         wanted: impl Fn(u32) -> bool,
     ) -> Result<Vec<u32>, VerifyError> {
         let mut connection = open(endpoint, 0).await?;
-        let reply = connection.command(["INFO", "keyspace"]).await?;
-        let text = reply.text().map(|text| String::from_utf8_lossy(text).into_owned());
-        let dbs = text.unwrap_or_default();
-        let dbs =
-            dbs.lines().filter_map(|line| line.strip_prefix("db")?.split(':').next()?.parse().ok());
-        Ok(dbs.filter(|db| wanted(*db)).collect())
+        let held = keyspace(&mut connection).await?.ok_or(VerifyError::Info)?.into_iter();
+        Ok(held.map(|(db, _)| db).filter(|db| wanted(*db)).collect())
     }
 }
 
