@@ -8,7 +8,8 @@
 
 use smallvec::SmallVec;
 
-use super::{Cause, Copying, DirtyKey, Draft, Engine, Named, Position};
+use super::log::Draft;
+use super::{Cause, Copying, DirtyKey, Engine, Named, Position};
 use crate::effect::Step;
 use crate::ledger::{Fingerprint, Groups, State};
 

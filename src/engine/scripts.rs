@@ -5,6 +5,10 @@
 //! behind its reply has been answered there, every key that is told may be the script's, and is
 //! copied again. That is more than the script wrote, never less.
 
+use bytes::Bytes;
+
+use super::{Cause, Engine, Unit};
+
 /// The scripts under way and not yet accounted for.
 #[derive(Debug, Default)]
 pub(super) struct Scripts {
@@ -52,6 +56,42 @@ impl Scripts {
 
     pub(super) fn dbs(&self) -> &[u32] {
         &self.dbs
+    }
+}
+
+impl Engine {
+    pub(super) fn end_script(&mut self, unit: &Unit) {
+        if unit.scripts {
+            self.scripts.finish();
+        }
+    }
+
+    /// Whether a key that the primary tells now may have been written by a script.
+    pub fn scripts_are_open(&self) -> bool {
+        self.scripts.is_open()
+    }
+
+    /// How many scripts have been answered, when some wait for [`Self::scripts_fenced`].
+    pub fn unfenced_scripts(&self) -> Option<u64> {
+        self.scripts.unfenced()
+    }
+
+    /// All keys that the first `count` scripts wrote have been told.
+    pub fn scripts_fenced(&mut self, count: u64) {
+        self.scripts.fence(count);
+    }
+
+    /// The primary tells that these keys were written, by scripts perhaps.
+    pub fn written_by_scripts(&mut self, keys: &[Bytes]) {
+        if !self.scripts.is_open() {
+            return;
+        }
+        for db in self.scripts.dbs().to_vec() {
+            for key in keys {
+                let named = self.named(db, key.clone());
+                self.soil(&named, Cause::Undeclared);
+            }
+        }
     }
 }
 

@@ -8,7 +8,9 @@
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use super::{Cause, ConnId, Draft, Engine, Named, Unit, Woken, Write, claim};
+use super::log::Draft;
+use super::step::claim;
+use super::{Cause, ConnId, Engine, Named, Unit, Woken, Write};
 use crate::command::{Reach, Serve};
 use crate::effect::{self, Effect, Executed, Expect, Outcome, Step};
 use crate::ledger::State;

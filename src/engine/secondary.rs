@@ -1,0 +1,77 @@
+//! What the secondary has been given, and what it makes of it.
+
+use super::{Cause, Engine, Entry, Named, Position, Unit, Write};
+
+/// What an answer waits for: that the secondary has a write.
+#[derive(Clone, Debug)]
+pub struct Gate {
+    position: Position,
+    keys: smallvec::SmallVec<[Named; 1]>,
+}
+
+impl Engine {
+    /// What the answer to a step that has just been finished waits for.
+    pub fn gate(&self, unit: &Unit) -> Gate {
+        let keys = unit.writes.iter().flat_map(Write::written_keys).cloned().collect();
+        Gate { position: self.log.last(), keys }
+    }
+
+    /// Whether the secondary has what the gate stands for, as effects or as copies.
+    pub fn has_arrived(&self, gate: &Gate) -> bool {
+        let acknowledged = self.log.acknowledged();
+        let there = |named: &Named| {
+            let copied_at = self.copied_at.get(&named.fingerprint);
+            self.is_migrated(named) && copied_at.is_none_or(|copy| *copy <= acknowledged)
+        };
+        gate.position <= acknowledged && gate.keys.iter().all(there)
+    }
+
+    /// Takes the oldest effects for sending, up to `bytes`.
+    pub fn take_effects(&mut self, bytes: usize) -> Vec<Entry> {
+        self.log.take(bytes)
+    }
+
+    /// The secondary has answered everything up to and including `entry` as expected.
+    pub fn applied(&mut self, entry: &Entry) {
+        self.counters.applied += 1;
+        self.acknowledge(entry);
+    }
+
+    /// The secondary's answer to `entry` is not the primary's, or there was none.
+    pub fn diverged(&mut self, entry: &Entry, cause: Cause) {
+        match cause {
+            Cause::Refused => {
+                self.counters.failed += 1;
+                self.refused_at = Some(self.now);
+            }
+            Cause::Mismatch => self.counters.mismatched += 1,
+            _ => {}
+        }
+        for named in &entry.keys {
+            let newest = self.copied_at.get(&named.fingerprint).copied().unwrap_or(0);
+            if newest <= entry.position {
+                self.soil(named, cause);
+            }
+        }
+        if entry.keys.is_empty() {
+            self.resync = Some(cause);
+        }
+        self.acknowledge(entry);
+    }
+
+    /// The secondary is not what it was: everything must be copied again.
+    pub fn distrust(&mut self, cause: Cause) {
+        self.resync = Some(cause);
+    }
+
+    fn acknowledge(&mut self, entry: &Entry) {
+        if entry.copy {
+            for named in &entry.keys {
+                if self.copied_at.get(&named.fingerprint) == Some(&entry.position) {
+                    self.copied_at.remove(&named.fingerprint);
+                }
+            }
+        }
+        self.log.acknowledge(entry.position);
+    }
+}

@@ -1,0 +1,147 @@
+//! A step on its way: looked at, admitted to the order, lost.
+
+use super::order::Claim;
+use super::unit::Touch;
+use super::{Cause, ConnId, Engine, Named, Unit, Woken, Write};
+use crate::command::{Access, Command, Reach, Serve};
+use crate::effect;
+use crate::resp::Request;
+
+impl Engine {
+    /// Looks at a write before it is sent.
+    ///
+    /// `command` is `None` for one that only the server knows; then `unknown` are its keys. A
+    /// command whose keys can't be told from its arguments will be refused by the server, so it is
+    /// taken as one that touches nothing.
+    pub fn write(
+        &self,
+        command: Option<&'static Command>,
+        request: Request,
+        db: u32,
+        unknown: &[bytes::Bytes],
+    ) -> Write {
+        let mut touches = smallvec::SmallVec::new();
+        if let Some(command) = command {
+            for key in command.keys(&request).unwrap_or_default() {
+                let Some(name) = request.arg_bytes(key.index) else { continue };
+                let named = self.named(key.db.unwrap_or(db), name);
+                touches.push(Touch { named, written: key.access == Access::Write });
+            }
+        }
+        for key in unknown {
+            touches.push(Touch { named: self.named(db, key.clone()), written: true });
+        }
+        let reach = command.map_or(Reach::Keys, |command| command.reach(&request));
+        let probes = match command {
+            Some(command) if self.settings.mirroring => {
+                effect::probes(command, &request, &self.settings.primary)
+            }
+            _ => effect::Probes::new(),
+        };
+        Write { command, request, db, touches, reach, probes, passive: false }
+    }
+
+    /// A command of a transaction that only reads: it has its reply among the others'.
+    pub fn passive(request: Request, db: u32) -> Write {
+        let (touches, probes) = Default::default();
+        Write { command: None, request, db, touches, reach: Reach::Keys, probes, passive: true }
+    }
+
+    /// Makes one step of one write, or of a transaction's commands.
+    pub fn unit(&self, writes: impl IntoIterator<Item = Write>, atomic: bool) -> Unit {
+        let writes: smallvec::SmallVec<[Write; 1]> = writes.into_iter().collect();
+        let touches = writes.iter().flat_map(|write| &write.touches);
+        let fingerprints = touches.map(|touch| touch.named.fingerprint).collect();
+        let everything = writes.iter().any(|write| write.reach != Reach::Keys);
+        let is_script = |write: &Write| write.command.is_some_and(|c| c.serve == Serve::Script);
+        let scripts = self.settings.follow_scripts && writes.iter().any(is_script);
+        Unit {
+            writes,
+            atomic,
+            scripts,
+            fingerprints,
+            everything,
+            numbering: self.spaces.numbering(),
+        }
+    }
+
+    /// Asks to send a step down `conn`; see [`Order::begin`].
+    pub fn begin(&mut self, conn: ConnId, unit: &mut Unit) -> bool {
+        if unit.numbering != self.spaces.numbering() {
+            self.renumber(unit);
+        }
+        let admitted = self.order.begin(conn, claim(unit));
+        if admitted && unit.scripts {
+            self.scripts.begin(unit.writes.iter().map(|write| write.db));
+        }
+        if admitted && !self.watched.is_empty() {
+            for fingerprint in &unit.fingerprints {
+                self.watched.entry(*fingerprint).and_modify(|written| *written = true);
+            }
+        }
+        admitted
+    }
+
+    /// The connection is gone; nothing of it waits any more.
+    pub fn disconnect(&mut self, conn: ConnId) -> Woken {
+        self.order.forget(conn)
+    }
+
+    /// Connections broke with `steps` in flight, and the server may still be executing them.
+    pub fn doubt(&mut self, steps: usize) {
+        if self.in_doubt.0 == 0 {
+            self.in_doubt.1 = self.now;
+        }
+        self.in_doubt.0 += steps;
+    }
+
+    /// A doubted step's outcome will never be known, but it is past.
+    pub fn lost(&mut self, conn: ConnId, unit: &Unit) -> Woken {
+        self.in_doubt.0 -= 1;
+        self.end_script(unit);
+        if unit.everything && self.settings.mirroring {
+            self.resync = Some(Cause::Unknown);
+        }
+        for write in &unit.writes {
+            for named in write.written_keys() {
+                self.soil(named, Cause::Unknown);
+            }
+        }
+        self.order.finish(conn, claim(unit))
+    }
+
+    /// Somebody wants a key for itself for a moment: no write to it is in flight then; see
+    /// [`Order::begin`].
+    pub fn hold(&mut self, conn: ConnId, named: &Named) -> bool {
+        self.order.begin(conn, Claim { keys: &[named.fingerprint], everything: false })
+    }
+
+    /// The moment is over, or never came; `conn` is not used again.
+    pub fn release(&mut self, conn: ConnId, named: &Named) -> Woken {
+        let mut woken = Woken::new();
+        if self.order.in_flight_on(conn) > 0 {
+            let keys = &[named.fingerprint];
+            woken = self.order.finish(conn, Claim { keys, everything: false });
+        }
+        woken.extend(self.order.forget(conn));
+        woken
+    }
+
+    fn renumber(&self, unit: &mut Unit) {
+        for write in &mut unit.writes {
+            let (db, command) = (write.db, write.command);
+            let keys = command.and_then(|command| command.keys(&write.request).ok());
+            for (index, touch) in write.touches.iter_mut().enumerate() {
+                let other = keys.as_ref().and_then(|keys| keys.get(index)?.db);
+                touch.named = self.named(other.unwrap_or(db), touch.named.key.clone());
+            }
+        }
+        let touches = unit.writes.iter().flat_map(|write| &write.touches);
+        unit.fingerprints = touches.map(|touch| touch.named.fingerprint).collect();
+        unit.numbering = self.spaces.numbering();
+    }
+}
+
+pub(super) fn claim(unit: &Unit) -> Claim<'_> {
+    Claim { keys: &unit.fingerprints, everything: unit.everything }
+}

@@ -1,0 +1,101 @@
+//! What can be seen of an engine from outside.
+
+use std::sync::Arc;
+
+use super::{Counters, Engine, Millis, Named, Position, Settings};
+use crate::ledger::{Ledger, State};
+
+/// How long copies pause after the secondary refused one (out of memory, read-only).
+const REFUSAL_PAUSE: Millis = 300;
+
+impl Engine {
+    /// Whether a key's effects flow.
+    pub fn is_migrated(&self, named: &Named) -> bool {
+        self.ledger.state(named.space, named.fingerprint) == State::Migrated
+    }
+
+    /// Changes with every `SWAPDB`.
+    pub fn numbering(&self) -> u32 {
+        self.spaces.numbering()
+    }
+
+    /// The same; `None` while a command is under way that might change it.
+    pub fn settled_numbering(&self) -> Option<u32> {
+        (!self.order.wants_everything()).then(|| self.spaces.numbering())
+    }
+
+    /// The marks, for who only looks.
+    pub fn ledger(&self) -> &Arc<Ledger> {
+        &self.ledger
+    }
+
+    /// What was told at the start.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Counts since the start.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Effects that the secondary has not acknowledged, and their bytes.
+    pub fn queued(&self) -> (usize, usize) {
+        (self.log.len(), self.log.bytes())
+    }
+
+    /// Whether effects wait to be taken.
+    pub fn has_effects(&self) -> bool {
+        !self.log.is_drained()
+    }
+
+    /// Whether a copier has something to do: a dirty key, and room for its copy.
+    pub fn wants_copies(&self) -> bool {
+        self.dirty.len() > 0 && self.may_copy()
+    }
+
+    /// Whether copies are welcome: the log has room, and the secondary takes what it is given.
+    pub fn may_copy(&self) -> bool {
+        let refusing =
+            self.refused_at.is_some_and(|at| self.now.saturating_sub(at) < REFUSAL_PAUSE);
+        self.log.has_room_for_copies() && !refusing
+    }
+
+    /// Keys that writes wait for: dirty ones, and those whose copy is under way since.
+    pub fn dirty_keys(&self) -> usize {
+        let copying = self.copying.values().filter(|copying| copying.since.is_some()).count();
+        let scripts = usize::from(self.scripts.is_open());
+        self.dirty.len() + copying + self.in_doubt.0 + scripts
+    }
+
+    /// Writes in flight to the primary.
+    pub fn in_flight(&self) -> u32 {
+        self.order.in_flight()
+    }
+
+    /// Whether a key must be copied in a pass over groups, or over everything.
+    pub fn needs_pass(&self) -> bool {
+        self.resync.is_some() || self.dirty.has_lost()
+    }
+
+    /// The age in milliseconds of the oldest write that the secondary has not got, as an effect or
+    /// as a copy; 0 when there is none.
+    pub fn lag(&self, now: Millis) -> Millis {
+        let copying = self.copying.values().filter_map(|copying| copying.since);
+        let doubt = (self.in_doubt.0 > 0).then_some(self.in_doubt.1);
+        let oldest = copying.chain(self.log.oldest()).chain(self.dirty.oldest()).chain(doubt).min();
+        // A write in flight may be done already: then it is as young as can be, but it is there.
+        let in_flight = u64::from(self.order.in_flight() > 0);
+        oldest.map_or(in_flight, |since| now.saturating_sub(since).max(1))
+    }
+
+    /// Whether the secondary has got every write.
+    pub fn is_drained(&self) -> bool {
+        self.log.is_empty() && self.dirty_keys() == 0 && self.order.in_flight() == 0
+    }
+
+    /// The last place in the log, and up to where the secondary has acknowledged.
+    pub fn positions(&self) -> (Position, Position) {
+        (self.log.last(), self.log.acknowledged())
+    }
+}
