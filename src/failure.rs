@@ -9,8 +9,8 @@ use std::process::ExitCode;
 
 use thiserror::Error;
 
-use crate::backend::{Broken, ConnectError};
-use crate::value::{CompareError, ReadError};
+use crate::backend::ConnectError;
+use crate::value::{CompareError, Fault, ReadError};
 
 /// What the exit status of the process says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,23 +32,6 @@ pub enum ServerError {
     /// The same of the target.
     #[error("target {0}")]
     Target(#[source] Fault),
-}
-
-/// What is wrong with one server.
-#[derive(Debug, Error)]
-pub enum Fault {
-    /// It can't be reached, or refuses the credentials.
-    #[error(transparent)]
-    Connect(#[from] ConnectError),
-    /// It refuses a question, or went away.
-    #[error(transparent)]
-    Read(#[from] ReadError),
-}
-
-impl From<Broken> for Fault {
-    fn from(broken: Broken) -> Self {
-        Self::Read(broken.into())
-    }
 }
 
 impl From<CompareError> for ServerError {

@@ -16,11 +16,11 @@ use crossfade::capability::{Capabilities, Family};
 use crossfade::config::TargetPolicy;
 use crossfade::databases::Databases;
 use crossfade::diff::{Difference, Leeway};
-use crossfade::failure::{Fault, ServerError};
+use crossfade::failure::ServerError;
 use crossfade::payload::{Acceptance, Payload, Way};
 use crossfade::resp::{Reply, Request};
 use crossfade::value::{
-    CannotWrite, Comparer, Side, TranscribeError, Transcribed, Verdict, probe, transcribe,
+    CannotWrite, Comparer, Fault, Side, TranscribeError, Transcribed, Verdict, probe, transcribe,
 };
 use crossfade::{check, compare};
 use tempfile::TempDir;

@@ -9,7 +9,7 @@ use tracing::debug;
 
 use super::copier::{Copier, Route, pause};
 use crate::backend::Broken;
-use crate::failure::Fault;
+use crate::value::Fault;
 
 /// Keys copied in one pipeline.
 const BATCH: usize = 64;

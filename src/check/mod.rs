@@ -16,8 +16,8 @@ mod permissions;
 use crate::backend::{Connection, Endpoint, Setup, clock_offset};
 use crate::config::TargetPolicy;
 use crate::databases::Databases;
-use crate::failure::{Fault, ServerError as Error};
-use crate::value::{ReadError, probe};
+use crate::failure::ServerError as Error;
+use crate::value::{Fault, ReadError, probe};
 
 pub use facts::{Facts, Library};
 pub use finding::{Finding, Level, Report};

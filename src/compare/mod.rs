@@ -18,8 +18,8 @@ use crate::backend::{Connection, Endpoint, ServerInfo, Setup, clock_offset, keys
 use crate::bar::progress_bar;
 use crate::databases::Databases;
 use crate::diff::Leeway;
-use crate::failure::{Fault, ServerError as Error};
-use crate::value::{ReadError, Side};
+use crate::failure::ServerError as Error;
+use crate::value::{Fault, ReadError, Side};
 
 pub use report::{Report, Shown};
 

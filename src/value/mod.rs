@@ -13,6 +13,7 @@
 mod answer;
 mod comparer;
 mod counterpart;
+mod fault;
 mod glance;
 mod head;
 mod pace;
@@ -24,6 +25,7 @@ mod writing;
 
 pub use answer::ReadError;
 pub use comparer::{CompareError, Comparer, Side, Verdict};
+pub use fault::Fault;
 pub use head::{Head, Type, head};
 pub use probe::probe;
 pub use reader::Reader;

@@ -1,0 +1,23 @@
+//! What keeps one server from being read.
+
+use thiserror::Error;
+
+use super::ReadError;
+use crate::backend::{Broken, ConnectError};
+
+/// What is wrong with one server.
+#[derive(Debug, Error)]
+pub enum Fault {
+    /// It can't be reached, or refuses the credentials.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// It refuses a question, or went away.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+}
+
+impl From<Broken> for Fault {
+    fn from(broken: Broken) -> Self {
+        Self::Read(broken.into())
+    }
+}

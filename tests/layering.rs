@@ -1,0 +1,186 @@
+//! Imports point down only, and the core does no I/O.
+//!
+//! [`MODULES`] says who imports whom. The tests read `src` and fail on an edge that is missing in the
+//! table, and on one that the code has no longer.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use Layer::{Assembly, Core, Io, Lane, Role};
+
+/// From the top down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Layer {
+    /// Puts things together, and speaks to operators.
+    Assembly,
+    /// What is done for clients and keys: siblings that never import each other.
+    Role,
+    /// Upstream connections in the order that the engine wants.
+    Lane,
+    /// Sockets, servers, and numbers on their way out.
+    Io,
+    /// Events in, decisions out.
+    Core,
+}
+
+/// Every module of the crate, its layer, and what it imports: only what stands below it here.
+const MODULES: &[(&str, Layer, &str)] = &[
+    ("cli", Assembly, "admin check compare config control copy failure status telemetry"),
+    ("copy", Assembly, "backfill bar config control failure ledger payload status"),
+    ("compare", Assembly, "backend bar databases diff failure own_keys resp value"),
+    ("check", Assembly, "backend capability config databases failure own_keys payload resp value"),
+    (
+        "control",
+        Assembly,
+        "admin backend backfill command config databases diff engine failure lane ledger metrics \
+         mirror own_keys payload proxy resp status telemetry value verify",
+    ),
+    ("admin", Assembly, "backend metrics status"),
+    ("telemetry", Assembly, "config"),
+    ("config", Assembly, "backend databases status"),
+    ("failure", Assembly, "backend value"),
+    ("bar", Assembly, ""),
+    ("proxy", Role, "backend command databases engine lane metrics net resp"),
+    ("mirror", Role, "backend engine lane resp"),
+    (
+        "backfill",
+        Role,
+        "backend capability databases effect engine lane ledger own_keys payload resp value",
+    ),
+    ("verify", Role, "backend capability databases diff engine lane own_keys resp value"),
+    ("lane", Lane, "backend engine net resp"),
+    ("value", Io, "backend capability diff effect own_keys payload resp"),
+    ("backend", Io, "capability net resp"),
+    ("net", Io, ""),
+    ("metrics", Io, "engine status"),
+    ("engine", Core, "capability command databases effect ledger resp"),
+    ("effect", Core, "capability command resp"),
+    ("command", Core, "capability resp"),
+    ("payload", Core, "capability"),
+    ("ledger", Core, ""),
+    ("resp", Core, ""),
+    ("diff", Core, ""),
+    ("status", Core, ""),
+    ("databases", Core, ""),
+    ("capability", Core, ""),
+    ("own_keys", Core, ""),
+];
+
+/// What the core has no use for: tasks, clocks, sockets, files, logs.
+const IMPURE: [&str; 7] =
+    ["tokio", "tracing", "Instant", "SystemTime", "std::net", "std::fs", "std::io"];
+
+type Edges = BTreeMap<String, BTreeSet<String>>;
+
+#[test]
+fn the_table_has_every_module_and_exactly_the_imports_of_the_code() {
+    let (mut missing, mut stale) = (Vec::new(), Vec::new());
+    let (code, table) = (edges_of_the_code(), edges_of_the_table());
+    for (module, imports) in &code {
+        let allowed = table.get(module).unwrap_or_else(|| panic!("{module} is not in the table"));
+        missing.extend(imports.difference(allowed).map(|other| format!("{module} -> {other}")));
+        stale.extend(allowed.difference(imports).map(|other| format!("{module} -> {other}")));
+    }
+    assert_eq!(missing, [""; 0], "imports that the table does not allow");
+    assert_eq!(stale, [""; 0], "imports in the table that the code does not have");
+    let gone: Vec<&String> = table.keys().filter(|module| !code.contains_key(*module)).collect();
+    assert_eq!(gone, [""; 0], "modules in the table that the code does not have");
+}
+
+#[test]
+fn imports_point_down() {
+    let place = |name: &str| MODULES.iter().position(|(module, ..)| *module == name);
+    for (module, _, imports) in MODULES {
+        for other in imports.split_whitespace() {
+            assert!(place(other) > place(module), "{module} -> {other} points up");
+        }
+    }
+}
+
+#[test]
+fn no_role_imports_its_sibling() {
+    let layer = |name: &str| MODULES.iter().find(|(module, ..)| *module == name).unwrap().1;
+    for (module, _, imports) in MODULES.iter().filter(|(_, layer, _)| *layer == Role) {
+        for other in imports.split_whitespace() {
+            assert_ne!(layer(other), Role, "{module} -> {other}");
+        }
+    }
+}
+
+#[test]
+fn the_core_does_no_io_and_has_no_clock() {
+    let core =
+        |module: &str| MODULES.iter().any(|(name, layer, _)| *name == module && *layer == Core);
+    for file in sources().filter(|file| core(&module_of(file))) {
+        for line in code_lines(&fs::read_to_string(&file).unwrap()) {
+            let found = IMPURE.iter().find(|word| has_word(line, word));
+            assert_eq!(found, None, "{}: {line}", file.display());
+        }
+    }
+}
+
+fn edges_of_the_table() -> Edges {
+    let owned = |imports: &str| imports.split_whitespace().map(str::to_owned).collect();
+    MODULES.iter().map(|(module, _, imports)| ((*module).to_owned(), owned(imports))).collect()
+}
+
+fn edges_of_the_code() -> Edges {
+    let mut edges = Edges::new();
+    for file in sources() {
+        let module = module_of(&file);
+        let text = fs::read_to_string(&file).unwrap();
+        let imports = edges.entry(module.clone()).or_default();
+        imports.extend(code_lines(&text).flat_map(imports_of).filter(|other| *other != module));
+    }
+    edges
+}
+
+/// The modules that a line of code names by `crate::`.
+fn imports_of(line: &str) -> impl Iterator<Item = String> {
+    assert!(!line.contains("crate::{"), "one module a line, so that it can be read: {line}");
+    line.split("crate::").skip(1).map(|path| {
+        path.chars().take_while(|char| char.is_ascii_lowercase() || *char == '_').collect()
+    })
+}
+
+fn code_lines(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().filter(|line| !line.trim_start().starts_with("//"))
+}
+
+fn has_word(line: &str, word: &str) -> bool {
+    let part_of_a_name = |char: char| char.is_alphanumeric() || char == '_';
+    line.match_indices(word).any(|(at, _)| {
+        !line[..at].ends_with(part_of_a_name)
+            && !line[at + word.len()..].starts_with(part_of_a_name)
+    })
+}
+
+/// The name of the module at the top of the crate that a file belongs to.
+fn module_of(file: &Path) -> String {
+    let inside = file.strip_prefix(root()).unwrap();
+    let top = Path::new(inside.components().next().unwrap().as_os_str());
+    top.file_stem().unwrap().to_string_lossy().into_owned()
+}
+
+/// Every file of the crate but its two roots.
+fn sources() -> impl Iterator<Item = PathBuf> {
+    let mut files = Vec::new();
+    collect(&root(), &mut files);
+    files.into_iter().filter(|file| !["lib", "main"].contains(&module_of(file).as_str()))
+}
+
+fn collect(directory: &Path, files: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            collect(&path, files);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
+}
