@@ -1,4 +1,146 @@
 //! crossfade, the live migrator for Redis and Valkey.
+//!
+//! Clients talk to a proxy in front of the *primary*. Everything that their writes did is carried
+//! to the *secondary*, and what was there before is copied, until both hold the same. Then the two
+//! swap roles, and the same machinery carries everything back, so that the swap can be undone.
+//!
+//! This page is the map: the picture, the layers, what happens to a command, the rules and where
+//! each is held. Every module says at its top what it guarantees and what it must not know.
+//!
+//! # The picture
+//!
+//! ```text
+//!   clients                  crossfade run                          servers
+//!
+//!            bytes   +--------+  steps   +-------+   requests      +-----------+
+//!   app  <---------> | proxy  | -------> | lane  | <-------------> |  primary  |
+//!            replies +--------+  replies | pool  |   replies       +-----------+
+//!                         ^   <--------- +-------+                   |       ^
+//!                         |                  | begin, finish         | SCAN  | compare
+//!                         | stage            v                       v DUMP  |
+//!                    +---------+       +------------+  claim    +----------+ |
+//!   operator <-----> | control | ----> |   engine   | <-------- | backfill | |
+//!      admin API     +---------+       | order      |  accept   +----------+ |
+//!                         |            | ledger     |                 +--------+
+//!                         |            | effect log |  watch, soil    | verify |
+//!                         |            | dirty keys | <-------------- +--------+
+//!                         |            +------------+                      |
+//!                         |                  | effects and copies          | compare
+//!                         |                  v                             v
+//!                         |            +------------+   requests     +-------------+
+//!                         +----------> |   mirror   | <------------> |  secondary  |
+//!                                      +------------+   replies      +-------------+
+//! ```
+//!
+//! All in one [direction of mirroring](control): an engine, a pool of lanes, a mirror, copiers. A
+//! flip builds the opposite direction and points the clients at it.
+//!
+//! # Layers
+//!
+//! Imports point down; `tests/layering.rs` has every edge in a table and fails on any other.
+//!
+//! | layer | modules | |
+//! | --- | --- | --- |
+//! | assembly | [`cli`] [`copy`] [`compare`] [`check`] [`control`] [`admin`] [`telemetry`] [`config`] [`failure`] [`bar`] | puts things together, speaks to operators; [`control`] owns the phase |
+//! | roles | [`proxy`] [`mirror`] [`backfill`] [`verify`] | siblings that meet only in the engine |
+//! | lanes | [`lane`] | pipelined connections, and the engine as tasks share it ([`lane::Hub`]) |
+//! | I/O | [`value`] [`backend`] [`net`] [`metrics`] | servers, sockets, values read part by part |
+//! | core | [`engine`] [`effect`] [`command`] [`payload`] [`ledger`] [`resp`] [`diff`] [`status`] [`databases`] [`capability`] [`own_keys`] | events in, decisions out: no socket, task, clock or log line |
+//!
+//! # The life of a write
+//!
+//! 1. The client's task finds a [`resp::Request`] in the bytes and looks its name up in the table
+//!    ([`command::lookup`]); what the table does not know, the server is asked about.
+//! 2. [`Engine::write`](engine::Engine::write) finds its keys and the probes to send behind it (the
+//!    expiry that the key has afterwards, say). The step goes into the queue of a lane.
+//! 3. The lane asks [`Engine::begin`](engine::Engine::begin). It waits while a write to one of the
+//!    keys is in flight on another connection; then request and probes go out as they are.
+//! 4. The primary answers. [`Engine::finish`](engine::Engine::finish) settles the step under one
+//!    lock: [`effect::of`] says what the write did. Are all its keys migrated, the effect goes to
+//!    the end of the log; else the keys become dirty, and are copied later.
+//! 5. The reply goes to the client, as it came. With `--ack both` it is held back until
+//!    [`Engine::has_arrived`](engine::Engine::has_arrived).
+//! 6. The [`mirror`] takes the effect from the log, sends it, and compares the secondary's answer
+//!    with what the primary's implies. As expected: [`Engine::applied`](engine::Engine::applied),
+//!    and the write has arrived. Anything else:
+//!    [`Engine::diverged`](engine::Engine::diverged), and its keys are copied again.
+//!
+//! A transaction that came whole is one step. One that came piece by piece, a `WATCH` or a blocked
+//! pop gets a connection of its own, which asks the same questions of the same engine.
+//!
+//! # The life of a read
+//!
+//! It goes down a read lane, past the engine, while its client has nothing in flight on the write
+//! lane; else behind that, or, if its reply may be long, after it. So each client sees its own
+//! commands in its own order, and a long reply stalls no write. A read may be asked again when its
+//! connection breaks; a write never is.
+//!
+//! # The life of a copy
+//!
+//! 1. A [pass](backfill::Pass) finds a key by `SCAN`, or the recopier takes a dirty one.
+//!    [`Engine::claim`](engine::Engine::claim) marks it as being copied and gives a ticket.
+//! 2. A [copier](backfill::Copier) reads it on a connection of its own: expiry, idle time or
+//!    frequency, `DUMP`. What is big, or has a layout that the secondary does not know, is read by
+//!    commands, part by part ([`value`]).
+//! 3. [`Engine::accept`](engine::Engine::accept) appends it to the log, if no write touched the key
+//!    meanwhile and none is in flight; then the key is migrated and effects follow. Else it is dirty
+//!    again. A key that keeps being written is read while the copier holds it in the order.
+//! 4. The mirror sends it between the effects, like one of them.
+//!
+//! # The life of a flip
+//!
+//! 1. Refused, with every reason, unless every key is copied, the secondary is there, a fresh verify
+//!    found both equal, and the phase will survive a crash; `force` passes over the last two.
+//! 2. The opposite direction is prepared; subscribers open their channels on the next primary.
+//! 3. Hold: new commands wait. Drain: writes in flight are answered, the log is empty, no key is
+//!    dirty. Not in time: the hold is dropped, and everything goes on as it was.
+//! 4. The marker is set on the source, the phase is written and synced: the point of no return.
+//! 5. The [stage](proxy::Stage) shows the new route, clients go on there, and the new direction's
+//!    mirror runs back to the old primary. A rollback is the same with the sides swapped.
+//!
+//! # The rules, and where they are held
+//!
+//! | rule | what it says | held in |
+//! | --- | --- | --- |
+//! | one order | two writes to one key are never in flight on two connections, so replies come in the order of execution | `engine/order.rs` |
+//! | effects, not requests | the secondary is told what has happened: no conditions, no relative times, no chance | `effect/rules/` |
+//! | position decides | a key gets effects only after its copy stands before them | `engine/settle.rs` |
+//! | in doubt, copy the state | a mismatch, a lost connection, an overflow, an undeclared key make keys dirty | `Engine::soil` in `engine/mod.rs`; by name in `engine/dirty.rs`; worked off in `backfill/recopy.rs` |
+//! | the application first | what does not fit into the log becomes dirty keys, what does not fit there dirty groups | `engine/log.rs`, `engine/dirty.rs` |
+//! | copy without a race | a copy counts only if no write came between its claim and its place | `engine/copies.rs` |
+//! | never twice | a write is sent to the primary once; unknown outcomes are in doubt | `lane/driver.rs`, `engine/step.rs` |
+//! | no early doubt | what broke in flight is copied only when the server is done with that connection | `lane/shared.rs`; for the secondary `mirror/apply.rs` |
+//! | scripts are overheard | what a script writes undeclared is told by the primary, and copied | `engine/scripts.rs`, `mirror/tracker.rs` |
+//! | expiry is absolute | what could create a key carries its end, and the end is compared | `effect/expiry.rs`, `effect/rules/` |
+//! | parity | every answer of the secondary is held against the primary's | `mirror/judge.rs`, [`effect::Expect`] |
+//! | payloads travel only where they are read alike | what a server takes is tried at the start | `payload/acceptance.rs`, `value/probe.rs` |
+//! | leave no trace | eviction clocks are left alone and carried over | `backfill/copier.rs`, [`backend::Setup`] |
+//! | big values stall nobody | parts of bounded size, built under a scratch name | `backfill/whole.rs`, [`value`] |
+//! | a difference is one | it is looked at again when nothing is on its way | `verify/settle.rs` |
+//! | a flip happens whole or not | before the durable phase everything goes back by itself | `control/flip.rs` |
+//! | the phase is durable first | written beside, synced, renamed | `control/state.rs` |
+//! | ours is not theirs | the keys that crossfade makes are never data | [`own_keys`] |
+//!
+//! What follows from them, for every interleaving of clients, copies, expiry and faults: once the
+//! log is applied and no key is dirty, the secondary holds what the primary holds.
+//!
+//! # Phases
+//!
+//! ```text
+//!                  pass done             hold, drain             phase durable
+//!   backfilling ------------> mirroring ------------> cutting over ----------> cut over ---> finalized
+//!        ^                     |  ^  ^                     |                    |   ^  finalize
+//!        |   a pass is needed  |  |  |      not drained    |                    |   |
+//!        +---------------------+  |  +---------------------+                    |   | not drained
+//!                                 |                                             v   |
+//!                                 +----------------------------------------- rolling back
+//!                                              phase durable
+//! ```
+//!
+//! [`status::Phase`] names them. The source serves in the first three, the target from *cut over*
+//! on; while it is held nobody does. A start after a stop that left both servers equal goes on where
+//! it was; after any other, the first pass copies everything again and removes what the primary no
+//! longer holds, in the direction that the durable phase names.
 
 pub mod admin;
 pub mod backend;

@@ -1,7 +1,7 @@
 //! `crossfade check`: whether a migration from here to there can work, before anything is begun.
 //!
-//! What can be known is gathered from both servers ([`facts`], [`permissions`]); what it means is
-//! decided from plain data ([`judge`]).
+//! What can be known is gathered from both servers (`facts`, `permissions`); what it means is
+//! decided from plain data (`judge`).
 //!
 //! *Guarantees:* nothing is changed on either server, but for one scratch key on the target that
 //! is removed again; every finding says what to do about it.

@@ -1,6 +1,6 @@
 //! The migration as a whole: it owns the phase, and runs what the phase needs.
 //!
-//! *What it is:* [`Migration`] starts a [`Direction`] (an engine with its mirror, its copiers and
+//! *What it is:* [`Migration`] starts a `Direction` (an engine with its mirror, its copiers and
 //! the lanes in front), runs its passes, verifies, and flips to the opposite direction and back.
 //!
 //! *Guarantees:* the phase is durable before it takes effect; a flip that can't be finished in time

@@ -3,7 +3,7 @@
 //! *What it is:* a direction as `run` has it, through which no client writes: its pass copies what
 //! there is, its mirror carries it over.
 //!
-//! *Guarantees:* ends when every key is on the target or has failed [`ATTEMPTS`] times, or when a
+//! *Guarantees:* ends when every key is on the target or has failed `ATTEMPTS` times, or when a
 //! server stays away; what was not copied is counted, never passed over.
 //!
 //! *Must not know:* arguments, exit codes.

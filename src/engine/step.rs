@@ -65,7 +65,7 @@ impl Engine {
         }
     }
 
-    /// Asks to send a step down `conn`; see [`Order::begin`].
+    /// Asks to send a step down `conn`; see `Order::begin`.
     pub fn begin(&mut self, conn: ConnId, unit: &mut Unit) -> bool {
         if unit.numbering != self.spaces.numbering() {
             self.renumber(unit);
@@ -111,7 +111,7 @@ impl Engine {
     }
 
     /// Somebody wants a key for itself for a moment: no write to it is in flight then; see
-    /// [`Order::begin`].
+    /// `Order::begin`.
     pub fn hold(&mut self, conn: ConnId, named: &Named) -> bool {
         self.order.begin(conn, Claim { keys: &[named.fingerprint], everything: false })
     }
