@@ -100,7 +100,7 @@ def migrate(migration: Migration):
 
 
 def summary(migration: Migration, keys: int, problems: list[str], result: dict) -> int:
-    differences = result["missing"] + result["extra"] + result["different"]
+    differences = sum(result[kind] for kind in ("missing", "extra", "type", "value", "expiry"))
     commands = migration.status["clients"]["commands"]
     slowest = migration.traffic.gauges.slowest.value * 1000
     rows = {

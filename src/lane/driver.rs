@@ -10,11 +10,14 @@ use smallvec::SmallVec;
 use super::queue::Queue;
 use super::{Hub, Job, Lost, Mailbox};
 use crate::backend::{Broken, Wire};
-use crate::engine::{Answer, ConnId, Unit};
+use crate::engine::{Answer, ConnId, Unit, Woken};
 
 /// More than this is not queued for the server's socket, in bytes: what waits beyond it waits as
 /// jobs, whose clients wait too.
 const OUTGOING_LIMIT: usize = 1024 * 1024;
+
+/// Jobs sent under one lock of the engine at most.
+const ROUND: usize = 64;
 
 /// A step that was sent, and the replies that have come.
 #[derive(Debug)]
@@ -38,6 +41,8 @@ pub(super) struct Driver {
     /// Who gets out-of-band messages; nobody on a shared lane.
     pushes: Option<Arc<Mailbox>>,
     blocked: bool,
+    /// Set while other clients are given the chance to add their jobs to the same system call.
+    gathering: bool,
 }
 
 impl Driver {
@@ -49,7 +54,17 @@ impl Driver {
         pushes: Option<Arc<Mailbox>>,
     ) -> Self {
         let conn = hub.with(crate::engine::Engine::connect);
-        Self { hub, conn, wire, queue, backlog, pending: VecDeque::new(), pushes, blocked: false }
+        Self {
+            hub,
+            conn,
+            wire,
+            queue,
+            backlog,
+            pending: VecDeque::new(),
+            pushes,
+            blocked: false,
+            gathering: false,
+        }
     }
 
     /// Serves until the connection breaks (error) or nobody needs it any more.
@@ -58,6 +73,14 @@ impl Driver {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        // Clients become ready in batches; the first one's job wakes this task at once. Let it wait
+        // for the others that are ready too: one write for all of them, and one read.
+        if !self.gathering && self.backlog.is_empty() && self.queue.has_jobs() {
+            self.gathering = true;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        self.gathering = false;
         loop {
             let taken = self.queue.poll_take(cx, &mut self.backlog);
             if taken == Poll::Ready(false) && self.backlog.is_empty() {
@@ -79,23 +102,38 @@ impl Driver {
     /// Sends from the backlog until a write has to wait for others'.
     fn dispatch(&mut self, waker: &Waker) {
         self.blocked = false;
-        while self.wire.outgoing.len() < OUTGOING_LIMIT {
-            let Some(job) = self.backlog.front_mut() else { return };
-            if let Some(unit) = &mut job.unit
-                && !self.hub.with(|engine| engine.begin(self.conn, unit))
-            {
-                self.blocked = true;
-                self.hub.wait(self.conn, waker);
-                // The wake-up may have come between the question and the wish to be woken.
-                if !self.hub.with(|engine| engine.begin(self.conn, unit)) {
-                    return;
-                }
-                self.blocked = false;
+        while self.wire.outgoing.len() < OUTGOING_LIMIT && !self.backlog.is_empty() {
+            if self.send_admitted() {
+                continue;
             }
-            if let Some(job) = self.backlog.pop_front() {
-                self.send(job);
+            self.hub.wait(self.conn, waker);
+            // The wake-up may have come between the question and the wish to be woken.
+            if !self.send_admitted() {
+                self.blocked = true;
+                return;
             }
         }
+    }
+
+    /// Sends a number of jobs under one lock of the engine; false when the first one has to wait.
+    fn send_admitted(&mut self) -> bool {
+        let count = self.backlog.len().min(ROUND);
+        let asks = self.backlog.iter().take(count).any(|job| job.unit.is_some());
+        let admitted = if asks {
+            let (conn, jobs) = (self.conn, self.backlog.iter_mut().take(count));
+            self.hub.with(|engine| {
+                let mut units = jobs.map(|job| job.unit.as_mut());
+                let refused =
+                    units.position(|unit| unit.is_some_and(|unit| !engine.begin(conn, unit)));
+                refused.unwrap_or(count)
+            })
+        } else {
+            count
+        };
+        for job in self.backlog.drain(..admitted).collect::<SmallVec<[Job; 8]>>() {
+            self.send(job);
+        }
+        admitted > 0
     }
 
     fn send(&mut self, job: Job) {
@@ -111,7 +149,7 @@ impl Driver {
 
     /// Gives out every whole reply that has come.
     fn receive(&mut self) -> Result<(), Broken> {
-        let mut answered = 0;
+        let mut done: Vec<Pending> = Vec::new();
         let result = loop {
             let frame = match self.wire.buffered() {
                 Ok(Some(frame)) => frame,
@@ -119,6 +157,7 @@ impl Driver {
                 Err(error) => break Err(error),
             };
             if frame.is_push() {
+                self.complete(&mut done);
                 if let Some(mailbox) = &self.pushes {
                     mailbox.push(&frame.raw);
                 }
@@ -127,31 +166,37 @@ impl Driver {
             let Some(pending) = self.pending.front_mut() else { continue };
             pending.replies.push(frame.raw);
             pending.missing -= 1;
-            if pending.missing == 0
-                && let Some(pending) = self.pending.pop_front()
-            {
-                answered += 1;
-                self.complete(pending);
+            if pending.missing == 0 {
+                done.extend(self.pending.pop_front());
             }
         };
-        self.queue.answered(answered);
+        self.complete(&mut done);
         result
     }
 
-    fn complete(&self, pending: Pending) {
-        let Pending { job, replies, .. } = pending;
-        let sent = job.requests.len();
-        if let Some(unit) = &job.unit {
-            let (own, probes) = replies.split_at(sent.min(replies.len()));
-            if let Some(reply) = own.last() {
-                let answer = Answer { reply, probes };
-                let woken = self.hub.with(|engine| engine.finish(self.conn, unit, answer));
-                self.hub.wake(&woken);
-            }
+    /// Settles answered steps under one lock of the engine, then tells who asked.
+    fn complete(&self, done: &mut Vec<Pending>) {
+        if done.iter().any(|pending| pending.job.unit.is_some()) {
+            let woken = self.hub.with(|engine| {
+                let mut woken = Woken::new();
+                for Pending { job, replies, .. } in done.iter() {
+                    let Some(unit) = &job.unit else { continue };
+                    let (own, probes) = replies.split_at(job.requests.len().min(replies.len()));
+                    if let Some(reply) = own.last() {
+                        woken.extend(engine.finish(self.conn, unit, Answer { reply, probes }));
+                    }
+                }
+                woken
+            });
+            self.hub.wake(&woken);
         }
-        let gate = job.unit.as_ref().and_then(|unit| self.hub.gate(unit));
-        if let Some(mailbox) = job.sink.answer(job.shape, sent, &replies, gate) {
-            self.hub.hold_back(&mailbox);
+        self.queue.answered(done.len());
+        for Pending { job, replies, .. } in done.drain(..) {
+            let gate = job.unit.as_ref().and_then(|unit| self.hub.gate(unit));
+            let sent = job.requests.len();
+            if let Some(mailbox) = job.sink.answer(job.shape, sent, &replies, gate) {
+                self.hub.hold_back(&mailbox);
+            }
         }
     }
 

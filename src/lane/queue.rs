@@ -57,6 +57,11 @@ impl Queue {
         Poll::Pending
     }
 
+    /// Whether jobs wait to be taken.
+    pub(super) fn has_jobs(&self) -> bool {
+        !self.inner.lock().jobs.is_empty()
+    }
+
     /// `count` jobs have been answered.
     pub(super) fn answered(&self, count: usize) {
         self.inner.lock().outstanding -= count;
