@@ -17,6 +17,8 @@ mod log;
 mod order;
 mod scripts;
 mod settle;
+#[cfg(test)]
+mod simulation;
 mod spaces;
 mod unit;
 
@@ -269,7 +271,7 @@ impl Engine {
         self.in_doubt.0 -= 1;
         self.end_script(unit);
         if unit.everything && self.settings.mirroring {
-            self.resync = Some(Cause::Unknown);
+            self.start_over(Cause::Unknown);
         }
         for write in &unit.writes {
             for named in write.written_keys() {
@@ -277,6 +279,13 @@ impl Engine {
             }
         }
         self.order.finish(conn, claim(unit))
+    }
+
+    /// The primary's keys are not what they were, nobody knows how: copies that have been read are
+    /// void, and everything must be copied again.
+    fn start_over(&mut self, cause: Cause) {
+        self.epoch += 1;
+        self.resync = Some(cause);
     }
 
     fn end_script(&mut self, unit: &Unit) {

@@ -112,6 +112,15 @@ impl Order {
         woken
     }
 
+    /// The keys have changed their fingerprints: whoever waits leaves its lines and asks again.
+    pub(super) fn disperse(&mut self) -> Woken {
+        self.keys.retain(|_, held| {
+            held.waiting.clear();
+            held.in_flight > 0
+        });
+        self.waiting.drain().map(|(conn, _)| conn).collect()
+    }
+
     /// Whether a write to `key` is in flight on any connection.
     pub(super) fn is_in_flight(&self, key: Fingerprint) -> bool {
         self.keys.get(&key).is_some_and(|held| held.in_flight > 0)
@@ -201,6 +210,14 @@ impl Order {
 mod tests {
     use super::*;
     use crate::ledger::Seed;
+
+    impl Order {
+        /// Whether nobody writes and nobody waits.
+        pub(in crate::engine) fn is_at_rest(&self) -> bool {
+            let nobody = self.waiting.is_empty() && self.everything.is_empty();
+            nobody && self.keys.is_empty() && self.in_flight.is_empty() && self.total == 0
+        }
+    }
 
     const A: ConnId = ConnId(1);
     const B: ConnId = ConnId(2);
