@@ -19,6 +19,8 @@ mod order;
 mod scripts;
 mod secondary;
 mod settle;
+#[cfg(test)]
+mod simulation;
 mod spaces;
 mod step;
 mod unit;

@@ -22,7 +22,8 @@ pub struct ConnId(pub u32);
 pub(super) struct Claim<'a> {
     /// The keys, each as often as it occurs.
     pub keys: &'a [Fingerprint],
-    /// Everything there is (`FLUSHALL`): no other connection may have a write in flight.
+    /// Everything there is (`FLUSHALL`): no other write may be in flight, not even on the same
+    /// connection, because what follows a `SWAPDB` has other names.
     pub everything: bool,
 }
 
@@ -112,6 +113,15 @@ impl Order {
         woken
     }
 
+    /// The keys have changed their fingerprints: whoever waits leaves its lines and asks again.
+    pub(super) fn disperse(&mut self) -> Woken {
+        self.keys.retain(|_, held| {
+            held.waiting.clear();
+            held.in_flight > 0
+        });
+        self.waiting.drain().map(|(conn, _)| conn).collect()
+    }
+
     /// Whether a write to `key` is in flight on any connection.
     pub(super) fn is_in_flight(&self, key: Fingerprint) -> bool {
         self.keys.get(&key).is_some_and(|held| held.in_flight > 0)
@@ -137,14 +147,12 @@ impl Order {
         if !self.everything.contains(&conn) {
             self.everything.push_back(conn);
         }
-        let others = self.total - self.in_flight.get(&conn).copied().unwrap_or(0);
-        self.everything.front() == Some(&conn) && others == 0
+        self.everything.front() == Some(&conn) && self.total == 0
     }
 
     fn admits_keys(&mut self, conn: ConnId, keys: &[Fingerprint]) -> bool {
-        let open = self.everything.front().is_none_or(|first| *first == conn);
-        let admitted =
-            open && keys.iter().all(|key| self.keys.get(key).is_none_or(|held| held.admits(conn)));
+        let admitted = self.everything.is_empty()
+            && keys.iter().all(|key| self.keys.get(key).is_none_or(|held| held.admits(conn)));
         if !admitted && !self.waiting.contains_key(&conn) {
             self.queue(conn, keys);
         }
@@ -201,6 +209,14 @@ impl Order {
 mod tests {
     use super::*;
     use crate::ledger::Seed;
+
+    impl Order {
+        /// Whether nobody writes and nobody waits.
+        pub(in crate::engine) fn is_at_rest(&self) -> bool {
+            let nobody = self.waiting.is_empty() && self.everything.is_empty();
+            nobody && self.keys.is_empty() && self.in_flight.is_empty() && self.total == 0
+        }
+    }
 
     const A: ConnId = ConnId(1);
     const B: ConnId = ConnId(2);

@@ -59,6 +59,13 @@ impl Engine {
         self.acknowledge(entry);
     }
 
+    /// The primary's keys are not what they were, nobody knows how: copies that have been read are
+    /// void, and everything must be copied again.
+    pub(super) fn start_over(&mut self, cause: Cause) {
+        self.epoch += 1;
+        self.resync = Some(cause);
+    }
+
     /// The secondary is not what it was: everything must be copied again.
     pub fn distrust(&mut self, cause: Cause) {
         self.resync = Some(cause);

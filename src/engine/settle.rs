@@ -39,7 +39,11 @@ impl Engine {
     pub fn finish(&mut self, conn: ConnId, unit: &Unit, answer: Answer<'_>) -> Woken {
         self.settle(unit, answer);
         self.end_script(unit);
-        self.order.finish(conn, claim(unit))
+        let mut woken = self.order.finish(conn, claim(unit));
+        if self.spaces.numbering() != unit.numbering {
+            woken.extend(self.order.disperse());
+        }
+        woken
     }
 
     /// A command that waited on a connection of its own has been served. It could hold no keys, so
@@ -84,6 +88,10 @@ impl Engine {
             self.settle_write(write, reply, mine, &mut batch, unit.atomic);
         }
         self.append(batch, unit.atomic);
+        // Its other writes were named, or probed, under the wrong numbers.
+        if unit.writes.len() > 1 && self.spaces.numbering() != unit.numbering {
+            self.start_over(Cause::Effect);
+        }
     }
 
     fn settle_write(
@@ -109,7 +117,7 @@ impl Engine {
             (Reach::Keys, Outcome::Apply(effect)) => self.settle_effect(write, effect, batch),
             (Reach::Code, Outcome::Recopy) => self.code_is_stale = true,
             (reach, Outcome::Apply(effect)) => self.settle_reach(write, reach, &effect, db),
-            (_, Outcome::Recopy) => self.resync = Some(Cause::Effect),
+            (_, Outcome::Recopy) => self.start_over(Cause::Effect),
         }
     }
 
@@ -208,8 +216,7 @@ impl Engine {
         self.spaces.swap(a, b);
         let Some((to_a, to_b)) = self.settings.databases.to(a).zip(self.settings.databases.to(b))
         else {
-            self.resync = Some(Cause::Effect);
-            return;
+            return self.start_over(Cause::Effect);
         };
         self.append_vital(0, &[success(["SWAPDB", &to_a.to_string(), &to_b.to_string()])]);
     }

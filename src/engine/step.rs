@@ -100,7 +100,7 @@ impl Engine {
         self.in_doubt.0 -= 1;
         self.end_script(unit);
         if unit.everything && self.settings.mirroring {
-            self.resync = Some(Cause::Unknown);
+            self.start_over(Cause::Unknown);
         }
         for write in &unit.writes {
             for named in write.written_keys() {

@@ -65,7 +65,9 @@ impl Engine {
     pub fn dirty_keys(&self) -> usize {
         let copying = self.copying.values().filter(|copying| copying.since.is_some()).count();
         let scripts = usize::from(self.scripts.is_open());
-        self.dirty.len() + copying + self.in_doubt.0 + scripts
+        // A pass that has been asked for and has not begun stands for keys that nobody counted.
+        let pass = usize::from(self.needs_pass());
+        self.dirty.len() + copying + self.in_doubt.0 + scripts + pass
     }
 
     /// Writes in flight to the primary.
