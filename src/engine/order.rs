@@ -86,6 +86,8 @@ impl Order {
         }
         if claim.everything {
             self.leave_everything(conn, &mut woken);
+            // Its next step, perhaps a barrier too, has waited for this one.
+            woken.push(conn);
         }
         for key in claim.keys {
             self.release(*key, &mut woken);

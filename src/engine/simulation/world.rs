@@ -184,7 +184,9 @@ impl World {
             }
             self.go_on();
         }
-        panic!("it never ends: {:?}", self.engine);
+        let (copies, pass) = (self.copies.len(), self.pass.is_some());
+        let busy = self.upstreams.iter().filter(|upstream| !upstream.is_idle()).count();
+        panic!("never ends: {copies} copies, pass {pass}, {busy} upstreams, {:?}", self.engine);
     }
 
     fn is_settled(&self) -> bool {
