@@ -53,16 +53,26 @@ impl Pass {
         loop {
             let numbering = self.route.hub.with(|engine| engine.numbering());
             claimed += self.copy_all(&mut primary).await;
+            if let Some(secondary) = &self.secondary {
+                // Before its databases can be looked into, everything said of them must be done.
+                self.catch_up().await;
+                self.find_extras(secondary, groups).await;
+            }
             if self.settled_numbering().await == numbering {
                 break;
             }
             // Databases changed numbers under the scan; the marks keep another one cheap.
         }
-        if let Some(secondary) = &self.secondary {
-            self.find_extras(secondary, groups).await;
-        }
         self.route.hub.with(crate::engine::Engine::end_pass);
         claimed
+    }
+
+    /// Waits until the secondary has done what has been appended so far.
+    async fn catch_up(&self) {
+        let (last, _) = self.route.hub.with(|engine| engine.positions());
+        while self.route.hub.with(|engine| engine.positions().1) < last {
+            sleep(Duration::from_millis(5)).await;
+        }
     }
 
     /// The numbering of databases, once no command is under way that might change it.

@@ -49,7 +49,13 @@ impl Engine {
 
     /// Makes one step of one write, or of a transaction's commands.
     pub fn unit(&self, writes: impl IntoIterator<Item = Write>, atomic: bool) -> Unit {
-        let writes: smallvec::SmallVec<[Write; 1]> = writes.into_iter().collect();
+        let mut writes: smallvec::SmallVec<[Write; 1]> = writes.into_iter().collect();
+        let db = writes.first().map(|write| write.db);
+        if writes.iter().any(|write| Some(write.db) != db) {
+            // Probes are asked behind the transaction, in the database that it selected last: what
+            // they would say of other databases' keys is wrong. Without them keys are copied again.
+            writes.iter_mut().for_each(|write| write.probes.clear());
+        }
         let touches = writes.iter().flat_map(|write| &write.touches);
         let fingerprints = touches.map(|touch| touch.named.fingerprint).collect();
         let everything = writes.iter().any(|write| write.reach != Reach::Keys);

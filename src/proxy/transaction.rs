@@ -145,7 +145,7 @@ impl Client {
         if let (Some(open), Some(db)) = (&mut self.transaction, db) {
             open.db = db;
         }
-        let db = self.context.db;
+        let db = self.transaction.as_ref().map_or(0, |open| open.db);
         self.remember(Queued {
             request: request.clone(),
             command: Some(command),

@@ -67,7 +67,8 @@ impl Server {
                 Done
             }
             [b"SWAPDB", a, b] => {
-                self.databases.swap(number(a) as usize, number(b) as usize);
+                let index = |db| number(db).cast_unsigned() as usize;
+                self.databases.swap(index(a), index(b));
                 Done
             }
             _ => command(&mut self.databases[db], args, now),
@@ -116,9 +117,8 @@ fn command(keys: &mut Database, args: &[&[u8]], now: i64) -> Said {
 fn set(keys: &mut Database, key: &[u8], value: &[u8], options: &[&[u8]], now: i64) -> Said {
     let mut expires = None;
     match options {
-        [] => {}
         [b"NX"] if keys.contains_key(key) => return Null,
-        [b"NX"] => {}
+        [] | [b"NX"] => {}
         [b"KEEPTTL"] => expires = keys.get(key).and_then(|entry| entry.expires),
         [b"PX", time] => expires = Some(now + number(time)),
         [b"PXAT", time] => expires = Some(number(time)),

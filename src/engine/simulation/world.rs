@@ -158,7 +158,7 @@ impl World {
 
     fn pass_time(&mut self) {
         self.now += self.rng.pick(&[1, 3, 10, 100]);
-        self.engine.tick((self.now - START) as u64);
+        self.engine.tick((self.now - START).cast_unsigned());
     }
 
     fn wake(&mut self, woken: &Woken) {
