@@ -333,3 +333,13 @@ fn wait_never_claims_more_than_is_true() {
     assert_eq!(client.ok("WAIT 1 50").integer(), 0, "the source has no replica");
     migration.assert_equal();
 }
+
+#[test]
+fn a_script_that_was_run_is_known_on_both() {
+    let migration = Migration::start();
+    migration.client().ok(["EVAL", "return 1", "0"]);
+    migration.crossfade.wait_converged();
+    let known = migration.target.ok("SCRIPT EXISTS e0e1f9fabfc9d4800c877a703b823ac0578ff8db");
+    assert_eq!(known.elements()[0].integer(), 1);
+    migration.finish();
+}

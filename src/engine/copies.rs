@@ -9,7 +9,7 @@
 use smallvec::SmallVec;
 
 use super::log::Draft;
-use super::{Cause, Copying, DirtyKey, Engine, Named, Position};
+use super::{Cause, Copying, DirtyKey, Engine, Kind, Named, Position};
 use crate::effect::Step;
 use crate::ledger::{Fingerprint, Groups, State};
 
@@ -124,8 +124,7 @@ impl Engine {
             db,
             atomic: copied.steps.len() > 1,
             keys: SmallVec::from_iter([ticket.named.clone()]),
-            copy: true,
-            vital: false,
+            kind: Kind::Copy,
         };
         match self.log.append(draft, &copied.steps) {
             Err(_) => Accepted::NoRoom,
@@ -170,7 +169,7 @@ impl Engine {
         let number = self.spaces.number(ticket.named.space);
         let Some(db) = self.settings.databases.to(number) else { return true };
         let keys = SmallVec::from_iter([ticket.named.clone()]);
-        let draft = Draft { since: self.now, db, atomic: false, keys, copy: false, vital: false };
+        let draft = Draft { since: self.now, db, atomic: false, keys, kind: Kind::Keys };
         self.log.append(draft, steps).is_ok()
     }
 

@@ -32,6 +32,25 @@ pub struct Named {
     pub key: Bytes,
 }
 
+/// What an entry is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Keys: an effect, or a part of a copy.
+    Keys,
+    /// A key: a copy of its whole state.
+    Copy,
+    /// Whole databases. No key stands for it, so it is kept even when the log is full.
+    Databases,
+    /// Scripts and function libraries; kept like the former.
+    Code,
+}
+
+impl Kind {
+    fn is_vital(self) -> bool {
+        matches!(self, Self::Databases | Self::Code)
+    }
+}
+
 /// One effect, ready to be sent.
 #[derive(Clone, Debug)]
 pub struct Entry {
@@ -49,8 +68,8 @@ pub struct Entry {
     pub atomic: bool,
     /// The keys that it writes.
     pub keys: SmallVec<[Named; 1]>,
-    /// Whether this is a copy of a key's whole state.
-    pub copy: bool,
+    /// What it is about.
+    pub kind: Kind,
     weight: usize,
 }
 
@@ -65,10 +84,8 @@ pub(super) struct Draft {
     pub atomic: bool,
     /// The keys that they write.
     pub keys: SmallVec<[Named; 1]>,
-    /// Whether this is a copy of a key's whole state.
-    pub copy: bool,
-    /// Whether it must be kept even when the log is full, because no key stands for it.
-    pub vital: bool,
+    /// What it is about.
+    pub kind: Kind,
 }
 
 /// The queue.
@@ -110,10 +127,10 @@ impl Log {
     ) -> Result<Position, SmallVec<[Named; 1]>> {
         let (commands, expect) = self.encode(&draft, steps);
         let weight = commands.len() + ENTRY_WEIGHT;
-        if self.bytes + weight > self.limit && !draft.vital {
+        if self.bytes + weight > self.limit && !draft.kind.is_vital() {
             return Err(draft.keys);
         }
-        let keys = if draft.copy {
+        let keys = if draft.kind == Kind::Copy {
             draft.keys
         } else {
             draft.keys.iter().map(|named| self.keep(named)).collect()
@@ -121,8 +138,8 @@ impl Log {
         let position = self.next;
         self.next += 1;
         self.bytes += weight;
-        let Draft { since, db, atomic, copy, .. } = draft;
-        let entry = Entry { position, since, db, commands, expect, atomic, keys, copy, weight };
+        let Draft { since, db, atomic, kind, .. } = draft;
+        let entry = Entry { position, since, db, commands, expect, atomic, keys, kind, weight };
         self.entries.push_back(entry);
         Ok(position)
     }
@@ -135,7 +152,7 @@ impl Log {
         steps: impl IntoIterator<Item = &'a Step>,
     ) -> (Bytes, SmallVec<[Expect; 2]>) {
         let mut steps = steps.into_iter();
-        if draft.copy && !draft.atomic {
+        if draft.kind == Kind::Copy && !draft.atomic {
             let only = steps.next();
             let commands = only.map(|step| step.request.raw().clone()).unwrap_or_default();
             return (commands, only.iter().map(|step| step.expect).collect());
@@ -236,9 +253,9 @@ mod tests {
     }
 
     fn append(log: &mut Log, vital: bool) -> bool {
+        let kind = if vital { Kind::Databases } else { Kind::Keys };
         let steps = [step()];
-        let draft =
-            Draft { since: 5, db: 0, atomic: false, keys: SmallVec::new(), copy: false, vital };
+        let draft = Draft { since: 5, db: 0, atomic: false, keys: SmallVec::new(), kind };
         log.append(draft, &steps).is_ok()
     }
 

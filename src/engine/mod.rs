@@ -37,7 +37,7 @@ use crate::resp::Request;
 
 pub use copies::{Accepted, Copied, Ticket};
 pub use dirty::{Cause, DirtyKey};
-pub use log::{Entry, Named, Position};
+pub use log::{Entry, Kind, Named, Position};
 pub use order::{ConnId, Woken};
 pub use secondary::Gate;
 pub use settle::Answer;

@@ -5,9 +5,16 @@
 //! behind its reply has been answered there, every key that is told may be the script's, and is
 //! copied again. That is more than the script wrote, never less.
 
+use std::collections::HashSet;
+
+use xxhash_rust::xxh3::xxh3_64;
+
 use bytes::Bytes;
 
 use super::{Cause, Engine, Unit};
+
+/// Scripts remembered as told.
+const TOLD: usize = 10_000;
 
 /// The scripts under way and not yet accounted for.
 #[derive(Debug, Default)]
@@ -19,6 +26,8 @@ pub(super) struct Scripts {
     fenced: u64,
     /// The primary's databases in which they ran.
     dbs: Vec<u32>,
+    /// Digests of the scripts that the secondary has been told.
+    told: HashSet<u64>,
 }
 
 impl Scripts {
@@ -29,6 +38,20 @@ impl Scripts {
                 self.dbs.push(db);
             }
         }
+    }
+
+    /// Whether the secondary has not been told this script yet; from now on it has.
+    pub(super) fn is_first(&mut self, body: &[u8]) -> bool {
+        // Whoever makes scripts without end will have some told again.
+        if self.told.len() >= TOLD {
+            self.told.clear();
+        }
+        self.told.insert(xxh3_64(body))
+    }
+
+    /// What the secondary knows is in doubt.
+    pub(super) fn forget_told(&mut self) {
+        self.told.clear();
     }
 
     pub(super) fn finish(&mut self) {

@@ -1,6 +1,6 @@
 //! What the secondary has been given, and what it makes of it.
 
-use super::{Cause, Engine, Entry, Named, Position, Unit, Write};
+use super::{Cause, Engine, Entry, Kind, Named, Position, Unit, Write};
 
 /// What an answer waits for: that the secondary has a write.
 #[derive(Clone, Debug)]
@@ -53,8 +53,13 @@ impl Engine {
                 self.soil(named, cause);
             }
         }
-        if entry.keys.is_empty() {
-            self.resync = Some(cause);
+        match entry.kind {
+            Kind::Keys | Kind::Copy => {}
+            Kind::Databases => self.resync = Some(cause),
+            Kind::Code => {
+                self.code_is_stale = true;
+                self.scripts.forget_told();
+            }
         }
         self.acknowledge(entry);
     }
@@ -72,7 +77,7 @@ impl Engine {
     }
 
     fn acknowledge(&mut self, entry: &Entry) {
-        if entry.copy {
+        if entry.kind == Kind::Copy {
             for named in &entry.keys {
                 if self.copied_at.get(&named.fingerprint) == Some(&entry.position) {
                     self.copied_at.remove(&named.fingerprint);

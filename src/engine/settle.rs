@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 
 use super::log::Draft;
 use super::step::claim;
-use super::{Cause, ConnId, Engine, Named, Unit, Woken, Write};
+use super::{Cause, ConnId, Engine, Kind, Named, Unit, Woken, Write};
 use crate::command::{Reach, Serve};
 use crate::effect::{self, Effect, Executed, Expect, Outcome, Step};
 use crate::ledger::State;
@@ -111,6 +111,9 @@ impl Engine {
             batch.db = db;
         }
         let outcome = self.outcome(write, reply, probes);
+        if outcome == Outcome::Recopy {
+            self.make_script_known(write, db);
+        }
         match (write.reach, outcome) {
             (_, Outcome::Nothing) => {}
             (Reach::Keys, Outcome::Recopy) => self.soil_write(write, Cause::Effect),
@@ -118,6 +121,17 @@ impl Engine {
             (Reach::Code, Outcome::Recopy) => self.code_is_stale = true,
             (reach, Outcome::Apply(effect)) => self.settle_reach(write, reach, &effect, db),
             (_, Outcome::Recopy) => self.start_over(Cause::Effect),
+        }
+    }
+
+    /// A script that was run is known on both servers, so that its digest alone will do after a flip.
+    fn make_script_known(&mut self, write: &Write, db: u32) {
+        let body = write.request.arg(1).filter(|_| write.request.is(0, "EVAL"));
+        let Some(body) = body else { return };
+        if self.scripts.is_first(body) {
+            let load = Request::new([b"SCRIPT".as_ref(), b"LOAD", body]);
+            let step = Step { request: load, expect: Expect::Success };
+            self.append_vital(Kind::Code, db, &[step]);
         }
     }
 
@@ -182,7 +196,7 @@ impl Engine {
 
     fn settle_reach(&mut self, write: &Write, reach: Reach, effect: &Effect, db: u32) {
         match reach {
-            Reach::Keys | Reach::Code => self.append_vital(db, &effect.steps),
+            Reach::Keys | Reach::Code => self.append_vital(Kind::Code, db, &effect.steps),
             Reach::Database => self.settle_flush(Some(write.db), &effect.steps),
             Reach::AllDatabases => self.settle_flush(None, &effect.steps),
             Reach::Swap(a, b) => self.settle_swap(a, b),
@@ -198,16 +212,20 @@ impl Engine {
             (crate::databases::Databases::Only(pairs), None) => {
                 let flush = [success(["FLUSHDB"])];
                 for (_, to) in pairs.clone() {
-                    self.append_vital(to, &flush);
+                    self.append_vital(Kind::Databases, to, &flush);
                 }
                 SmallVec::new()
             }
         };
         for to in pairs {
-            self.append_vital(to, steps);
+            self.append_vital(Kind::Databases, to, steps);
         }
         if let Some(marker) = self.settings.marker.clone() {
-            self.append_vital(0, &[Step { request: marker, expect: Expect::Success }]);
+            self.append_vital(
+                Kind::Databases,
+                0,
+                &[Step { request: marker, expect: Expect::Success }],
+            );
         }
     }
 
@@ -218,7 +236,11 @@ impl Engine {
         else {
             return self.start_over(Cause::Effect);
         };
-        self.append_vital(0, &[success(["SWAPDB", &to_a.to_string(), &to_b.to_string()])]);
+        self.append_vital(
+            Kind::Databases,
+            0,
+            &[success(["SWAPDB", &to_a.to_string(), &to_b.to_string()])],
+        );
     }
 
     fn soil_write(&mut self, write: &Write, cause: Cause) {
@@ -233,7 +255,7 @@ impl Engine {
         }
         let Batch { db, steps, checks, keys } = batch;
         let atomic = atomic && steps.len() > 1;
-        let draft = Draft { since: self.now, db, atomic, keys, copy: false, vital: false };
+        let draft = Draft { since: self.now, db, atomic, keys, kind: Kind::Keys };
         if let Err(keys) = self.log.append(draft, steps.iter().chain(&checks)) {
             for named in keys {
                 self.soil(&named, Cause::Overflow);
@@ -241,15 +263,8 @@ impl Engine {
         }
     }
 
-    fn append_vital(&mut self, db: u32, steps: &[Step]) {
-        let draft = Draft {
-            since: self.now,
-            db,
-            atomic: false,
-            keys: SmallVec::new(),
-            copy: false,
-            vital: true,
-        };
+    fn append_vital(&mut self, kind: Kind, db: u32, steps: &[Step]) {
+        let draft = Draft { since: self.now, db, atomic: false, keys: SmallVec::new(), kind };
         // A vital entry is always taken.
         let _ = self.log.append(draft, steps);
     }
