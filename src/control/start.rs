@@ -102,6 +102,7 @@ fn open_state(config: &RunConfig) -> Result<(Option<StateDir>, State, bool), Fai
     let no = |error: super::StateError| Failure::no(format!("--state-dir {error}"));
     let store = StateDir::open(path).map_err(no)?;
     let known = store.load(&fresh).map_err(no)?;
+    store.rehearse(&fresh).map_err(no)?;
     let resumed = known.is_some();
     Ok((Some(store), known.unwrap_or(fresh), resumed))
 }

@@ -150,17 +150,32 @@ impl StateDir {
         Ok(Some(state))
     }
 
+    /// Writes `state` beside the one that counts: whoever is about to do what can't be undone finds
+    /// out first whether the disk takes it.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn rehearse(&self, state: &State) -> Result<(), StateError> {
+        let fresh = self.fresh();
+        let fault = |error| StateError::Io { path: fresh.clone(), error };
+        let text = serde_json::to_vec_pretty(state).map_err(|error| fault(error.into()))?;
+        let mut file = File::create(&fresh).map_err(fault)?;
+        file.write_all(&text).map_err(fault)?;
+        file.sync_all().map_err(fault)
+    }
+
+    fn fresh(&self) -> PathBuf {
+        self.path.join("state.json.new")
+    }
+
     /// Keeps `state`: after this returns it survives the loss of power.
     ///
     /// # Errors
     /// The system's; then the old state stands.
     pub fn save(&self, state: &State) -> Result<(), StateError> {
-        let fresh = self.path.join("state.json.new");
+        self.rehearse(state)?;
+        let fresh = self.fresh();
         let fault = |error| StateError::Io { path: fresh.clone(), error };
-        let text = serde_json::to_vec_pretty(state).map_err(|error| fault(error.into()))?;
-        let mut file = File::create(&fresh).map_err(fault)?;
-        file.write_all(&text).map_err(fault)?;
-        file.sync_all().map_err(fault)?;
         fs::rename(&fresh, self.path.join(FILE)).map_err(fault)?;
         File::open(&self.path).and_then(|dir| dir.sync_all()).map_err(fault)
     }

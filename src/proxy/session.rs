@@ -8,7 +8,7 @@ use crate::lane::{Job, Sink};
 use crate::resp::{Protocol, Request};
 
 impl Client {
-    /// `WAIT` and its kin, on a session of their own.
+    /// `WAIT` and its kin, on a connection of their own.
     ///
     /// A server counts replicas that have the connection's last write. The session has written
     /// nothing, but every command tells it the present end of all writes, so a `PING` before makes
