@@ -142,6 +142,9 @@ impl Migration {
         let (counters, queued, dirty, lag) = hub.with(|engine| {
             (*engine.counters(), engine.queued(), engine.dirty_keys(), engine.lag(now))
         });
+        // A pass stands for keys that may differ; before the flip the phase says so.
+        let unsure = inner.passing && inner.phase != Phase::Backfilling;
+        let (dirty, lag) = if unsure { (dirty.max(1), lag.max(1)) } else { (dirty, lag) };
         let connected = direction.peer.is_connected();
         let reached = self.primary_connected.load(Ordering::Relaxed);
         let primary = direction.primary;

@@ -54,6 +54,7 @@ impl Migration {
                 libraries::copy(&self.world, direction).await;
             }
             if direction.hub.with(|engine| engine.needs_pass()) {
+                self.inner.lock().passing = true;
                 let (groups, cause) = direction.hub.with(crate::engine::Engine::begin_pass);
                 let cause = cause.map_or("dirty keys beyond the buffer", |cause| cause.label());
                 info!(cause, groups = groups.len(), "keys are copied again");
