@@ -110,9 +110,4 @@ impl Wire {
             ready!(self.poll_fill(cx))?;
         }
     }
-
-    /// The stream itself, for a session that passes bytes through.
-    pub fn stream(&mut self) -> &mut Stream {
-        &mut self.stream
-    }
 }

@@ -39,8 +39,6 @@ pub struct Hub {
     pub scripts: Notify,
     /// Whether the primary tells which keys scripts write.
     pub following: watch::Sender<Following>,
-    /// Whether writes go through the engine at all; see [`Self::new`].
-    mirroring: bool,
     /// Set when answers wait for the secondary.
     acks: Option<Acks>,
 }
@@ -48,7 +46,6 @@ pub struct Hub {
 impl Hub {
     /// Shares an engine.
     pub fn new(engine: Engine, started: Instant, acks: Option<Acks>) -> Arc<Self> {
-        let mirroring = engine.settings().mirroring;
         let following =
             if engine.settings().follow_scripts { Following::Off } else { Following::Impossible };
         Arc::new(Self {
@@ -59,7 +56,6 @@ impl Hub {
             copies: Notify::new(),
             scripts: Notify::new(),
             following: watch::Sender::new(following),
-            mirroring,
             acks,
         })
     }
@@ -100,11 +96,6 @@ impl Hub {
         });
         // The sender lives as long as this does.
         let _ = self.following.subscribe().wait_for(settled).await;
-    }
-
-    /// Whether there is a secondary.
-    pub fn is_mirroring(&self) -> bool {
-        self.mirroring
     }
 
     /// What the answer to a step must wait for, if answers wait.

@@ -86,11 +86,6 @@ impl Decoder {
         }
     }
 
-    /// Whether part of a request has been read.
-    pub fn is_mid_request(&self) -> bool {
-        self.position > 0
-    }
-
     /// How many more bytes are surely needed before [`Self::next`] can yield, so that the reader
     /// can make room for a large value at once. 0 when unknown.
     pub fn wanted(&self, buffer: &BytesMut) -> usize {

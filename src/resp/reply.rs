@@ -236,7 +236,8 @@ impl Cursor<'_> {
     }
 }
 
-fn length(digits: &[u8]) -> Result<Option<usize>, ReplyError> {
+/// The length that a header's digits tell; `None` for the null of RESP2.
+pub(super) fn length(digits: &[u8]) -> Result<Option<usize>, ReplyError> {
     match parse_integer(digits) {
         Some(-1) => Ok(None),
         Some(len) => usize::try_from(len).map(Some).map_err(|_| ReplyError::InvalidLength),

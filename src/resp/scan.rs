@@ -2,8 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 
-use super::parse_integer;
-use super::reply::ReplyError;
+use super::reply::{ReplyError, length};
 
 /// The longest header or simple line that a server may send, in bytes.
 const LINE_LIMIT: usize = 1024 * 1024;
@@ -71,17 +70,18 @@ impl Scanner {
         if rest.len() < header {
             return Ok(false);
         }
+        let digits = rest.get(1..line).unwrap_or_default();
         let body = match kind {
             b'+' | b'-' | b':' | b'_' | b',' | b'#' | b'(' => 0,
-            b'$' | b'!' | b'=' => match length(rest, line)? {
+            b'$' | b'!' | b'=' => match length(digits)? {
                 Some(len) => len + 2,
                 None => 0,
             },
-            b'*' | b'~' | b'>' => self.nested(length(rest, line)?, 1)?,
-            b'%' => self.nested(length(rest, line)?, 2)?,
+            b'*' | b'~' | b'>' => self.nested(length(digits)?, 1)?,
+            b'%' => self.nested(length(digits)?, 2)?,
             b'|' => {
                 self.missing += 1;
-                self.nested(length(rest, line)?, 2)?
+                self.nested(length(digits)?, 2)?
             }
             other => return Err(ReplyError::UnknownType(other)),
         };
@@ -105,16 +105,6 @@ impl Scanner {
         let more = count.checked_mul(each).filter(|more| *more <= REPLY_LIMIT as u64);
         self.missing += more.ok_or(ReplyError::TooLong)?;
         Ok(0)
-    }
-}
-
-/// The length in a header line; `None` for the null of RESP2.
-fn length(rest: &[u8], line: usize) -> Result<Option<usize>, ReplyError> {
-    let digits = rest.get(1..line).unwrap_or_default();
-    match parse_integer(digits) {
-        Some(-1) => Ok(None),
-        Some(len) => usize::try_from(len).map(Some).map_err(|_| ReplyError::InvalidLength),
-        None => Err(ReplyError::InvalidLength),
     }
 }
 
