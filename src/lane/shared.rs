@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-use super::driver::Driver;
+use super::driver::{Doubt, Driver};
 use super::queue::Queue;
 use super::{Hub, Job, Lost, Mailbox, SideLine};
 use crate::backend::{ConnectError, Endpoint, Setup, Wire};
@@ -52,6 +52,14 @@ impl Upstream {
         }
     }
 
+    /// Resolves doubt once the server is done with the connection that it came from.
+    async fn settle(&self, doubt: Doubt, id: Option<i64>) {
+        while !doubt.is_empty() && !self.finish_off(id).await {
+            sleep(RETRY).await;
+        }
+        doubt.resolve();
+    }
+
     /// Asks the server as the URL's user. `None`: no answer could be had.
     pub async fn ask(&self, request: &Request) -> Option<Reply> {
         self.side.ask(&self.endpoint, request).await
@@ -73,26 +81,16 @@ impl Drop for Lane {
 
 impl Lane {
     /// A lane for many, which survives its connection.
-    pub(super) fn shared(
-        upstream: &Arc<Upstream>,
-        setup: Setup,
-        wire: Wire,
-        id: Option<i64>,
-    ) -> Arc<Self> {
-        let queue = Arc::new(Queue::default());
-        let task = serve_shared(upstream.clone(), setup, wire, id, queue.clone());
+    pub(super) fn shared(upstream: &Arc<Upstream>, setup: Setup, wire: Wire) -> Arc<Self> {
+        let (queue, id) = (Arc::new(Queue::default()), wire.id);
+        let task = serve_shared(upstream.clone(), setup, wire, queue.clone());
         upstream.tasks.spawn(task);
         Arc::new(Self { queue, id })
     }
 
     /// A session: a lane for one client, which ends with its connection.
-    pub(super) fn session(
-        upstream: &Arc<Upstream>,
-        wire: Wire,
-        id: Option<i64>,
-        client: Arc<Mailbox>,
-    ) -> Self {
-        let queue = Arc::new(Queue::default());
+    pub(super) fn session(upstream: &Arc<Upstream>, wire: Wire, client: Arc<Mailbox>) -> Self {
+        let (queue, id) = (Arc::new(Queue::default()), wire.id);
         let hub = upstream.hub.clone();
         let driver = Driver::new(hub, wire, queue.clone(), VecDeque::new(), Some(client.clone()));
         upstream.tasks.spawn(serve_session(upstream.clone(), driver, client, id));
@@ -131,24 +129,13 @@ async fn serve_session(
         client.doom();
     }
     let (_, doubt) = driver.give_up(upstream.name);
-    if !doubt.is_empty() {
-        while !upstream.finish_off(id).await {
-            sleep(RETRY).await;
-        }
-    }
-    doubt.resolve();
+    upstream.settle(doubt, id).await;
 }
 
-async fn serve_shared(
-    upstream: Arc<Upstream>,
-    setup: Setup,
-    wire: Wire,
-    id: Option<i64>,
-    queue: Arc<Queue>,
-) {
+async fn serve_shared(upstream: Arc<Upstream>, setup: Setup, mut wire: Wire, queue: Arc<Queue>) {
     let mut backlog = VecDeque::new();
-    let (mut wire, mut id) = (wire, id);
     loop {
+        let id = wire.id;
         let mut driver = Driver::new(upstream.hub.clone(), wire, queue.clone(), backlog, None);
         let Err(error) = driver.run().await else { return };
         let (again, doubt) = driver.give_up(upstream.name);
@@ -156,15 +143,11 @@ async fn serve_shared(
         info!(server = upstream.name, %error, "lane lost its connection");
         if queue.is_closed() {
             fail_all(&queue, backlog, &Lost::Connection(upstream.name.to_owned()));
-            return doubt.resolve();
+            return upstream.settle(doubt, id).await;
         }
         let next = reconnect(&upstream, &setup, &queue, &mut backlog).await;
-        while !upstream.finish_off(id).await {
-            sleep(RETRY).await;
-        }
-        doubt.resolve();
-        let Some(mut next) = next else { return };
-        id = next.server_id().await.ok().flatten();
+        upstream.settle(doubt, id).await;
+        let Some(next) = next else { return };
         wire = next;
     }
 }

@@ -1,9 +1,15 @@
 //! A connection of crossfade's own beside the lanes, for the odd question.
 
+use std::time::Duration;
+
 use tokio::sync::Mutex;
+use tokio::time::timeout;
 
 use crate::backend::{Connection, Endpoint, Setup};
 use crate::resp::{Reply, Request};
+
+/// A server that has not answered for so long is asked again on a new connection.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Opened when first needed and again after it broke.
 #[derive(Debug, Default)]
@@ -19,7 +25,8 @@ impl SideLine {
             let setup = Setup::own(endpoint, 0, "crossfade-side");
             *line = Connection::open(endpoint, &setup).await.ok();
         }
-        let reply = line.as_mut()?.ask(request).await.ok();
+        let answer = timeout(PATIENCE, line.as_mut()?.ask(request)).await;
+        let reply = answer.ok().and_then(Result::ok);
         if reply.is_none() {
             *line = None;
         }
