@@ -9,8 +9,9 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use super::driver::Driver;
+use super::process::Origin;
 use super::queue::Queue;
-use super::{Hub, Job, Lost, Mailbox, SideLine};
+use super::{Hub, Job, Lost, Mailbox, Process, SideLine};
 use crate::backend::{ConnectError, Endpoint, Setup, Wire};
 use crate::resp::{Reply, Request};
 
@@ -32,15 +33,19 @@ pub struct Upstream {
     pub tasks: TaskTracker,
     /// For the odd question beside the lanes.
     pub side: SideLine,
+    /// Which process it was when it was asked last.
+    pub process: Process,
 }
 
 impl Upstream {
     /// Makes sure that the server executes nothing more of a connection that we have given up: what
     /// it has received there might come after what the next connection sends. False: it can't be
     /// asked now.
-    async fn finish_off(&self, id: Option<i64>) -> bool {
-        let Some(id) = id else { return true };
-        let kill = Request::new(["CLIENT", "KILL", "ID", &id.to_string()]);
+    async fn finish_off(&self, origin: Option<&Origin>) -> bool {
+        let Some(process) = self.recognize().await else { return false };
+        // A process that has ended executes nothing, and the number means another connection now.
+        let Some(origin) = origin.filter(|origin| origin.process == process) else { return true };
+        let kill = Request::new(["CLIENT", "KILL", "ID", &origin.id.to_string()]);
         match self.ask(&kill).await {
             None => false,
             Some(reply) if reply.is_error() => {
@@ -80,7 +85,8 @@ impl Lane {
         id: Option<i64>,
     ) -> Arc<Self> {
         let queue = Arc::new(Queue::default());
-        let task = serve_shared(upstream.clone(), setup, wire, id, queue.clone());
+        let origin = upstream.process.origin(id);
+        let task = serve_shared(upstream.clone(), setup, wire, origin, queue.clone());
         upstream.tasks.spawn(task);
         Arc::new(Self { queue, id })
     }
@@ -95,7 +101,8 @@ impl Lane {
         let queue = Arc::new(Queue::default());
         let hub = upstream.hub.clone();
         let driver = Driver::new(hub, wire, queue.clone(), VecDeque::new(), Some(client.clone()));
-        upstream.tasks.spawn(serve_session(upstream.clone(), driver, client, id));
+        let origin = upstream.process.origin(id);
+        upstream.tasks.spawn(serve_session(upstream.clone(), driver, client, origin));
         Self { queue, id }
     }
 
@@ -125,14 +132,14 @@ async fn serve_session(
     upstream: Arc<Upstream>,
     mut driver: Driver,
     client: Arc<Mailbox>,
-    id: Option<i64>,
+    origin: Option<Origin>,
 ) {
     if driver.run().await.is_err() {
         client.doom();
     }
     let (_, doubt) = driver.give_up(upstream.name);
     if !doubt.is_empty() {
-        while !upstream.finish_off(id).await {
+        while !upstream.finish_off(origin.as_ref()).await {
             sleep(RETRY).await;
         }
     }
@@ -143,11 +150,11 @@ async fn serve_shared(
     upstream: Arc<Upstream>,
     setup: Setup,
     wire: Wire,
-    id: Option<i64>,
+    origin: Option<Origin>,
     queue: Arc<Queue>,
 ) {
     let mut backlog = VecDeque::new();
-    let (mut wire, mut id) = (wire, id);
+    let (mut wire, mut origin) = (wire, origin);
     loop {
         let mut driver = Driver::new(upstream.hub.clone(), wire, queue.clone(), backlog, None);
         let Err(error) = driver.run().await else { return };
@@ -159,12 +166,12 @@ async fn serve_shared(
             return doubt.resolve();
         }
         let next = reconnect(&upstream, &setup, &queue, &mut backlog).await;
-        while !upstream.finish_off(id).await {
+        while !upstream.finish_off(origin.as_ref()).await {
             sleep(RETRY).await;
         }
         doubt.resolve();
         let Some(mut next) = next else { return };
-        id = next.server_id().await.ok().flatten();
+        origin = upstream.process.origin(next.server_id().await.ok().flatten());
         wire = next;
     }
 }
