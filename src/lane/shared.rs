@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-use super::driver::Driver;
+use super::driver::{Doubt, Driver};
 use super::process::Origin;
 use super::queue::Queue;
 use super::{Hub, Job, Lost, Mailbox, Process, SideLine};
@@ -57,6 +57,15 @@ impl Upstream {
         }
     }
 
+    /// Resolves doubt once the server is done with the connection that it came from. Also without
+    /// doubt nothing goes on before it is known who answers now.
+    async fn settle(&self, doubt: Doubt, origin: Option<&Origin>) {
+        while !self.finish_off(origin).await {
+            sleep(RETRY).await;
+        }
+        doubt.resolve();
+    }
+
     /// Asks the server as the URL's user. `None`: no answer could be had.
     pub async fn ask(&self, request: &Request) -> Option<Reply> {
         self.side.ask(&self.endpoint, request).await
@@ -78,27 +87,16 @@ impl Drop for Lane {
 
 impl Lane {
     /// A lane for many, which survives its connection.
-    pub(super) fn shared(
-        upstream: &Arc<Upstream>,
-        setup: Setup,
-        wire: Wire,
-        id: Option<i64>,
-    ) -> Arc<Self> {
-        let queue = Arc::new(Queue::default());
-        let origin = upstream.process.origin(id);
-        let task = serve_shared(upstream.clone(), setup, wire, origin, queue.clone());
+    pub(super) fn shared(upstream: &Arc<Upstream>, setup: Setup, wire: Wire) -> Arc<Self> {
+        let (queue, id) = (Arc::new(Queue::default()), wire.id);
+        let task = serve_shared(upstream.clone(), setup, wire, queue.clone());
         upstream.tasks.spawn(task);
         Arc::new(Self { queue, id })
     }
 
     /// A session: a lane for one client, which ends with its connection.
-    pub(super) fn session(
-        upstream: &Arc<Upstream>,
-        wire: Wire,
-        id: Option<i64>,
-        client: Arc<Mailbox>,
-    ) -> Self {
-        let queue = Arc::new(Queue::default());
+    pub(super) fn session(upstream: &Arc<Upstream>, wire: Wire, client: Arc<Mailbox>) -> Self {
+        let (queue, id) = (Arc::new(Queue::default()), wire.id);
         let hub = upstream.hub.clone();
         let driver = Driver::new(hub, wire, queue.clone(), VecDeque::new(), Some(client.clone()));
         let origin = upstream.process.origin(id);
@@ -139,23 +137,14 @@ async fn serve_session(
     }
     let (_, doubt) = driver.give_up(upstream.name);
     if !doubt.is_empty() {
-        while !upstream.finish_off(origin.as_ref()).await {
-            sleep(RETRY).await;
-        }
+        upstream.settle(doubt, origin.as_ref()).await;
     }
-    doubt.resolve();
 }
 
-async fn serve_shared(
-    upstream: Arc<Upstream>,
-    setup: Setup,
-    wire: Wire,
-    origin: Option<Origin>,
-    queue: Arc<Queue>,
-) {
+async fn serve_shared(upstream: Arc<Upstream>, setup: Setup, mut wire: Wire, queue: Arc<Queue>) {
     let mut backlog = VecDeque::new();
-    let (mut wire, mut origin) = (wire, origin);
     loop {
+        let origin = upstream.process.origin(wire.id);
         let mut driver = Driver::new(upstream.hub.clone(), wire, queue.clone(), backlog, None);
         let Err(error) = driver.run().await else { return };
         let (again, doubt) = driver.give_up(upstream.name);
@@ -163,15 +152,11 @@ async fn serve_shared(
         info!(server = upstream.name, %error, "lane lost its connection");
         if queue.is_closed() {
             fail_all(&queue, backlog, &Lost::Connection(upstream.name.to_owned()));
-            return doubt.resolve();
+            return upstream.settle(doubt, origin.as_ref()).await;
         }
         let next = reconnect(&upstream, &setup, &queue, &mut backlog).await;
-        while !upstream.finish_off(origin.as_ref()).await {
-            sleep(RETRY).await;
-        }
-        doubt.resolve();
-        let Some(mut next) = next else { return };
-        origin = upstream.process.origin(next.server_id().await.ok().flatten());
+        upstream.settle(doubt, origin.as_ref()).await;
+        let Some(next) = next else { return };
         wire = next;
     }
 }

@@ -1,9 +1,15 @@
 //! A connection of crossfade's own beside the lanes, for the odd question.
 
+use std::time::Duration;
+
 use tokio::sync::Mutex;
+use tokio::time::timeout;
 
 use crate::backend::{Connection, Endpoint, Setup};
 use crate::resp::{Reply, Request};
+
+/// A server that has not answered for so long is asked again on a new connection.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Opened when first needed and again after it broke.
 #[derive(Debug, Default)]
@@ -23,7 +29,7 @@ impl SideLine {
                 Connection::open(endpoint, &setup).await.ok()?
             }
         };
-        let reply = connection.ask(request).await.ok()?;
+        let reply = timeout(PATIENCE, connection.ask(request)).await.ok()?.ok()?;
         *line = Some(connection);
         Some(reply)
     }
