@@ -128,6 +128,11 @@ impl Migration {
         }
     }
 
+    /// Whether keys are being copied, so that nobody knows how many may differ.
+    pub(super) fn is_passing(&self) -> bool {
+        self.inner.lock().passing
+    }
+
     pub(super) fn registry(&self) -> Option<&Registry> {
         self.clients.get().map(|shared| &shared.registry)
     }

@@ -9,8 +9,9 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use super::driver::{Doubt, Driver};
+use super::process::Origin;
 use super::queue::Queue;
-use super::{Hub, Job, Lost, Mailbox, SideLine};
+use super::{Hub, Job, Lost, Mailbox, Process, SideLine};
 use crate::backend::{ConnectError, Endpoint, Setup, Wire};
 use crate::resp::{Reply, Request};
 
@@ -32,15 +33,19 @@ pub struct Upstream {
     pub tasks: TaskTracker,
     /// For the odd question beside the lanes.
     pub side: SideLine,
+    /// Which process it was when it was asked last.
+    pub process: Process,
 }
 
 impl Upstream {
     /// Makes sure that the server executes nothing more of a connection that we have given up: what
     /// it has received there might come after what the next connection sends. False: it can't be
     /// asked now.
-    async fn finish_off(&self, id: Option<i64>) -> bool {
-        let Some(id) = id else { return true };
-        let kill = Request::new(["CLIENT", "KILL", "ID", &id.to_string()]);
+    async fn finish_off(&self, origin: Option<&Origin>) -> bool {
+        let Some(process) = self.recognize().await else { return false };
+        // A process that has ended executes nothing, and the number means another connection now.
+        let Some(origin) = origin.filter(|origin| origin.process == process) else { return true };
+        let kill = Request::new(["CLIENT", "KILL", "ID", &origin.id.to_string()]);
         match self.ask(&kill).await {
             None => false,
             Some(reply) if reply.is_error() => {
@@ -52,9 +57,10 @@ impl Upstream {
         }
     }
 
-    /// Resolves doubt once the server is done with the connection that it came from.
-    async fn settle(&self, doubt: Doubt, id: Option<i64>) {
-        while !doubt.is_empty() && !self.finish_off(id).await {
+    /// Resolves doubt once the server is done with the connection that it came from. Also without
+    /// doubt nothing goes on before it is known who answers now.
+    async fn settle(&self, doubt: Doubt, origin: Option<&Origin>) {
+        while !self.finish_off(origin).await {
             sleep(RETRY).await;
         }
         doubt.resolve();
@@ -93,7 +99,8 @@ impl Lane {
         let (queue, id) = (Arc::new(Queue::default()), wire.id);
         let hub = upstream.hub.clone();
         let driver = Driver::new(hub, wire, queue.clone(), VecDeque::new(), Some(client.clone()));
-        upstream.tasks.spawn(serve_session(upstream.clone(), driver, client, id));
+        let origin = upstream.process.origin(id);
+        upstream.tasks.spawn(serve_session(upstream.clone(), driver, client, origin));
         Self { queue, id }
     }
 
@@ -123,19 +130,21 @@ async fn serve_session(
     upstream: Arc<Upstream>,
     mut driver: Driver,
     client: Arc<Mailbox>,
-    id: Option<i64>,
+    origin: Option<Origin>,
 ) {
     if driver.run().await.is_err() {
         client.doom();
     }
     let (_, doubt) = driver.give_up(upstream.name);
-    upstream.settle(doubt, id).await;
+    if !doubt.is_empty() {
+        upstream.settle(doubt, origin.as_ref()).await;
+    }
 }
 
 async fn serve_shared(upstream: Arc<Upstream>, setup: Setup, mut wire: Wire, queue: Arc<Queue>) {
     let mut backlog = VecDeque::new();
     loop {
-        let id = wire.id;
+        let origin = upstream.process.origin(wire.id);
         let mut driver = Driver::new(upstream.hub.clone(), wire, queue.clone(), backlog, None);
         let Err(error) = driver.run().await else { return };
         let (again, doubt) = driver.give_up(upstream.name);
@@ -143,10 +152,10 @@ async fn serve_shared(upstream: Arc<Upstream>, setup: Setup, mut wire: Wire, que
         info!(server = upstream.name, %error, "lane lost its connection");
         if queue.is_closed() {
             fail_all(&queue, backlog, &Lost::Connection(upstream.name.to_owned()));
-            return upstream.settle(doubt, id).await;
+            return upstream.settle(doubt, origin.as_ref()).await;
         }
         let next = reconnect(&upstream, &setup, &queue, &mut backlog).await;
-        upstream.settle(doubt, id).await;
+        upstream.settle(doubt, origin.as_ref()).await;
         let Some(next) = next else { return };
         wire = next;
     }

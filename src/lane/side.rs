@@ -21,15 +21,16 @@ impl SideLine {
     /// Asks the server behind `endpoint` as the URL's user. `None`: no answer could be had.
     pub async fn ask(&self, endpoint: &Endpoint, request: &Request) -> Option<Reply> {
         let mut line = self.connection.lock().await;
-        if line.is_none() {
-            let setup = Setup::own(endpoint, 0, "crossfade-side");
-            *line = Connection::open(endpoint, &setup).await.ok();
-        }
-        let answer = timeout(PATIENCE, line.as_mut()?.ask(request)).await;
-        let reply = answer.ok().and_then(Result::ok);
-        if reply.is_none() {
-            *line = None;
-        }
-        reply
+        // Taken out while it waits: when the asker gives up, nobody may read the answer as their own.
+        let mut connection = match line.take() {
+            Some(connection) => connection,
+            None => {
+                let setup = Setup::own(endpoint, 0, "crossfade-side");
+                Connection::open(endpoint, &setup).await.ok()?
+            }
+        };
+        let reply = timeout(PATIENCE, connection.ask(request)).await.ok()?.ok()?;
+        *line = Some(connection);
+        Some(reply)
     }
 }
