@@ -231,8 +231,8 @@ fn key(rng: &mut Rng, kind: &str) -> String {
     format!("{kind}:{}", rng.below(HOT_KEYS))
 }
 
-/// Any write.
-fn write(rng: &mut Rng) -> Vec<Vec<u8>> {
+/// Any write to a hot key.
+pub fn write(rng: &mut Rng) -> Vec<Vec<u8>> {
     let line = match rng.below(10) {
         0 | 1 => string(rng),
         2 => list(rng),
