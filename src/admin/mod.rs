@@ -37,14 +37,12 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::backend::Secret;
-use crate::metrics::Renderer;
 
 pub use control::{Control, Flipped, Refusal};
 
 /// What the verbs share.
 struct Admin<C> {
     control: Arc<C>,
-    renderer: Renderer,
     token: Option<Secret>,
 }
 
@@ -58,11 +56,10 @@ type Shared<C> = axum::extract::State<Arc<Admin<C>>>;
 pub async fn serve<C: Control>(
     listener: TcpListener,
     control: Arc<C>,
-    renderer: Renderer,
     token: Option<Secret>,
     stop: CancellationToken,
 ) -> io::Result<()> {
-    let router = router(Arc::new(Admin { control, renderer, token }));
+    let router = router(Arc::new(Admin { control, token }));
     axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await
 }
 

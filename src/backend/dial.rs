@@ -129,6 +129,8 @@ async fn login(wire: &mut Wire, setup: &Setup) -> Result<Result<(), String>, Bro
     let mut refusal = None;
     for (_, required) in &introduction {
         let reply = Reply::parse(&wire.frame().await?.raw)?;
+        // The last question is for the connection's number.
+        wire.id = reply.integer();
         if let (Reply::Error(text), true) = (reply, *required) {
             refusal.get_or_insert_with(|| String::from_utf8_lossy(&text).into_owned());
         }
@@ -138,7 +140,7 @@ async fn login(wire: &mut Wire, setup: &Setup) -> Result<Result<(), String>, Bro
 
 /// The requests of the introduction, and whether a refusal of each is one of the connection.
 fn introduction(setup: &Setup) -> Vec<(Request, bool)> {
-    let mut requests = Vec::with_capacity(5);
+    let mut requests = Vec::with_capacity(6);
     if let Some((user, password)) = &setup.login {
         requests.push(match user {
             Some(user) => (Request::new(["AUTH", user, password.reveal()]), true),
@@ -158,9 +160,9 @@ fn introduction(setup: &Setup) -> Vec<(Request, bool)> {
         requests.push((Request::new(["SELECT", &setup.db.to_string()]), true));
     }
     // Without a request above an unauthenticated connection looks fine; a ping tells.
-    if setup.login.is_some() || setup.name.is_empty() {
-        return requests;
+    if setup.login.is_none() && !setup.name.is_empty() {
+        requests.push((Request::new(["PING"]), true));
     }
-    requests.push((Request::new(["PING"]), true));
+    requests.push((Request::new(["CLIENT", "ID"]), false));
     requests
 }

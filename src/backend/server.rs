@@ -32,7 +32,8 @@ impl ServerInfo {
         Ok(Self::parse(&text.unwrap_or_default()))
     }
 
-    fn parse(info: &str) -> Self {
+    /// Understands what `INFO` says; what it does not say stays empty.
+    pub fn parse(info: &str) -> Self {
         let field = |name: &str| {
             info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap_or("")
         };

@@ -9,7 +9,7 @@ use thiserror::Error;
 use tokio_util::io::poll_read_buf;
 
 use crate::net::{Outgoing, Stream};
-use crate::resp::{Frame, Reply, ReplyError, Request, Scanner};
+use crate::resp::{Frame, ReplyError, Scanner};
 
 /// How much room a read is given at least, in bytes.
 const READ_ROOM: usize = 32 * 1024;
@@ -36,6 +36,8 @@ pub struct Wire {
     scanner: Scanner,
     /// What is to be written.
     pub outgoing: Outgoing,
+    /// The number that the server gave this connection, where it says.
+    pub id: Option<i64>,
 }
 
 impl Wire {
@@ -46,6 +48,7 @@ impl Wire {
             incoming: BytesMut::new(),
             scanner: Scanner::default(),
             outgoing: Outgoing::default(),
+            id: None,
         }
     }
 
@@ -109,15 +112,6 @@ impl Wire {
         let count = replies.take_while(|reply| *reply == plain).count();
         self.incoming.advance(count * plain.len());
         count
-    }
-
-    /// Asks for the number that the server gave this connection; `None` when it does not say.
-    ///
-    /// # Errors
-    /// The connection is broken.
-    pub async fn server_id(&mut self) -> Result<Option<i64>, Broken> {
-        self.push(Request::new(["CLIENT", "ID"]).raw());
-        Ok(Reply::parse(&self.frame().await?.raw)?.integer())
     }
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Result<Frame, Broken>> {

@@ -71,7 +71,7 @@ impl Copier {
     /// The connection is broken.
     pub async fn copy(&mut self, mut tickets: Vec<Ticket>) -> Result<(), Broken> {
         tickets.sort_by_key(|ticket| ticket.db);
-        let mut open = Open { hub: self.route.hub.clone(), tickets };
+        let mut open = Open::new(&self.route, tickets);
         for tickets in open.tickets.chunk_by(|one, next| one.db == next.db) {
             let db = tickets.first().map_or(0, |ticket| ticket.db);
             self.select(db).await?;
@@ -105,7 +105,7 @@ impl Copier {
     /// # Errors
     /// The connection is broken.
     pub async fn copy_in_position(&mut self, ticket: Ticket) -> Result<(), Broken> {
-        let mut open = Open { hub: self.route.hub.clone(), tickets: vec![ticket.clone()] };
+        let mut open = Open::new(&self.route, vec![ticket.clone()]);
         self.select(ticket.db).await?;
         let hub = self.route.hub.clone();
         let conn = hub.with(crate::engine::Engine::connect);
@@ -227,10 +227,22 @@ impl Copier {
     }
 }
 
-/// Tickets that are given up unless they were dealt with.
-struct Open {
+/// Tickets that are given up unless they were dealt with: one that nobody holds any more would keep
+/// its key from being copied for ever.
+pub(super) struct Open {
     hub: Arc<Hub>,
     tickets: Vec<Ticket>,
+}
+
+impl Open {
+    pub(super) fn new(route: &Route, tickets: Vec<Ticket>) -> Self {
+        Self { hub: route.hub.clone(), tickets }
+    }
+
+    /// Hands one over.
+    pub(super) fn next(&mut self) -> Option<Ticket> {
+        self.tickets.pop()
+    }
 }
 
 impl Drop for Open {

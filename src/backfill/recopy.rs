@@ -7,7 +7,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use super::copier::{Copier, Route, pause};
+use super::copier::{Copier, Open, Route, pause};
 use crate::backend::Broken;
 use crate::value::Fault;
 
@@ -41,12 +41,12 @@ pub async fn retry(route: &Arc<Route>) -> Result<(), Fault> {
     let mut copier = Copier::open(route).await?;
     let mut left = route.hub.with(|engine| engine.dirty_keys());
     while left > 0 {
+        copier.wait_for_room().await;
         let tickets = route.hub.with(|engine| engine.claim_dirty(left.min(RETRY_BATCH)));
         if tickets.is_empty() {
             return Ok(());
         }
         left -= tickets.len();
-        copier.wait_for_room().await;
         copier.copy(tickets).await?;
     }
     Ok(())
@@ -73,15 +73,11 @@ async fn round(route: &Arc<Route>, copier: &mut Copier) -> Result<(), Broken> {
         let _ = timeout(Duration::from_millis(20), route.hub.copies.notified()).await;
         return Ok(());
     }
-    let (hot, cold): (Vec<_>, Vec<_>) =
-        tickets.into_iter().partition(|ticket| ticket.attempts >= PATIENCE);
-    let result = copier.copy(cold).await;
-    let mut hot = hot.into_iter();
-    if result.is_ok() {
-        for ticket in hot.by_ref() {
-            copier.copy_in_position(ticket).await?;
-        }
+    let (hot, cold) = tickets.into_iter().partition(|ticket| ticket.attempts >= PATIENCE);
+    let mut hot = Open::new(route, hot);
+    copier.copy(cold).await?;
+    while let Some(ticket) = hot.next() {
+        copier.copy_in_position(ticket).await?;
     }
-    route.hub.with(|engine| hot.for_each(|ticket| engine.abandon(&ticket)));
-    result
+    Ok(())
 }

@@ -15,7 +15,7 @@ use crate::backfill::{self, Progress};
 use crate::config::{Ack, RunConfig, Scripts};
 use crate::databases::Databases;
 use crate::engine::{Engine, Settings};
-use crate::lane::{Acks, Hub, Identity, Pool, SideLine, StandIn, Upstream};
+use crate::lane::{Acks, Hub, Identity, Pool, Process, SideLine, StandIn, Upstream};
 use crate::ledger::{Groups, Seed};
 use crate::mirror::{Mirror, Peer, Tracker};
 use crate::own_keys::MARKER;
@@ -60,6 +60,11 @@ impl World {
     /// A server.
     pub(super) fn endpoint(&self, side: Side) -> &Endpoint {
         self.config.servers.endpoint(side)
+    }
+
+    /// Whether clients may do without logging in.
+    pub(super) fn admits_anonymous(&self) -> bool {
+        self.known.admits_anonymous
     }
 
     /// Whether answers wait for the secondary.
@@ -131,7 +136,7 @@ impl Direction {
             marker: (secondary == Side::Source).then(marker),
         };
         let hub = Hub::new(Engine::new(settings, migrated), world.started, world.acks());
-        let route = Arc::new(route(world, primary, &hub, after_a_flip));
+        let route = Arc::new(route(world, primary, &survey, &hub, after_a_flip));
         let copies = Arc::new(backfill::Route {
             hub: hub.clone(),
             endpoint: world.endpoint(primary).clone(),
@@ -192,8 +197,14 @@ pub(super) fn marker() -> Request {
     Request::new([b"SET".as_ref(), MARKER, b"clients have been cut over to the target"])
 }
 
-fn route(world: &World, primary: Side, hub: &Arc<Hub>, after_a_flip: bool) -> proxy::Route {
-    let upstream = |side: Side| {
+fn route(
+    world: &World,
+    primary: Side,
+    survey: &Survey,
+    hub: &Arc<Hub>,
+    after_a_flip: bool,
+) -> proxy::Route {
+    let upstream = |side: Side, process: &str| {
         Arc::new(Upstream {
             endpoint: world.endpoint(side).clone(),
             name: side.name(),
@@ -201,10 +212,14 @@ fn route(world: &World, primary: Side, hub: &Arc<Hub>, after_a_flip: bool) -> pr
             hub: hub.clone(),
             tasks: world.tasks.clone(),
             side: SideLine::default(),
+            process: Process::new(process),
         })
     };
-    let serving = upstream(primary);
-    let authority = if primary == Side::Source { serving.clone() } else { upstream(Side::Source) };
+    let serving = upstream(primary, &survey.primary.run_id);
+    let authority = match primary {
+        Side::Source => serving.clone(),
+        Side::Target => upstream(Side::Source, &survey.secondary.run_id),
+    };
     let target = world.endpoint(Side::Target);
     let stand_in = (primary == Side::Target).then(|| StandIn {
         identity: match &target.password {

@@ -118,7 +118,10 @@ impl Migration {
     /// Waits until everything in flight is answered and the secondary has got all of it.
     async fn drain(&self, old: &Direction, deadline: Instant) -> Result<(), Refusal> {
         let drained = || old.route.pool.is_idle() && old.hub.with(|engine| engine.is_drained());
-        while !drained() {
+        while !drained() || self.is_passing() {
+            if self.is_passing() {
+                return Err(conflict(&"one of the servers was replaced: keys are copied again"));
+            }
             if Instant::now() >= deadline {
                 let (queued, dirty, in_flight) = old
                     .hub
@@ -163,6 +166,8 @@ impl Migration {
         {
             let mut inner = self.inner.lock();
             inner.direction = new.clone();
+            // A pass of the old direction that began after the drain ends with it.
+            inner.passing = false;
             inner.cutover.at = Some(unix_now());
             if after == Phase::Mirroring {
                 super::operate::stale(&mut inner.verify);

@@ -128,6 +128,11 @@ impl Migration {
         }
     }
 
+    /// Whether keys are being copied, so that nobody knows how many may differ.
+    pub(super) fn is_passing(&self) -> bool {
+        self.inner.lock().passing
+    }
+
     pub(super) fn registry(&self) -> Option<&Registry> {
         self.clients.get().map(|shared| &shared.registry)
     }
@@ -185,7 +190,7 @@ impl Migration {
             cutover: inner.cutover.clone(),
             clients: status::Clients {
                 connected: registry.map_or(0, Registry::connected) as u64,
-                commands: registry.map_or(0, Registry::commands),
+                commands: registry.map_or(0, |registry| registry.totals().all_commands()),
             },
             ready: blockers.is_empty(),
             blockers,
@@ -194,7 +199,7 @@ impl Migration {
     }
 
     /// Brings the gauges and counters that are not counted where things happen up to date.
-    pub fn update_metrics(&self) {
+    pub(super) fn update_metrics(&self) {
         let status = self.status();
         let direction = self.direction();
         let (counters, ledger) =
@@ -223,6 +228,10 @@ impl Migration {
         metrics.backfill_keys_estimated.set(status.backfill.total_estimate as f64);
         metrics.ledger_keys.set(ledger.len() as f64);
         metrics.ledger_bytes.set(ledger.bytes() as f64);
+        if let Some(registry) = self.registry() {
+            metrics.client_connections.set(registry.connected() as f64);
+            metrics.show(registry.totals());
+        }
         for (outcome, count) in [
             (VerifyOutcome::Missing, status.verify.missing),
             (VerifyOutcome::Extra, status.verify.extra),

@@ -16,6 +16,11 @@ impl Control for Arc<Migration> {
         Migration::status(self)
     }
 
+    fn metrics(&self) -> String {
+        self.update_metrics();
+        self.metrics.render()
+    }
+
     fn ready(&self) -> Result<(), String> {
         if self.primary_connected.load(Ordering::Relaxed) {
             return Ok(());

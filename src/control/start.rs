@@ -24,14 +24,11 @@ use crate::config::RunConfig;
 use crate::failure::Failure;
 use crate::lane::SideLine;
 use crate::ledger::{Groups, Seed};
-use crate::metrics::{Metrics, Renderer};
+use crate::metrics::Metrics;
 use crate::payload::Acceptance;
 use crate::proxy::{Limits, Listener, Registry, Shared, Stage, Unknown};
 use crate::status::{self, Phase, Side, VerifyState};
 use crate::telemetry;
-
-/// How often the metrics' upkeep runs.
-const UPKEEP: Duration = Duration::from_secs(1);
 
 /// Runs a migration until a signal stops it.
 ///
@@ -79,9 +76,8 @@ pub async fn start(config: RunConfig) -> Result<(), Failure> {
     }
     let acceptances =
         (acceptance(source_info, &mut source).await, acceptance(target_info, &mut target).await);
-    let (migration, renderer) =
-        assemble(config, store, state, (primary, survey), acceptances, beginning);
-    serve(migration, renderer, listener, admin, beginning).await
+    let migration = assemble(config, store, state, (primary, survey), acceptances, beginning);
+    serve(migration, listener, admin, beginning).await
 }
 
 /// Whether a client may do without a password there.
@@ -114,8 +110,8 @@ fn assemble(
     (primary, survey): (Side, Survey),
     acceptances: (Acceptance, Acceptance),
     beginning: Beginning,
-) -> (Arc<Migration>, Renderer) {
-    let (metrics, renderer) = Metrics::install();
+) -> Arc<Migration> {
+    let metrics = Metrics::install();
     let known = Known { acceptances, admits_anonymous: state.admits_anonymous };
     let world = Arc::new(World::new(config, Seed::from_bytes(state.seed), known));
     let resumed = beginning != Beginning::Fresh;
@@ -155,12 +151,11 @@ fn assemble(
         target_side: SideLine::default(),
         clients: std::sync::OnceLock::new(),
     };
-    (Arc::new(migration), renderer)
+    Arc::new(migration)
 }
 
 async fn serve(
     migration: Arc<Migration>,
-    renderer: Renderer,
     listener: Listener,
     admin: TcpListener,
     beginning: Beginning,
@@ -186,9 +181,8 @@ async fn serve(
     clients.spawn(listener.run(shared, clients.clone(), stop_clients.clone()));
     let token = world.config.admin_token.clone();
     let control = Arc::new(migration.clone());
-    let api = admin::serve(admin, control, renderer.clone(), token, stop_admin.clone());
+    let api = admin::serve(admin, control, token, stop_admin.clone());
     let api = tokio::spawn(api);
-    let upkeep = tokio::spawn(upkeep(migration.clone(), renderer));
     telemetry::announce(addresses.0, addresses.1);
     wait_for_signal().await?;
     info!("stopping: clients are answered, the mirror is drained");
@@ -200,7 +194,6 @@ async fn serve(
     }
     migration.direction().stop.cancel();
     stop_admin.cancel();
-    upkeep.abort();
     let _ = timeout(Duration::from_secs(1), api).await;
     Ok(())
 }
@@ -214,14 +207,6 @@ fn begin(migration: &Arc<Migration>, beginning: Beginning) {
     let direction = migration.direction();
     direction.start(&migration.world);
     migration.world.tasks.spawn(migration.clone().supervise(direction, beginning));
-}
-
-async fn upkeep(migration: Arc<Migration>, renderer: Renderer) {
-    loop {
-        migration.update_metrics();
-        renderer.upkeep();
-        sleep(UPKEEP).await;
-    }
 }
 
 async fn wait_for_signal() -> Result<(), Failure> {

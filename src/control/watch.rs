@@ -32,7 +32,9 @@ impl Migration {
     /// Looks once.
     pub(super) async fn look(&self) {
         let direction = self.direction();
-        let reached = ask(&direction, ["PING"].as_slice()).await.is_some();
+        let upstream = direction.route.pool.upstream();
+        let answered = timeout(PATIENCE, upstream.recognize()).await;
+        let reached = answered.is_ok_and(|process| process.is_some());
         self.primary_connected.store(reached, Ordering::Relaxed);
         let mut findings = self.foreign_writers(&direction).await;
         if !findings.is_empty() {

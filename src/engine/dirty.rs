@@ -29,11 +29,13 @@ pub enum Cause {
     Verify,
     /// A script may have written it without declaring it.
     Undeclared,
+    /// Another process answers at the address of one of the servers: it may hold anything.
+    Replaced,
 }
 
 impl Cause {
     /// Every cause, for labels.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Unmigrated,
         Self::Effect,
         Self::Mismatch,
@@ -42,6 +44,7 @@ impl Cause {
         Self::Refused,
         Self::Verify,
         Self::Undeclared,
+        Self::Replaced,
     ];
 
     /// The metric's label.
@@ -55,6 +58,7 @@ impl Cause {
             Self::Refused => "refused",
             Self::Verify => "verify",
             Self::Undeclared => "undeclared",
+            Self::Replaced => "replaced",
         }
     }
 }

@@ -63,7 +63,7 @@ impl Engine {
 
     /// The primary's keys are not what they were, nobody knows how: copies that have been read are
     /// void, and everything must be copied again.
-    pub(super) fn start_over(&mut self, cause: Cause) {
+    pub fn start_over(&mut self, cause: Cause) {
         self.epoch += 1;
         self.resync = Some(cause);
     }

@@ -101,19 +101,17 @@ impl Pool {
         let setup = self.setup(context, "crossfade-lane");
         let mut wires = Vec::with_capacity(1 + self.read_lanes);
         for _ in 0..=self.read_lanes {
-            let mut wire = self.connect(&setup).await?;
-            let id = wire.server_id().await.unwrap_or(None);
-            wires.push((wire, id));
+            wires.push(self.connect(&setup).await?);
         }
         let transacts = match wires.first_mut() {
-            Some((wire, _)) => may_transact(wire).await,
+            Some(wire) => may_transact(wire).await,
             None => false,
         };
         let mut inner = self.inner.lock();
         let held = inner.held;
         let lanes = inner.lanes.entry(context.clone()).or_insert_with(|| {
-            let mut lanes = wires.into_iter().map(|(wire, id)| {
-                let lane = Lane::shared(&self.upstream, setup.clone(), wire, id);
+            let mut lanes = wires.into_iter().map(|wire| {
+                let lane = Lane::shared(&self.upstream, setup.clone(), wire);
                 lane.hold(held);
                 lane
             });
@@ -142,9 +140,8 @@ impl Pool {
     ) -> Result<Arc<Lane>, Refusal> {
         self.admit(context)?;
         let setup = self.setup(context, "crossfade-session");
-        let mut wire = self.connect(&setup).await?;
-        let id = wire.server_id().await.unwrap_or(None);
-        let lane = Arc::new(Lane::session(&self.upstream, wire, id, client));
+        let wire = self.connect(&setup).await?;
+        let lane = Arc::new(Lane::session(&self.upstream, wire, client));
         let mut inner = self.inner.lock();
         lane.hold(inner.held);
         inner.sessions.retain(|session| session.strong_count() > 0);

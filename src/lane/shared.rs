@@ -8,9 +8,10 @@ use tokio::time::{Instant, sleep};
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-use super::driver::Driver;
+use super::driver::{Doubt, Driver};
+use super::process::Origin;
 use super::queue::Queue;
-use super::{Hub, Job, Lost, Mailbox, SideLine};
+use super::{Hub, Job, Lost, Mailbox, Process, SideLine};
 use crate::backend::{ConnectError, Endpoint, Setup, Wire};
 use crate::resp::{Reply, Request};
 
@@ -32,15 +33,19 @@ pub struct Upstream {
     pub tasks: TaskTracker,
     /// For the odd question beside the lanes.
     pub side: SideLine,
+    /// Which process it was when it was asked last.
+    pub process: Process,
 }
 
 impl Upstream {
     /// Makes sure that the server executes nothing more of a connection that we have given up: what
     /// it has received there might come after what the next connection sends. False: it can't be
     /// asked now.
-    async fn finish_off(&self, id: Option<i64>) -> bool {
-        let Some(id) = id else { return true };
-        let kill = Request::new(["CLIENT", "KILL", "ID", &id.to_string()]);
+    async fn finish_off(&self, origin: Option<&Origin>) -> bool {
+        let Some(process) = self.recognize().await else { return false };
+        // A process that has ended executes nothing, and the number means another connection now.
+        let Some(origin) = origin.filter(|origin| origin.process == process) else { return true };
+        let kill = Request::new(["CLIENT", "KILL", "ID", &origin.id.to_string()]);
         match self.ask(&kill).await {
             None => false,
             Some(reply) if reply.is_error() => {
@@ -50,6 +55,15 @@ impl Upstream {
             }
             Some(_) => true,
         }
+    }
+
+    /// Resolves doubt once the server is done with the connection that it came from. Also without
+    /// doubt nothing goes on before it is known who answers now.
+    async fn settle(&self, doubt: Doubt, origin: Option<&Origin>) {
+        while !self.finish_off(origin).await {
+            sleep(RETRY).await;
+        }
+        doubt.resolve();
     }
 
     /// Asks the server as the URL's user. `None`: no answer could be had.
@@ -73,29 +87,20 @@ impl Drop for Lane {
 
 impl Lane {
     /// A lane for many, which survives its connection.
-    pub(super) fn shared(
-        upstream: &Arc<Upstream>,
-        setup: Setup,
-        wire: Wire,
-        id: Option<i64>,
-    ) -> Arc<Self> {
-        let queue = Arc::new(Queue::default());
-        let task = serve_shared(upstream.clone(), setup, wire, id, queue.clone());
+    pub(super) fn shared(upstream: &Arc<Upstream>, setup: Setup, wire: Wire) -> Arc<Self> {
+        let (queue, id) = (Arc::new(Queue::default()), wire.id);
+        let task = serve_shared(upstream.clone(), setup, wire, queue.clone());
         upstream.tasks.spawn(task);
         Arc::new(Self { queue, id })
     }
 
     /// A session: a lane for one client, which ends with its connection.
-    pub(super) fn session(
-        upstream: &Arc<Upstream>,
-        wire: Wire,
-        id: Option<i64>,
-        client: Arc<Mailbox>,
-    ) -> Self {
-        let queue = Arc::new(Queue::default());
+    pub(super) fn session(upstream: &Arc<Upstream>, wire: Wire, client: Arc<Mailbox>) -> Self {
+        let (queue, id) = (Arc::new(Queue::default()), wire.id);
         let hub = upstream.hub.clone();
         let driver = Driver::new(hub, wire, queue.clone(), VecDeque::new(), Some(client.clone()));
-        upstream.tasks.spawn(serve_session(upstream.clone(), driver, client, id));
+        let origin = upstream.process.origin(id);
+        upstream.tasks.spawn(serve_session(upstream.clone(), driver, client, origin));
         Self { queue, id }
     }
 
@@ -125,30 +130,21 @@ async fn serve_session(
     upstream: Arc<Upstream>,
     mut driver: Driver,
     client: Arc<Mailbox>,
-    id: Option<i64>,
+    origin: Option<Origin>,
 ) {
     if driver.run().await.is_err() {
         client.doom();
     }
     let (_, doubt) = driver.give_up(upstream.name);
     if !doubt.is_empty() {
-        while !upstream.finish_off(id).await {
-            sleep(RETRY).await;
-        }
+        upstream.settle(doubt, origin.as_ref()).await;
     }
-    doubt.resolve();
 }
 
-async fn serve_shared(
-    upstream: Arc<Upstream>,
-    setup: Setup,
-    wire: Wire,
-    id: Option<i64>,
-    queue: Arc<Queue>,
-) {
+async fn serve_shared(upstream: Arc<Upstream>, setup: Setup, mut wire: Wire, queue: Arc<Queue>) {
     let mut backlog = VecDeque::new();
-    let (mut wire, mut id) = (wire, id);
     loop {
+        let origin = upstream.process.origin(wire.id);
         let mut driver = Driver::new(upstream.hub.clone(), wire, queue.clone(), backlog, None);
         let Err(error) = driver.run().await else { return };
         let (again, doubt) = driver.give_up(upstream.name);
@@ -156,15 +152,11 @@ async fn serve_shared(
         info!(server = upstream.name, %error, "lane lost its connection");
         if queue.is_closed() {
             fail_all(&queue, backlog, &Lost::Connection(upstream.name.to_owned()));
-            return doubt.resolve();
+            return upstream.settle(doubt, origin.as_ref()).await;
         }
         let next = reconnect(&upstream, &setup, &queue, &mut backlog).await;
-        while !upstream.finish_off(id).await {
-            sleep(RETRY).await;
-        }
-        doubt.resolve();
-        let Some(mut next) = next else { return };
-        id = next.server_id().await.ok().flatten();
+        upstream.settle(doubt, origin.as_ref()).await;
+        let Some(next) = next else { return };
         wire = next;
     }
 }

@@ -156,7 +156,7 @@ impl Mirror {
         if info.run_id != self.run_id {
             info!(server = self.name, "another process answers: everything is copied again");
             self.run_id = info.run_id;
-            self.hub.with(|engine| engine.distrust(Cause::Unknown));
+            self.hub.with(|engine| engine.distrust(Cause::Replaced));
         }
         Ok(connection.into_wire())
     }

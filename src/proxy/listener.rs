@@ -51,6 +51,7 @@ impl Listener {
 
     /// Accepts until `stop`.
     pub async fn run(self, shared: Arc<Shared>, tasks: TaskTracker, stop: CancellationToken) {
+        tasks.spawn(call_clients(shared.clone(), stop.clone()));
         loop {
             let accepted = tokio::select! {
                 accepted = self.socket.accept() => accepted,
@@ -69,6 +70,22 @@ impl Listener {
                     tokio::time::sleep(BACK_OFF).await;
                 }
             }
+        }
+    }
+}
+
+/// Tells every client when the stage has changed or everything ends. It is done for all by one, so
+/// that a client that waits for its next command waits for its own mailbox and socket only.
+async fn call_clients(shared: Arc<Shared>, stop: CancellationToken) {
+    let mut stage = shared.stage.clone();
+    loop {
+        let over = tokio::select! {
+            changed = stage.changed() => changed.is_err(),
+            () = stop.cancelled() => true,
+        };
+        shared.registry.call_all();
+        if over {
+            return;
         }
     }
 }

@@ -19,6 +19,7 @@ mod registry;
 mod scan;
 mod session;
 mod stage;
+mod stopwatch;
 mod subscriber;
 mod transaction;
 mod unknown;

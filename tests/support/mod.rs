@@ -43,7 +43,7 @@ pub use server::{Server, additional_servers};
 pub use snapshot::{assert_equal, differences};
 pub use tamer::{Tamer, Temper};
 pub use twins::{Twins, assert_same, difference};
-pub use workload::{Workload, fill};
+pub use workload::{Workload, fill, random_write};
 
 use std::time::{Duration, Instant};
 

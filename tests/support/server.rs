@@ -138,6 +138,16 @@ impl Server {
         wait_until("the server answers again", || answers(&address));
     }
 
+    /// The same with more options, and without waiting for more than any answer.
+    pub fn restart_with(&mut self, options: &[&str]) {
+        self.kill();
+        let options: Vec<String> =
+            self.options.iter().cloned().chain(options.iter().map(|&o| o.to_owned())).collect();
+        self.process = spawn(&self.program, self.directory.path(), self.port, &options);
+        let address = self.address();
+        wait_until("the server accepts connections", || Resp::try_connect(&address).is_ok());
+    }
+
     /// Starts again after a kill, with nothing.
     pub fn restart_empty(&mut self) {
         self.kill();

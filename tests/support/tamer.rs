@@ -15,6 +15,12 @@ pub enum Temper {
     Slow(Duration),
     /// Requests pass, replies vanish.
     SwallowReplies,
+    /// Everything vanishes, and nobody is told.
+    Swallow,
+    /// Requests pass; the replies look well and are wrong.
+    Lie,
+    /// Requests pass; the replies are no RESP.
+    Garble,
     /// Nothing is read any more; what was read stays where it is.
     Stuck,
     /// New connections are closed at once.
@@ -22,7 +28,7 @@ pub enum Temper {
 }
 
 struct Shared {
-    upstream: String,
+    upstream: Mutex<String>,
     temper: Mutex<Temper>,
     connections: Mutex<Vec<TcpStream>>,
     accepted: AtomicU64,
@@ -41,7 +47,7 @@ impl Tamer {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let shared = Arc::new(Shared {
-            upstream: upstream.to_owned(),
+            upstream: Mutex::new(upstream.to_owned()),
             temper: Mutex::new(Temper::Calm),
             connections: Mutex::default(),
             accepted: AtomicU64::new(0),
@@ -65,6 +71,11 @@ impl Tamer {
     /// Changes the mood, for open connections too.
     pub fn set(&self, temper: Temper) {
         *self.shared.temper.lock().unwrap() = temper;
+    }
+
+    /// Passes new connections to another address, as a name or a virtual address does that moves.
+    pub fn switch(&self, upstream: &str) {
+        upstream.clone_into(&mut self.shared.upstream.lock().unwrap());
     }
 
     /// Closes every open connection.
@@ -107,7 +118,8 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
         if shared.temper() == Temper::Refusing {
             continue;
         }
-        let Ok(server) = TcpStream::connect(&shared.upstream) else { continue };
+        let upstream = shared.upstream.lock().unwrap().clone();
+        let Ok(server) = TcpStream::connect(upstream) else { continue };
         shared.accepted.fetch_add(1, Ordering::Relaxed);
         pass(&client, &server, shared, false);
         pass(&server, &client, shared, true);
@@ -130,7 +142,7 @@ fn pass(from: &TcpStream, to: &TcpStream, shared: &Arc<Shared>, replies: bool) {
             match from.read(&mut piece) {
                 Ok(0) => break,
                 Ok(length) => {
-                    if !forward(&shared, &mut to, &piece[..length], replies) {
+                    if !forward(&shared, &mut to, &mut piece[..length], replies) {
                         break;
                     }
                 }
@@ -145,11 +157,25 @@ fn pass(from: &TcpStream, to: &TcpStream, shared: &Arc<Shared>, replies: bool) {
 }
 
 /// Passes a piece as the mood wants; false when the other side is gone.
-fn forward(shared: &Shared, to: &mut TcpStream, piece: &[u8], replies: bool) -> bool {
+fn forward(shared: &Shared, to: &mut TcpStream, piece: &mut [u8], replies: bool) -> bool {
     match shared.temper() {
         Temper::SwallowReplies if replies => return true,
+        Temper::Swallow => return true,
+        Temper::Lie if replies => turn_into_lies(piece),
+        Temper::Garble if replies => piece.fill(b'?'),
         Temper::Slow(delay) => std::thread::sleep(delay),
         _ => {}
     }
     to.write_all(piece).is_ok()
+}
+
+/// Says 1 for 0, 0 for 1, and something else than `OK`.
+fn turn_into_lies(piece: &mut [u8]) {
+    for at in 0..piece.len().saturating_sub(3) {
+        match &mut piece[at..at + 4] {
+            [b':', digit @ (b'0' | b'1'), b'\r', b'\n'] => *digit ^= 1,
+            [b'+', first @ b'O', second @ b'K', b'\r'] => std::mem::swap(first, second),
+            _ => {}
+        }
+    }
 }

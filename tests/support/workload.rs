@@ -73,7 +73,7 @@ impl Drop for Workload {
 pub fn fill(client: &mut Resp, rng: &mut Rng, requests: usize) {
     for database in DATABASES {
         client.ok(format!("SELECT {database}"));
-        let requests: Vec<_> = (0..requests).map(|_| write(rng)).collect();
+        let requests: Vec<_> = (0..requests).map(|_| random_write(rng)).collect();
         client.pipeline(requests);
     }
     client.ok("SELECT 0");
@@ -114,14 +114,14 @@ impl Client {
     }
 
     fn single(&mut self) -> u64 {
-        let request = write(&mut self.rng);
+        let request = random_write(&mut self.rng);
         self.call(request);
         1
     }
 
     fn burst(&mut self) -> u64 {
         let count = 1 + self.rng.below(40);
-        let requests: Vec<_> = (0..count).map(|_| write(&mut self.rng)).collect();
+        let requests: Vec<_> = (0..count).map(|_| random_write(&mut self.rng)).collect();
         let replies = self.connection.try_pipeline(requests).expect("no connection drops");
         replies.iter().for_each(check);
         count
@@ -154,7 +154,7 @@ impl Client {
         }
         requests.push(words("MULTI"));
         for _ in 0..=self.rng.below(5) {
-            requests.push(write(&mut self.rng));
+            requests.push(random_write(&mut self.rng));
         }
         requests.push(words(if self.rng.one_in(6) { "DISCARD" } else { "EXEC" }));
         let count = requests.len() as u64;
@@ -231,8 +231,8 @@ fn key(rng: &mut Rng, kind: &str) -> String {
     format!("{kind}:{}", rng.below(HOT_KEYS))
 }
 
-/// Any write.
-fn write(rng: &mut Rng) -> Vec<Vec<u8>> {
+/// Any write to the hot keys.
+pub fn random_write(rng: &mut Rng) -> Vec<Vec<u8>> {
     let line = match rng.below(10) {
         0 | 1 => string(rng),
         2 => list(rng),
