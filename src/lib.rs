@@ -85,7 +85,8 @@
 //! 3. [`Engine::accept`](engine::Engine::accept) appends it to the log, if no write touched the key
 //!    meanwhile and none is in flight; then the key is migrated and effects follow. Else it is dirty
 //!    again. A key that keeps being written is read while the copier holds it in the order.
-//! 4. The mirror sends it between the effects, like one of them.
+//! 4. The mirror sends it between the effects, like one of them. Small values, which are nearly all,
+//!    take these steps by the hundred: one lock, one entry of the log, one look at the answers.
 //!
 //! # The life of a flip
 //!
@@ -114,7 +115,7 @@
 //! | expiry is absolute | what could create a key carries its end, and the end is compared | `effect/expiry.rs`, `effect/rules/` |
 //! | parity | every answer of the secondary is held against the primary's | `mirror/judge.rs`, [`effect::Expect`] |
 //! | payloads travel only where they are read alike | what a server takes is tried at the start | `payload/acceptance.rs`, `value/probe.rs` |
-//! | leave no trace | eviction clocks are left alone and carried over | `backfill/copier.rs`, [`backend::Setup`] |
+//! | leave no trace | eviction clocks are left alone and carried over | `backfill/read.rs`, [`backend::Setup`] |
 //! | big values stall nobody | parts of bounded size, built under a scratch name | `backfill/whole.rs`, [`value`] |
 //! | a difference is one | it is looked at again when nothing is on its way | `verify/settle.rs` |
 //! | a flip happens whole or not | before the durable phase everything goes back by itself | `control/flip.rs` |

@@ -24,6 +24,7 @@ mod settle;
 mod simulation;
 mod spaces;
 mod step;
+mod together;
 mod unit;
 mod view;
 mod watch;
@@ -42,6 +43,7 @@ pub use log::{Entry, Kind, Named, Position};
 pub use order::{ConnId, Woken};
 pub use secondary::Gate;
 pub use settle::Answer;
+pub use together::Copies;
 pub use unit::{Unit, Write};
 
 use dirty::DirtyKeys;
@@ -133,7 +135,7 @@ pub struct Engine {
 #[derive(Clone, Debug)]
 struct Copying {
     id: u64,
-    named: Named,
+    space: u32,
     /// Since when a write waits for this copy.
     since: Option<Millis>,
     cause: Option<Cause>,
