@@ -88,7 +88,7 @@ impl Fake {
         let (fake, stop) = (Arc::new(self), CancellationToken::new());
         let (_, renderer) = Metrics::install();
         let token = token.map(Secret::new);
-        tokio::spawn(serve(listener, fake.clone(), renderer, token, stop.clone()));
+        tokio::spawn(serve(listener, fake.clone(), renderer, (token, None), stop.clone()));
         Running { fake, address, _stop: stop.drop_guard() }
     }
 }

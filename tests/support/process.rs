@@ -23,6 +23,11 @@ impl Process {
         assert!(status.success(), "cannot send {name} to process {}", self.0.id());
     }
 
+    /// Its number.
+    pub fn id(&self) -> u32 {
+        self.0.id()
+    }
+
     /// How the process ended, if it has.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         self.0.try_wait().expect("a child can be waited for")
