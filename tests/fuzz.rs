@@ -85,7 +85,9 @@ fn fuzz(corpus: &[&[u8]], mut body: impl FnMut(&[u8], &mut Rng)) {
     let time = Duration::from_secs(seconds.unwrap_or(1));
     let mut rng = Rng::seeded(Rng::arbitrary().number());
     let (started, mut runs) = (Instant::now(), 0_u64);
-    corpus.iter().for_each(|input| body(input, &mut rng));
+    for input in corpus {
+        body(input, &mut rng);
+    }
     while started.elapsed() < time {
         let input = mangled(corpus, &mut rng);
         let mut choices = rng.fork();

@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Where the running migration is.
 #[derive(clap::Args)]
 pub(super) struct Api {
-    /// Where the admin API of `crossfade run` is; https://ADDR when it has a certificate
+    /// Where the admin API of `crossfade run` is, with `https://` before it when it has a certificate
     #[arg(long, value_name = "ADDR", env = "CROSSFADE_ADMIN", default_value = "127.0.0.1:9680")]
     admin: String,
     /// Authorities to trust for the admin API instead of the system's, in PEM; implies https

@@ -80,13 +80,12 @@ pub fn server_config(options: &TlsOptions) -> Result<Arc<ServerConfig>, TlsError
     let builder = ServerConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
         .map_err(|error| wrong(&error))?;
-    let builder = match &options.ca {
-        None => builder.with_no_client_auth(),
-        Some(_) => {
-            let roots = Arc::new(roots(options)?);
-            let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider).build();
-            builder.with_client_cert_verifier(verifier.map_err(|error| wrong(&error))?)
-        }
+    let builder = if options.ca.is_none() {
+        builder.with_no_client_auth()
+    } else {
+        let roots = Arc::new(roots(options)?);
+        let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider).build();
+        builder.with_client_cert_verifier(verifier.map_err(|error| wrong(&error))?)
     };
     let config = builder.with_single_cert(certificates(certificate)?, private_key(key)?);
     Ok(Arc::new(config.map_err(|error| wrong(&error))?))

@@ -207,16 +207,9 @@ impl Decoder {
     fn search(&mut self, buffer: &BytesMut, byte: u8) -> Option<usize> {
         let from = self.position + self.searched;
         let rest = buffer.get(from..)?;
-        match rest.iter().position(|other| *other == byte) {
-            Some(found) => {
-                self.searched = 0;
-                Some(from + found)
-            }
-            None => {
-                self.searched += rest.len();
-                None
-            }
-        }
+        let found = rest.iter().position(|other| *other == byte);
+        self.searched = if found.is_some() { 0 } else { self.searched + rest.len() };
+        found.map(|found| from + found)
     }
 }
 
