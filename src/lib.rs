@@ -44,7 +44,7 @@
 //! | assembly | [`cli`] [`copy`] [`compare`] [`check`] [`control`] [`admin`] [`telemetry`] [`config`] [`failure`] [`bar`] | puts things together, speaks to operators; [`control`] owns the phase |
 //! | roles | [`proxy`] [`mirror`] [`backfill`] [`verify`] | siblings that meet only in the engine |
 //! | lanes | [`lane`] | pipelined connections, and the engine as tasks share it ([`lane::Hub`]) |
-//! | I/O | [`value`] [`backend`] [`net`] [`metrics`] | servers, sockets, values read part by part |
+//! | I/O | [`value`] [`backend`] [`net`] [`record`] [`metrics`] | servers, sockets, values read part by part, what a crash must not forget |
 //! | core | [`engine`] [`effect`] [`command`] [`payload`] [`ledger`] [`resp`] [`diff`] [`status`] [`databases`] [`capability`] [`own_keys`] | events in, decisions out: no socket, task, clock or log line |
 //!
 //! # The life of a write
@@ -119,6 +119,7 @@
 //! | big values stall nobody | parts of bounded size, built under a scratch name | `backfill/whole.rs`, [`value`] |
 //! | a difference is one | it is looked at again when nothing is on its way | `verify/settle.rs` |
 //! | a flip happens whole or not | before the durable phase everything goes back by itself | `control/flip.rs` |
+//! | recorded before it is sent | what a crash would leave in doubt is on disk before the write goes out | `engine/intent.rs`; written by [`lane::Hub::with`] to the [`record`] |
 //! | the phase is durable first | written beside, synced, renamed | `control/state.rs` |
 //! | ours is not theirs | the keys that crossfade makes are never data | [`own_keys`] |
 //!
@@ -139,9 +140,10 @@
 //! ```
 //!
 //! [`status::Phase`] names them. The source serves in the first three, the target from *cut over*
-//! on; while it is held nobody does. A start after a stop that left both servers equal goes on where
-//! it was; after any other, the first pass copies everything again and removes what the primary no
-//! longer holds, in the direction that the durable phase names.
+//! on; while it is held nobody does. A start with the state of an earlier process serves from the
+//! side that the durable phase names; its first pass goes over the groups of keys that the [`record`]
+//! leaves in doubt, copies them and removes what the primary no longer holds. No believable record
+//! means every group.
 
 pub mod admin;
 pub mod backend;
@@ -168,6 +170,7 @@ pub mod net;
 pub mod own_keys;
 pub mod payload;
 pub mod proxy;
+pub mod record;
 pub mod resp;
 pub mod status;
 pub mod telemetry;

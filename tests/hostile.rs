@@ -193,7 +193,8 @@ fn when_descriptors_run_out_those_inside_are_served_and_those_outside_wait() {
     let mut inside = migration.client();
     inside.ok("SET a 1");
     migration.crossfade.wait_converged();
-    migration.crossfade.limit_files(64);
+    // The soft limit alone, so that it can be raised again.
+    migration.crossfade.limit("--nofile=64:");
     let mut outside: Vec<Resp> =
         (0..100).map(|_| Resp::connect(&migration.crossfade.address())).collect();
     wait_until("it is told", || migration.crossfade.log().contains("can't accept a client"));
@@ -207,7 +208,7 @@ fn when_descriptors_run_out_those_inside_are_served_and_those_outside_wait() {
     drop(outside);
     let mut last = last;
     assert_eq!(last.ok("PING").text(), "PONG", "who waited is served");
-    migration.crossfade.limit_files(4_096);
+    migration.crossfade.limit("--nofile=4096:");
     migration.finish();
 }
 

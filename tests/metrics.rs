@@ -139,10 +139,37 @@ fn the_numbers_tell_what_happened() {
     let grown = |name: &str| after.sum(name) - before.sum(name);
     assert_eq!(grown("crossfade_client_commands_total{kind=\"write\"}"), 100.0);
     assert_eq!(grown("crossfade_client_commands_total{kind=\"read\"}"), 50.0);
+    for (kind, count) in [("write", 100.0), ("read", 50.0)] {
+        let of_kind =
+            |what: &str| format!("crossfade_command_duration_seconds_{what}{{kind=\"{kind}\"");
+        assert_eq!(grown(&of_kind("count")), count);
+        assert!(grown(&of_kind("sum")) > 0.0, "answers take time");
+    }
     assert_eq!(grown(applied), 100.0);
     assert_eq!(after.sum("crossfade_client_connections"), 1.0);
     assert_eq!(after.sum("crossfade_upstream_connected"), 2.0);
     assert_eq!(after.sum("crossfade_mirror_lag_seconds"), 0.0);
+}
+
+#[test]
+fn an_error_of_ours_is_counted_by_kind_and_outlives_its_client() {
+    let migration = Migration::lasting();
+    let before = scrape(&migration);
+    let mut client = migration.client();
+    assert!(client.call("SHUTDOWN").is_error());
+    client.send_raw(b"*1\r\n$x\r\n");
+    assert!(client.reply().is_error());
+    drop(client);
+    wait_until("the client is gone", || {
+        scrape(&migration).sum("crossfade_client_connections") == 0.0
+    });
+    let after = scrape(&migration);
+    for kind in ["refused", "protocol"] {
+        let errors = format!("crossfade_client_errors_total{{kind=\"{kind}\"}}");
+        assert_eq!(after.sum(&errors) - before.sum(&errors), 1.0, "{kind}");
+    }
+    let commands = "crossfade_client_commands_total";
+    assert!(after.sum(commands) > before.sum(commands));
 }
 
 #[test]

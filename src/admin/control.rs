@@ -11,6 +11,9 @@ pub trait Control: Send + Sync + 'static {
     /// Everything, now.
     fn status(&self) -> Status;
 
+    /// Everything that is counted, now, in Prometheus' text format.
+    fn metrics(&self) -> String;
+
     /// Whether clients can be served; the error says why not.
     ///
     /// # Errors

@@ -42,6 +42,10 @@ impl Control for Fake {
         self.status.lock().clone()
     }
 
+    fn metrics(&self) -> String {
+        Metrics::install().render()
+    }
+
     fn ready(&self) -> Result<(), String> {
         let connected = self.status.lock().source.connected;
         if connected { Ok(()) } else { Err("the source is away".to_owned()) }
@@ -86,9 +90,8 @@ impl Fake {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (fake, stop) = (Arc::new(self), CancellationToken::new());
-        let (_, renderer) = Metrics::install();
         let token = token.map(Secret::new);
-        tokio::spawn(serve(listener, fake.clone(), renderer, (token, None), stop.clone()));
+        tokio::spawn(serve(listener, fake.clone(), (token, None), stop.clone()));
         Running { fake, address, _stop: stop.drop_guard() }
     }
 }

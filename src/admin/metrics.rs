@@ -8,5 +8,5 @@ use super::Shared;
 use super::control::Control;
 
 pub(super) async fn get<C: Control>(State(admin): Shared<C>) -> impl IntoResponse {
-    ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], admin.renderer.render())
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], admin.control.metrics())
 }

@@ -39,7 +39,6 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::backend::Secret;
-use crate::metrics::Renderer;
 
 pub use control::{Control, Flipped, Refusal};
 use door::Door;
@@ -47,7 +46,6 @@ use door::Door;
 /// What the verbs share.
 struct Admin<C> {
     control: Arc<C>,
-    renderer: Renderer,
     token: Option<Secret>,
 }
 
@@ -61,11 +59,10 @@ type Shared<C> = axum::extract::State<Arc<Admin<C>>>;
 pub async fn serve<C: Control>(
     listener: TcpListener,
     control: Arc<C>,
-    renderer: Renderer,
     (token, tls): (Option<Secret>, Option<Arc<ServerConfig>>),
     stop: CancellationToken,
 ) -> io::Result<()> {
-    let router = router(Arc::new(Admin { control, renderer, token }));
+    let router = router(Arc::new(Admin { control, token }));
     let door = Door::open(listener, tls, stop.clone())?;
     axum::serve(door, router).with_graceful_shutdown(stop.cancelled_owned()).await
 }

@@ -119,6 +119,7 @@ impl Engine {
         }
         let number = self.spaces.number(space);
         let Some(db) = self.settings.databases.to(number) else { return Accepted::Superseded };
+        self.touch(fingerprint.group());
         let draft = Draft {
             since: self.now,
             db,
@@ -168,6 +169,7 @@ impl Engine {
     pub fn append_part(&mut self, ticket: &Ticket, steps: &[Step]) -> bool {
         let number = self.spaces.number(ticket.named.space);
         let Some(db) = self.settings.databases.to(number) else { return true };
+        self.touch(ticket.named.fingerprint.group());
         let keys = SmallVec::from_iter([ticket.named.clone()]);
         let draft = Draft { since: self.now, db, atomic: false, keys, kind: Kind::Keys };
         self.log.append(draft, steps).is_ok()
@@ -194,6 +196,7 @@ impl Engine {
         let groups = if cause.is_some() { Groups::full() } else { lost };
         let keep = self.exceptions();
         self.ledger.begin_pass(&groups, &keep);
+        self.passing = true;
         (groups, cause)
     }
 
@@ -201,6 +204,7 @@ impl Engine {
     pub fn end_pass(&mut self) {
         let keep = self.exceptions();
         self.ledger.end_pass(&keep);
+        self.passing = false;
     }
 
     fn exceptions(&self) -> Vec<(Fingerprint, State)> {

@@ -55,7 +55,7 @@ impl Engine {
         }
         match entry.kind {
             Kind::Keys | Kind::Copy => {}
-            Kind::Databases => self.resync = Some(cause),
+            Kind::Databases => self.distrust(cause),
             Kind::Code => {
                 self.code_is_stale = true;
                 self.scripts.forget_told();
@@ -68,11 +68,12 @@ impl Engine {
     /// void, and everything must be copied again.
     pub fn start_over(&mut self, cause: Cause) {
         self.epoch += 1;
-        self.resync = Some(cause);
+        self.distrust(cause);
     }
 
     /// The secondary is not what it was: everything must be copied again.
     pub fn distrust(&mut self, cause: Cause) {
+        self.touch_all();
         self.resync = Some(cause);
     }
 

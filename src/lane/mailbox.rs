@@ -44,8 +44,12 @@ pub struct News {
     pub answered: u64,
     /// A blocking command found nothing and would wait.
     pub would_block: bool,
+    /// Of those, how many we had to refuse ourselves.
+    pub refused: u64,
     /// A step in flight was lost; the client must be disconnected.
     pub doomed: bool,
+    /// Something has changed that concerns every client.
+    pub called: bool,
 }
 
 impl Inner {
@@ -54,8 +58,10 @@ impl Inner {
             self.keep(reply);
         }
         self.news.answered += news.answered;
+        self.news.refused += news.refused;
         self.news.would_block |= news.would_block;
         self.news.doomed |= news.doomed;
+        self.news.called |= news.called;
     }
 
     fn keep(&mut self, reply: &Bytes) {
@@ -124,7 +130,8 @@ impl Mailbox {
     pub fn refuse(&self, reason: &str) {
         let mut text = bytes::BytesMut::new();
         resp::error(&mut text, &format!("ERR crossfade: {reason}"));
-        self.answer(&[text.freeze()]);
+        let news = News { answered: 1, refused: 1, ..News::default() };
+        self.update(|inner| inner.add(&[text.freeze()], news));
     }
 
     /// A message that answers no request.
@@ -134,7 +141,7 @@ impl Mailbox {
 
     /// The blocking command that was tried would wait.
     pub fn would_block(&self) {
-        let news = News { answered: 1, would_block: true, doomed: false };
+        let news = News { answered: 1, would_block: true, ..News::default() };
         self.update(|inner| inner.add(&[], news));
     }
 
@@ -149,6 +156,11 @@ impl Mailbox {
     /// The client must be disconnected.
     pub fn doom(&self) {
         self.update(|inner| inner.news.doomed = true);
+    }
+
+    /// The client is to look around.
+    pub fn call(&self) {
+        self.update(|inner| inner.news.called = true);
     }
 
     fn update(&self, act: impl FnOnce(&mut Inner)) {

@@ -22,7 +22,7 @@ use dashmap::DashMap;
 use parking_lot::RwLock;
 
 pub use fingerprint::{Fingerprint, Seed};
-pub use groups::{GROUPS, Group, Groups};
+pub use groups::{GROUPS, Group, Groups, WORDS};
 
 pub(crate) use fingerprint::Passthrough;
 

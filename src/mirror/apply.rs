@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use smallvec::SmallVec;
 use tokio::sync::futures::Notified;
 use tokio::time::sleep;
@@ -32,12 +33,18 @@ const RETRY: Duration = Duration::from_millis(100);
 #[derive(Debug, Default)]
 pub struct Peer {
     connected: AtomicBool,
+    run_id: Mutex<String>,
 }
 
 impl Peer {
     /// Whether it can be talked to.
     pub fn is_connected(&self) -> bool {
         self.connected.load(Ordering::Relaxed)
+    }
+
+    /// The process that the mirror is or was connected to.
+    pub fn run_id(&self) -> String {
+        self.run_id.lock().clone()
     }
 }
 
@@ -142,6 +149,8 @@ impl Mirror {
             self.run_id = info.run_id;
             self.hub.with(|engine| engine.distrust(Cause::Replaced));
         }
+        // Told only now: whoever notes this process must find everything distrusted.
+        self.peer.run_id.lock().clone_from(&self.run_id);
         Ok(connection.into_wire())
     }
 }

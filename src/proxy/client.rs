@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
+use std::time::Instant;
 
 use bytes::BytesMut;
 use tokio_util::io::poll_read_buf;
@@ -11,10 +12,12 @@ use tracing::debug;
 
 use super::dispatch::Batch;
 use super::registry::Entry;
+use super::stopwatch::Stopwatch;
 use super::subscriber::Subscriber;
 use super::transaction::Transaction;
 use super::{Route, Shared};
 use crate::lane::{Context, Lane, Mailbox, Refusal};
+use crate::metrics::ClientErrorKind;
 use crate::net::{Outgoing, Stream};
 use crate::resp::{self, Decoder, Request};
 
@@ -68,6 +71,7 @@ pub(super) enum Until {
 }
 
 #[derive(Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "each tells of an event of its own")]
 pub(super) struct Client {
     pub(super) shared: Arc<Shared>,
     pub(super) entry: Arc<Entry>,
@@ -78,12 +82,19 @@ pub(super) struct Client {
     pub(super) mailbox: Arc<Mailbox>,
     pub(super) submitted: u64,
     pub(super) answered: u64,
+    /// When what is handled now was read.
+    pub(super) came: Instant,
+    pub(super) stopwatch: Stopwatch,
     /// Set by the lane when a blocking command found nothing.
     pub(super) would_block: bool,
     /// Who and where it is; the database by the source's number.
     pub(super) context: Context,
     pub(super) route: Arc<Route>,
     pub(super) stage: tokio::sync::watch::Receiver<super::Stage>,
+    /// Whether the route is that of the last stage seen, and commands are not held.
+    routed: bool,
+    /// Whether to look at the stage, and at the end of everything.
+    called: bool,
     pub(super) way: Way,
     pub(super) lane: Option<Arc<Lane>>,
     pub(super) batch: Batch,
@@ -123,10 +134,15 @@ impl Client {
             mailbox,
             submitted: 0,
             answered: 0,
+            came: Instant::now(),
+            stopwatch: Stopwatch::default(),
             would_block: false,
             context: Context::default(),
             route,
             stage,
+            routed: false,
+            // What has happened before it could be called.
+            called: true,
             way: Way::Read,
             lane: None,
             batch: Batch::default(),
@@ -141,8 +157,8 @@ impl Client {
     }
 
     pub(super) async fn run(mut self) {
-        self.shared.metrics.client_connections.increment(1.0);
         if self.shared.registry.connected() > self.shared.limits.clients {
+            self.blame(ClientErrorKind::TooMany);
             self.error("ERR max number of clients reached");
         } else if self.serve().await == Close::Now {
             self.out.clear();
@@ -155,7 +171,6 @@ impl Client {
             self.shared.registry.unsubscribed();
         }
         self.shared.registry.leave(self.entry.id);
-        self.shared.metrics.client_connections.decrement(1.0);
     }
 
     async fn serve(&mut self) -> Close {
@@ -170,6 +185,7 @@ impl Client {
                 Ok(None) => {}
                 Err(error) => {
                     debug!(client = self.entry.id, %error, "malformed request");
+                    self.blame(ClientErrorKind::Protocol);
                     let close = self.settle().await.err().unwrap_or(Close::Gracefully);
                     self.error(&format!("ERR {error}"));
                     return close;
@@ -191,19 +207,16 @@ impl Client {
 
     async fn wait_for_input(&mut self) -> Result<(), Close> {
         self.submit().await?;
-        let stop = self.stop.clone();
         loop {
-            let Self { stage, .. } = self;
-            let mut stage = stage.clone();
-            tokio::select! {
-                biased;
-                result = self.pump(Until::Input) => return result,
-                _ = stage.changed() => self.follow_stage().await?,
-                () = stop.cancelled() => {
-                    self.settle().await?;
-                    return Err(Close::Gracefully);
-                }
+            self.pump(Until::Input).await?;
+            if !std::mem::take(&mut self.called) {
+                return Ok(());
             }
+            if self.stop.is_cancelled() {
+                self.settle().await?;
+                return Err(Close::Gracefully);
+            }
+            self.follow_stage().await?;
         }
     }
 
@@ -231,7 +244,12 @@ impl Client {
             if let Poll::Ready(news) = &news {
                 self.answered += news.answered;
                 self.would_block |= news.would_block;
+                self.called |= news.called;
+                for _ in 0..news.refused {
+                    self.blame(ClientErrorKind::Upstream);
+                }
                 if news.doomed {
+                    self.blame(ClientErrorKind::Upstream);
                     return Poll::Ready(Err(Close::Now));
                 }
             }
@@ -246,8 +264,12 @@ impl Client {
             if let Poll::Ready(Err(_)) = written {
                 return Poll::Ready(Err(Close::Now));
             }
+            if let Poll::Ready(news) = &news {
+                self.stopwatch.stop(news.answered, &self.entry.tally);
+            }
             if self.out.len() > self.output_limit() {
                 self.shared.complain(self.entry.id, "it does not read its replies");
+                self.blame(ClientErrorKind::SlowReader);
                 return Poll::Ready(Err(Close::Now));
             }
             let settled = self.submitted == self.answered
@@ -255,12 +277,18 @@ impl Client {
             if until == Until::Settled && settled {
                 return Poll::Ready(Ok(()));
             }
+            if until == Until::Input && self.called {
+                return Poll::Ready(Ok(()));
+            }
             if until == Until::Input && self.may_read() {
                 let room = self.decoder.wanted(&self.incoming).clamp(READ_ROOM, READ_ROOM_MAX);
                 self.incoming.reserve(room);
                 match poll_read_buf(std::pin::Pin::new(&mut self.stream), cx, &mut self.incoming) {
                     Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(Close::Now)),
-                    Poll::Ready(Ok(_)) => return Poll::Ready(Ok(())),
+                    Poll::Ready(Ok(_)) => {
+                        self.came = Instant::now();
+                        return Poll::Ready(Ok(()));
+                    }
                     Poll::Pending => self.rest(),
                 }
             }
@@ -289,6 +317,7 @@ impl Client {
 
     /// The stage has changed while nothing was asked.
     async fn follow_stage(&mut self) -> Result<(), Close> {
+        self.routed = false;
         let stage = self.stage.borrow_and_update().clone();
         if let Some(subscriber) = &mut self.subscriber {
             subscriber.follow(&stage, &self.context, &mut self.out).await;
@@ -303,9 +332,11 @@ impl Client {
 
     /// The route that serves now, waiting while commands are held.
     pub(super) async fn current_route(&mut self) -> Result<(), Close> {
-        loop {
+        // Looking whether there is a new stage is cheap, looking at it is not.
+        while !self.routed || self.stage.has_changed().unwrap_or(true) {
             let stage = self.stage.borrow_and_update().clone();
             if !stage.held {
+                self.routed = true;
                 if !Arc::ptr_eq(&stage.route, &self.route) {
                     self.route = stage.route;
                     self.lane = None;
@@ -318,6 +349,7 @@ impl Client {
                 return Err(Close::Gracefully);
             }
         }
+        Ok(())
     }
 
     /// The clients have moved to another server: what this one had open is opened there.
@@ -343,9 +375,20 @@ impl Client {
 
     pub(super) fn refused(&mut self, refusal: &Refusal) {
         match refusal {
-            Refusal::Server(text) => self.error(text),
-            Refusal::Unreachable(text) => self.error(&format!("ERR crossfade: {text}")),
+            Refusal::Server(text) => {
+                self.blame(ClientErrorKind::Auth);
+                self.error(text);
+            }
+            Refusal::Unreachable(text) => {
+                self.blame(ClientErrorKind::Upstream);
+                self.error(&format!("ERR crossfade: {text}"));
+            }
         }
+    }
+
+    /// Counts an error that is not the server's answer to a command.
+    pub(super) fn blame(&self, kind: ClientErrorKind) {
+        self.shared.metrics.client_errors.of(kind).increment(1);
     }
 
     /// Takes the next request that has come, without waiting for one.

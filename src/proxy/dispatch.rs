@@ -8,7 +8,7 @@ use super::client::{Client, Close, Replies, Way};
 use crate::command::{self, Command, Serve};
 use crate::engine::{Engine, Unit};
 use crate::lane::{Job, Lane, Shape, Sink};
-use crate::metrics::CommandKind;
+use crate::metrics::{ClientErrorKind, CommandKind};
 use crate::resp::Request;
 
 /// Steps that were decided and not submitted yet, all for one lane.
@@ -67,7 +67,7 @@ impl Client {
         };
         self.take_skip();
         let serve = command.serve(&request);
-        self.shared.metrics.client_commands.of(kind(serve)).increment(1);
+        self.entry.tally.came(kind(serve));
         if serve == Serve::Script {
             self.current_route().await?;
             self.route.clone().hub.follow_scripts().await;
@@ -111,6 +111,7 @@ impl Client {
 
     pub(super) async fn refuse(&mut self, reason: &str) -> Result<(), Close> {
         self.settle().await?;
+        self.blame(ClientErrorKind::Refused);
         self.error(&format!("ERR crossfade: {reason}"));
         Ok(())
     }
@@ -172,8 +173,9 @@ impl Client {
             let count = self.batch.jobs.len() as u64;
             if lane.submit(&mut self.batch.jobs) {
                 self.submitted += count;
-                self.shared.registry.count_commands(count);
-                self.batch.steps.clear();
+                for step in self.batch.steps.drain(..) {
+                    self.stopwatch.start(self.came, step.meaning.kind());
+                }
             } else {
                 self.batch.jobs.clear();
                 tokio::task::yield_now().await;
@@ -233,6 +235,7 @@ impl Client {
 
     fn refuse_batch(&mut self, reason: &str) {
         for _ in std::mem::take(&mut self.batch.steps) {
+            self.blame(ClientErrorKind::Refused);
             self.error(&format!("ERR crossfade: {reason}"));
         }
     }
@@ -284,6 +287,16 @@ impl Step {
 }
 
 impl Meaning {
+    fn kind(&self) -> CommandKind {
+        match self {
+            Self::Read => CommandKind::Read,
+            Self::Pass => CommandKind::Other,
+            Self::Write(..) | Self::Block(_) | Self::Exec(_) | Self::Attempt(_) => {
+                CommandKind::Write
+            }
+        }
+    }
+
     fn unit(
         &self,
         requests: &[Request],

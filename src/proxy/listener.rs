@@ -58,6 +58,7 @@ impl Listener {
 
     /// Accepts until `stop`.
     pub async fn run(self, shared: Arc<Shared>, tasks: TaskTracker, stop: CancellationToken) {
+        tasks.spawn(call_clients(shared.clone(), stop.clone()));
         let complaints = Seldom::default();
         loop {
             let accepted = tokio::select! {
@@ -100,5 +101,21 @@ async fn welcome(
     match stream {
         Ok(stream) => Client::new(shared, stream, addresses, stop).run().await,
         Err(error) => debug!(%error, "a client did not manage to speak TLS"),
+    }
+}
+
+/// Tells every client when the stage has changed or everything ends. It is done for all by one, so
+/// that a client that waits for its next command waits for its own mailbox and socket only.
+async fn call_clients(shared: Arc<Shared>, stop: CancellationToken) {
+    let mut stage = shared.stage.clone();
+    loop {
+        let over = tokio::select! {
+            changed = stage.changed() => changed.is_err(),
+            () = stop.cancelled() => true,
+        };
+        shared.registry.call_all();
+        if over {
+            return;
+        }
     }
 }

@@ -9,6 +9,7 @@
 //!
 //! *Must not know:* the secondary, copies, phases; only where to send (the [`Stage`]).
 
+mod authority;
 mod blocking;
 mod client;
 mod client_command;
@@ -19,10 +20,12 @@ mod registry;
 mod scan;
 mod session;
 mod stage;
+mod stopwatch;
 mod subscriber;
 mod transaction;
 mod unknown;
 
+pub use authority::{Authority, DefaultUser, password_digest};
 pub use listener::{Limits, Listener};
 pub use registry::Registry;
 pub use scan::Cursors;

@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::lane::Mailbox;
+use crate::metrics::{Tally, Totals};
 
 /// One client as others see it.
 #[derive(Debug)]
@@ -19,6 +20,7 @@ pub(super) struct Entry {
     pub(super) local: Option<SocketAddr>,
     pub(super) since: Instant,
     pub(super) mailbox: Arc<Mailbox>,
+    pub(super) tally: Tally,
     pub(super) seen: Mutex<Seen>,
 }
 
@@ -42,10 +44,16 @@ pub(super) struct Seen {
 /// All clients.
 #[derive(Debug, Default)]
 pub struct Registry {
-    clients: Mutex<BTreeMap<u64, Arc<Entry>>>,
+    clients: Mutex<Clients>,
     next_id: AtomicU64,
     subscribers: AtomicUsize,
-    commands: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Clients {
+    here: BTreeMap<u64, Arc<Entry>>,
+    /// What those that have left had counted.
+    left: Totals,
 }
 
 impl Registry {
@@ -70,35 +78,50 @@ impl Registry {
             unblocked: None,
         };
         let seen = Mutex::new(seen);
-        let entry = Arc::new(Entry { id, address, local, since: now, mailbox, seen });
-        self.clients.lock().insert(id, entry.clone());
+        let entry = Arc::new(Entry {
+            id,
+            address,
+            local,
+            since: now,
+            mailbox,
+            tally: Tally::default(),
+            seen,
+        });
+        self.clients.lock().here.insert(id, entry.clone());
         entry
     }
 
     pub(super) fn leave(&self, id: u64) {
-        self.clients.lock().remove(&id);
+        let mut clients = self.clients.lock();
+        if let Some(entry) = clients.here.remove(&id) {
+            clients.left.add(&entry.tally);
+        }
     }
 
     pub(super) fn find(&self, id: u64) -> Option<Arc<Entry>> {
-        self.clients.lock().get(&id).cloned()
+        self.clients.lock().here.get(&id).cloned()
     }
 
     pub(super) fn all(&self) -> Vec<Arc<Entry>> {
-        self.clients.lock().values().cloned().collect()
+        self.clients.lock().here.values().cloned().collect()
     }
 
     /// How many clients are connected.
     pub fn connected(&self) -> usize {
-        self.clients.lock().len()
+        self.clients.lock().here.len()
     }
 
-    /// How many commands clients have sent.
-    pub fn commands(&self) -> u64 {
-        self.commands.load(Ordering::Relaxed)
+    /// What all clients have counted since the start.
+    pub fn totals(&self) -> Totals {
+        let clients = self.clients.lock();
+        let mut totals = clients.left.clone();
+        clients.here.values().for_each(|entry| totals.add(&entry.tally));
+        totals
     }
 
-    pub(super) fn count_commands(&self, count: u64) {
-        self.commands.fetch_add(count, Ordering::Relaxed);
+    /// Has every client look at the [`super::Stage`].
+    pub(super) fn call_all(&self) {
+        self.clients.lock().here.values().for_each(|entry| entry.mailbox.call());
     }
 
     /// How many clients have subscriptions.

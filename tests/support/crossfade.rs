@@ -231,18 +231,14 @@ impl Crossfade {
         self.process.resident_bytes()
     }
 
-    /// Allows it so many open files from now on; what is open stays so.
-    pub fn limit_files(&self, files: u64) {
-        let number = self.process.id().to_string();
-        // The soft limit alone, so that it can be raised again.
-        let limit = format!("--nofile={files}:");
-        let status = Command::new("prlimit").args(["--pid", &number, &limit]).status();
-        assert!(status.expect("prlimit runs").success(), "prlimit {limit}");
-    }
-
     /// Kills at once.
     pub fn kill(mut self) {
         self.process.kill();
+    }
+
+    /// Changes a limit of the system on the process: `["--fsize=0:unlimited"]`.
+    pub fn limit(&self, limit: &str) {
+        self.process.limit(limit);
     }
 
     /// Asks it to stop, without waiting.

@@ -23,9 +23,13 @@ impl Process {
         assert!(status.success(), "cannot send {name} to process {}", self.0.id());
     }
 
-    /// Its number.
-    pub fn id(&self) -> u32 {
-        self.0.id()
+    /// Changes a limit of the system on the process, by `prlimit`.
+    pub fn limit(&self, limit: &str) {
+        let status = Command::new("prlimit")
+            .args([&format!("--pid={}", self.0.id()), limit])
+            .status()
+            .expect("prlimit runs");
+        assert!(status.success(), "cannot set {limit} on process {}", self.0.id());
     }
 
     /// How the process ended, if it has.

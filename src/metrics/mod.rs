@@ -1,177 +1,33 @@
-//! Every metric: its name, help, unit, labels and handle, in this one file.
+//! Every metric: its name, help, unit and handle in this file, its label's values in `labels`.
 //!
 //! *Guarantees:* all metrics are in the output from the start; labels come from closed enums, never
 //! from a key, an address or an error's text; a handle is looked up once and costs an atomic
-//! operation from then on.
+//! operation from then on. What every command counts is counted by each client for itself
+//! ([`Tally`]).
 //!
 //! *Must not know:* what the numbers mean to those who set them.
+
+mod labels;
+mod tally;
+
+pub use labels::{
+    BackfillOutcome, ClientErrorKind, CommandKind, Label, MirrorOutcome, VerifyOutcome,
+};
+pub use tally::{Tally, Totals};
 
 use std::fmt;
 use std::marker::PhantomData;
 
-use metrics::{Counter, Gauge, Histogram, Key, Label as Pair, Level, Metadata, Recorder, Unit};
+use metrics::{Counter, Gauge, Key, Label as Pair, Level, Metadata, Recorder, Unit};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+use parking_lot::Mutex;
 
 use crate::engine::Cause;
 use crate::status::{Phase, Side};
 
-/// Upper bounds for durations in seconds: from the fastest round trip on a loopback to the timeout
-/// of a patient client.
-const DURATION_BUCKETS: [f64; 16] = [
-    0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5,
-    1.0, 2.5, 10.0,
-];
-
-/// A closed set of values for one label.
-pub trait Label: Copy + 'static {
-    /// The label's name.
-    const KEY: &'static str;
-    /// All its values, in the order of [`Self::index`].
-    const ALL: &'static [Self];
-    /// One value's name.
-    fn name(self) -> &'static str;
-    /// One value's place in [`Self::ALL`].
-    fn index(self) -> usize;
-}
-
-/// Declares a closed set of label values.
-macro_rules! labels {
-    ($(#[$doc:meta])* $name:ident as $key:literal {
-        $($(#[$variant_doc:meta])* $variant:ident = $text:literal,)+
-    }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        pub enum $name {
-            $($(#[$variant_doc])* $variant,)+
-        }
-
-        impl Label for $name {
-            const KEY: &'static str = $key;
-            const ALL: &'static [Self] = &[$(Self::$variant),+];
-
-            fn name(self) -> &'static str {
-                match self {
-                    $(Self::$variant => $text,)+
-                }
-            }
-
-            fn index(self) -> usize {
-                self as usize
-            }
-        }
-    };
-}
-
-labels! {
-    /// What became of a command for the secondary.
-    MirrorOutcome as "outcome" {
-        /// Done, with the expected reply.
-        Applied = "applied",
-        /// Done, with another reply.
-        Mismatched = "mismatched",
-        /// Refused by the secondary.
-        Failed = "failed",
-        /// Not sent: its keys had not been copied yet, or were dirty.
-        Skipped = "skipped",
-    }
-}
-
-labels! {
-    /// What became of a key in the backfill.
-    BackfillOutcome as "outcome" {
-        /// It is on the target now.
-        Copied = "copied",
-        /// There was nothing to do: it is gone, or was there already.
-        Skipped = "skipped",
-        /// It could not be copied.
-        Failed = "failed",
-    }
-}
-
-labels! {
-    /// What verify found of a key.
-    VerifyOutcome as "outcome" {
-        /// The same on both.
-        Equal = "equal",
-        /// Only on the primary.
-        Missing = "missing",
-        /// Only on the secondary.
-        Extra = "extra",
-        /// Another type, value or expiry.
-        Different = "different",
-        /// Found wrong, and right after repair.
-        Repaired = "repaired",
-    }
-}
-
-labels! {
-    /// What kind of command a client sent.
-    CommandKind as "kind" {
-        /// It changes nothing.
-        Read = "read",
-        /// It may change keys.
-        Write = "write",
-        /// It concerns the connection or the server.
-        Other = "other",
-    }
-}
-
-labels! {
-    /// Why a client got an error from the proxy and not from the server, or was let go.
-    ClientErrorKind as "kind" {
-        /// What it sent is not RESP, or past a limit.
-        Protocol = "protocol",
-        /// The source does not let it in.
-        Auth = "auth",
-        /// The command is not carried.
-        Refused = "refused",
-        /// The primary can't be reached, or was lost.
-        Upstream = "upstream",
-        /// It reads too slowly.
-        SlowReader = "slow_reader",
-        /// There are too many clients.
-        TooMany = "too_many",
-    }
-}
-
-impl Label for Cause {
-    const KEY: &'static str = "cause";
-    const ALL: &'static [Self] = &Cause::ALL;
-
-    fn name(self) -> &'static str {
-        self.label()
-    }
-
-    fn index(self) -> usize {
-        self as usize
-    }
-}
-
-impl Label for Phase {
-    const KEY: &'static str = "phase";
-    const ALL: &'static [Self] = &Phase::ALL;
-
-    fn name(self) -> &'static str {
-        self.name()
-    }
-
-    fn index(self) -> usize {
-        self as usize
-    }
-}
-
-impl Label for Side {
-    const KEY: &'static str = "role";
-    const ALL: &'static [Self] = &Side::ALL;
-
-    fn name(self) -> &'static str {
-        self.name()
-    }
-
-    fn index(self) -> usize {
-        self as usize
-    }
-}
+/// The one histogram, and its help.
+const DURATION: (&str, &str) =
+    ("crossfade_command_duration_seconds", "From a client's request in to its reply out.");
 
 /// One handle for each value of a label.
 #[derive(Clone)]
@@ -200,7 +56,7 @@ impl<L, H> fmt::Debug for Family<L, H> {
 }
 
 /// The handles of all metrics.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 #[allow(missing_docs, reason = "the help text of each is in `Metrics::install`")]
 pub struct Metrics {
     pub phase: Family<Phase, Gauge>,
@@ -212,22 +68,24 @@ pub struct Metrics {
     pub recopies: Family<Cause, Counter>,
     pub backfill_keys: Family<BackfillOutcome, Counter>,
     pub backfill_keys_estimated: Gauge,
+    pub record_groups: Gauge,
+    pub record_failing: Gauge,
     pub ledger_keys: Gauge,
     pub ledger_bytes: Gauge,
     pub verify_keys: Family<VerifyOutcome, Counter>,
     pub client_connections: Gauge,
-    pub client_commands: Family<CommandKind, Counter>,
+    client_commands: Family<CommandKind, Counter>,
     pub client_errors: Family<ClientErrorKind, Counter>,
-    pub command_duration: Family<CommandKind, Histogram>,
     pub upstream_connected: Family<Side, Gauge>,
     pub cutover_hold: Gauge,
+    clients: Mutex<Totals>,
+    page: PrometheusHandle,
 }
 
 impl Metrics {
-    /// Registers every metric, and gives back what renders them. Nothing is global: two calls make
-    /// two worlds.
-    pub fn install() -> (Self, Renderer) {
-        let register = Register(recorder());
+    /// Registers every metric. Nothing is global: two calls make two worlds.
+    pub fn install() -> Self {
+        let register = Register(PrometheusBuilder::new().build_recorder());
         let metrics = Self {
             phase: register.gauges(
                 "crossfade_phase",
@@ -269,6 +127,16 @@ impl Metrics {
                 Unit::Count,
                 "Keys that the source held when the backfill started.",
             ),
+            record_groups: register.gauge(
+                "crossfade_record_groups",
+                Unit::Count,
+                "Groups of keys, of 65536, that a crash would leave in doubt.",
+            ),
+            record_failing: register.gauge(
+                "crossfade_record_failing",
+                Unit::Count,
+                "1 while the write-intent record can't be written.",
+            ),
             ledger_keys: register.gauge(
                 "crossfade_ledger_keys",
                 Unit::Count,
@@ -292,11 +160,6 @@ impl Metrics {
                 "crossfade_client_errors_total",
                 "Errors that came from the proxy and not from a server, by kind.",
             ),
-            command_duration: register.histograms(
-                "crossfade_command_duration_seconds",
-                Unit::Seconds,
-                "From a client's request in to its reply out.",
-            ),
             upstream_connected: register.gauges(
                 "crossfade_upstream_connected",
                 Unit::Count,
@@ -307,9 +170,27 @@ impl Metrics {
                 Unit::Seconds,
                 "How long the last flip held clients.",
             ),
+            clients: Mutex::default(),
+            page: register.0.handle(),
         };
         metrics.enter(Phase::default());
-        (metrics, Renderer(register.0.handle()))
+        metrics
+    }
+
+    /// The whole page in Prometheus' text format.
+    pub fn render(&self) -> String {
+        let mut page = self.page.render();
+        let (name, help) = DURATION;
+        self.clients.lock().render(name, help, &mut page);
+        page
+    }
+
+    /// Shows what clients have counted.
+    pub fn show(&self, clients: Totals) {
+        for kind in CommandKind::ALL {
+            self.client_commands.of(*kind).absolute(clients.commands(*kind));
+        }
+        *self.clients.lock() = clients;
     }
 
     /// Shows that the migration is in `phase` and in no other.
@@ -318,35 +199,6 @@ impl Metrics {
             self.phase.of(other).set(if other == phase { 1.0 } else { 0.0 });
         }
     }
-}
-
-/// Turns the metrics into Prometheus' text format.
-#[derive(Clone)]
-pub struct Renderer(PrometheusHandle);
-
-impl Renderer {
-    /// The whole page.
-    pub fn render(&self) -> String {
-        self.0.render()
-    }
-
-    /// Folds the samples of histograms, which otherwise grow until the next scrape. To be called
-    /// every few seconds.
-    pub fn upkeep(&self) {
-        self.0.run_upkeep();
-    }
-}
-
-impl fmt::Debug for Renderer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Renderer")
-    }
-}
-
-fn recorder() -> PrometheusRecorder {
-    // Fails for an empty list of buckets only.
-    let builder = PrometheusBuilder::new().set_buckets(&DURATION_BUCKETS);
-    builder.unwrap_or_else(|_| PrometheusBuilder::new()).build_recorder()
 }
 
 /// Registers metrics with their descriptions.
@@ -378,18 +230,6 @@ impl Register {
             self.0.register_counter(&key(name, label), &Self::METADATA)
         })
     }
-
-    fn histograms<L: Label>(
-        &self,
-        name: &'static str,
-        unit: Unit,
-        help: &'static str,
-    ) -> Family<L, Histogram> {
-        self.0.describe_histogram(name.into(), Some(unit), help.into());
-        Family::new(Histogram::noop(), |label| {
-            self.0.register_histogram(&key(name, label), &Self::METADATA)
-        })
-    }
 }
 
 fn key<L: Label>(name: &'static str, label: L) -> Key {
@@ -402,8 +242,7 @@ mod tests {
 
     #[test]
     fn every_metric_is_there_from_the_start() {
-        let (_metrics, renderer) = Metrics::install();
-        let page = renderer.render();
+        let page = Metrics::install().render();
         for line in [
             r#"crossfade_phase{phase="backfilling"} 1"#,
             r#"crossfade_phase{phase="finalized"} 0"#,
@@ -415,6 +254,8 @@ mod tests {
             r#"crossfade_recopies_total{cause="mismatch"} 0"#,
             r#"crossfade_backfill_keys_total{outcome="copied"} 0"#,
             "crossfade_backfill_keys_estimated 0",
+            "crossfade_record_groups 0",
+            "crossfade_record_failing 0",
             "crossfade_ledger_keys 0",
             "crossfade_ledger_bytes 0",
             r#"crossfade_verify_keys_total{outcome="repaired"} 0"#,
@@ -431,15 +272,19 @@ mod tests {
 
     #[test]
     fn what_is_counted_shows_under_its_label() {
-        let (metrics, renderer) = Metrics::install();
+        let metrics = Metrics::install();
         metrics.recopies.of(Cause::Overflow).increment(3);
         metrics.enter(Phase::CutOver);
-        metrics.command_duration.of(CommandKind::Write).record(0.002);
-        renderer.upkeep();
-        let page = renderer.render();
+        let (tally, mut clients) = (Tally::default(), Totals::default());
+        tally.came(CommandKind::Write);
+        tally.took(CommandKind::Write, std::time::Duration::from_millis(2), 1);
+        clients.add(&tally);
+        metrics.show(clients);
+        let page = metrics.render();
         assert!(page.contains(r#"crossfade_recopies_total{cause="overflow"} 3"#));
         assert!(page.contains(r#"crossfade_phase{phase="cut_over"} 1"#));
         assert!(page.contains(r#"crossfade_phase{phase="backfilling"} 0"#));
+        assert!(page.contains(r#"crossfade_client_commands_total{kind="write"} 1"#));
         assert!(page.contains(r#"_seconds_bucket{kind="write",le="0.0025"} 1"#), "{page}");
     }
 }

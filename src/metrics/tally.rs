@@ -1,0 +1,165 @@
+//! What clients' commands were, and how long they took.
+//!
+//! Each client has a [`Tally`] of its own, which only its task writes: nothing that all threads
+//! share is touched on the way of a command. Whoever wants to know adds them up, as [`Totals`].
+
+use std::fmt::Write;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::{CommandKind, Label};
+
+/// Upper bounds of the histogram, in nanoseconds: from the fastest round trip on a loopback to the
+/// timeout of a patient client.
+const BOUNDS: [u64; 16] = [
+    50_000,
+    100_000,
+    250_000,
+    500_000,
+    1_000_000,
+    2_500_000,
+    5_000_000,
+    10_000_000,
+    25_000_000,
+    50_000_000,
+    100_000_000,
+    250_000_000,
+    500_000_000,
+    1_000_000_000,
+    2_500_000_000,
+    10_000_000_000,
+];
+
+const KINDS: usize = CommandKind::ALL.len();
+const NANOSECONDS: f64 = 1e9;
+
+/// One client's counts.
+#[derive(Debug, Default)]
+pub struct Tally([Counts<AtomicU64>; KINDS]);
+
+/// The counts of all clients, those that have left included.
+#[derive(Clone, Debug, Default)]
+pub struct Totals([Counts<u64>; KINDS]);
+
+#[derive(Clone, Debug, Default)]
+struct Counts<N> {
+    commands: N,
+    /// By bound; the last for what took longer than every bound.
+    took: [N; BOUNDS.len() + 1],
+    /// In all, in nanoseconds.
+    time: N,
+}
+
+impl Tally {
+    /// A command has come.
+    pub fn came(&self, kind: CommandKind) {
+        if let Some(counts) = self.0.get(kind.index()) {
+            add(&counts.commands, 1);
+        }
+    }
+
+    /// So many commands were answered, so long after they had come.
+    pub fn took(&self, kind: CommandKind, time: Duration, commands: u64) {
+        let nanoseconds = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        let bucket = BOUNDS.partition_point(|bound| *bound < nanoseconds);
+        let Some(counts) = self.0.get(kind.index()) else { return };
+        if let Some(count) = counts.took.get(bucket) {
+            add(count, commands);
+        }
+        add(&counts.time, nanoseconds.saturating_mul(commands));
+    }
+}
+
+/// By the one writer: no other can come between.
+fn add(counter: &AtomicU64, by: u64) {
+    counter.store(counter.load(Ordering::Relaxed).wrapping_add(by), Ordering::Relaxed);
+}
+
+impl Totals {
+    /// Adds one client's.
+    pub fn add(&mut self, tally: &Tally) {
+        for (total, counts) in self.0.iter_mut().zip(&tally.0) {
+            total.commands += counts.commands.load(Ordering::Relaxed);
+            total.time = total.time.wrapping_add(counts.time.load(Ordering::Relaxed));
+            for (total, count) in total.took.iter_mut().zip(&counts.took) {
+                *total += count.load(Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Commands that have come, of one kind.
+    pub fn commands(&self, kind: CommandKind) -> u64 {
+        self.0.get(kind.index()).map_or(0, |counts| counts.commands)
+    }
+
+    /// Commands that have come.
+    pub fn all_commands(&self) -> u64 {
+        self.0.iter().map(|counts| counts.commands).sum()
+    }
+
+    /// The histogram of durations in Prometheus' text format.
+    #[allow(clippy::cast_precision_loss, reason = "a sum of seconds needs no more than 53 bits")]
+    pub(super) fn render(&self, name: &str, help: &str, page: &mut String) {
+        // Writing to a string does not fail.
+        let _ = writeln!(page, "# HELP {name} {help}\n# TYPE {name} histogram");
+        for (kind, counts) in CommandKind::ALL.iter().zip(&self.0) {
+            let label = format!("{}=\"{}\"", CommandKind::KEY, kind.name());
+            let bounds = BOUNDS.iter().map(|bound| (*bound as f64 / NANOSECONDS).to_string());
+            let mut count = 0;
+            for (bound, took) in bounds.chain(["+Inf".to_owned()]).zip(counts.took) {
+                count += took;
+                let _ = writeln!(page, "{name}_bucket{{{label},le=\"{bound}\"}} {count}");
+            }
+            let seconds = counts.time as f64 / NANOSECONDS;
+            let _ = writeln!(page, "{name}_sum{{{label}}} {seconds}");
+            let _ = writeln!(page, "{name}_count{{{label}}} {count}");
+        }
+        page.push('\n');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page(totals: &Totals) -> String {
+        let mut page = String::new();
+        totals.render("took_seconds", "How long.", &mut page);
+        page
+    }
+
+    #[test]
+    fn buckets_are_cumulative_and_sums_in_seconds() {
+        let tally = Tally::default();
+        tally.took(CommandKind::Write, Duration::from_micros(40), 3);
+        tally.took(CommandKind::Write, Duration::from_millis(2), 2);
+        tally.took(CommandKind::Write, Duration::from_secs(60), 1);
+        let mut totals = Totals::default();
+        totals.add(&tally);
+        let page = page(&totals);
+        for line in [
+            r#"took_seconds_bucket{kind="write",le="0.00005"} 3"#,
+            r#"took_seconds_bucket{kind="write",le="0.001"} 3"#,
+            r#"took_seconds_bucket{kind="write",le="0.0025"} 5"#,
+            r#"took_seconds_bucket{kind="write",le="10"} 5"#,
+            r#"took_seconds_bucket{kind="write",le="+Inf"} 6"#,
+            r#"took_seconds_count{kind="write"} 6"#,
+            r#"took_seconds_sum{kind="write"} 60.00412"#,
+            r#"took_seconds_count{kind="read"} 0"#,
+        ] {
+            assert!(page.lines().any(|found| found == line), "{line} is not in\n{page}");
+        }
+    }
+
+    #[test]
+    fn totals_are_those_of_all_clients() {
+        let mut totals = Totals::default();
+        for _ in 0..2 {
+            let tally = Tally::default();
+            tally.came(CommandKind::Read);
+            tally.came(CommandKind::Other);
+            totals.add(&tally);
+        }
+        assert_eq!((totals.commands(CommandKind::Read), totals.all_commands()), (2, 4));
+    }
+}
