@@ -26,7 +26,7 @@ use crate::lane::SideLine;
 use crate::ledger::{Groups, Seed};
 use crate::metrics::Metrics;
 use crate::payload::Acceptance;
-use crate::proxy::{Limits, Listener, Registry, Shared, Stage, Unknown};
+use crate::proxy::{Limits, Listener, Pause, Registry, Shared, Stage, Unknown};
 use crate::status::{self, Phase, Side, VerifyState};
 use crate::telemetry;
 
@@ -172,6 +172,7 @@ async fn serve(
             output: usize::try_from(world.config.client_output_limit).unwrap_or(usize::MAX),
         },
         allow_admin: world.config.allow_admin,
+        pause: Pause::default(),
         unknown: Unknown::default(),
     });
     let _ = migration.clients.set(shared.clone());

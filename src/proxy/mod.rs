@@ -15,7 +15,11 @@ mod client_command;
 mod connection;
 mod dispatch;
 mod listener;
+mod listing;
+mod monitor;
+mod pause;
 mod registry;
+mod relay;
 mod scan;
 mod session;
 mod stage;
@@ -25,6 +29,7 @@ mod transaction;
 mod unknown;
 
 pub use listener::{Limits, Listener};
+pub use pause::Pause;
 pub use registry::Registry;
 pub use scan::Cursors;
 pub use stage::{Next, Route, Stage};
@@ -49,6 +54,8 @@ pub struct Shared {
     pub limits: Limits,
     /// Whether commands of administration pass.
     pub allow_admin: bool,
+    /// Whether clients are paused.
+    pub pause: Pause,
     /// Commands that only the server knows.
     pub unknown: Unknown,
 }

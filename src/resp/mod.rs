@@ -17,7 +17,9 @@ mod request;
 mod scan;
 
 pub use decode::{Decoder, ProtocolError};
-pub use encode::{array_header, bulk, bulk_len, command, error, integer, null, null_array, simple};
+pub use encode::{
+    array_header, bulk, bulk_len, command, error, integer, null, null_array, simple, verbatim,
+};
 pub use number::{parse_integer, write_integer};
 pub use reply::{Reply, ReplyError};
 pub use request::{Builder, Request};
