@@ -1,8 +1,8 @@
 //! What crossfade costs, measured from outside: the real binary between real servers, beside the
 //! proxies that people run today.
 //!
-//! `cargo bench --bench end_to_end` runs every part, in a few minutes; `-- requests copy cutover
-//! memory` runs those named, `-- --quick` each of them once and shorter. The tables come out as
+//! `cargo bench --bench end_to_end` runs every part, in a few minutes; `-- requests latency copy
+//! cutover memory` runs those named, `-- --quick` each of them once and shorter. The tables come out as
 //! Markdown. It knows nothing of crossfade's insides: only its commands and its admin API.
 
 mod admin;
@@ -10,6 +10,7 @@ mod contender;
 mod copy;
 mod cutover;
 mod data;
+mod latency;
 mod load;
 mod memory;
 mod process;
@@ -34,8 +35,9 @@ const QUICK: Scale = Scale { repeats: 1, divisor: 10 };
 
 type Part = fn(Scale) -> Result<()>;
 
-const PARTS: [(&str, Part); 4] = [
+const PARTS: [(&str, Part); 5] = [
     ("requests", requests::run),
+    ("latency", latency::run),
     ("copy", copy::run),
     ("cutover", cutover::run),
     ("memory", memory::run),
