@@ -259,6 +259,25 @@ fn invalidations_are_redirected_to_another_client_also_after_a_flip() {
 }
 
 #[test]
+fn a_client_that_changes_its_protocol_goes_on_tracking_and_watching() {
+    let migration = Migration::start();
+    let (mut cache, mut writer) = (migration.client(), migration.client());
+    cache.ok("CLIENT TRACKING ON NOLOOP");
+    cache.call("GET cached");
+    cache.ok("WATCH watched");
+    cache.ok("HELLO 3");
+    cache.call("GET cached");
+    writer.ok("SET cached 1");
+    let invalidation = Value::Push(vec![bulk("invalidate"), Value::Array(vec![bulk("cached")])]);
+    assert_eq!(cache.reply(), invalidation);
+    writer.ok("SET watched 1");
+    cache.ok("MULTI");
+    cache.ok("SET watched 2");
+    assert_eq!(cache.call("EXEC"), Value::Null);
+    migration.assert_equal();
+}
+
+#[test]
 fn tracking_by_choice_caches_only_what_was_chosen() {
     let migration = Migration::start();
     let (mut cache, mut writer) = (resp3(&migration), migration.client());

@@ -82,13 +82,16 @@ impl Client {
         self.current_route().await?;
         let before = std::mem::replace(&mut self.context.db, db);
         let outcome = match self.upstream_context() {
-            Ok(context) => self.route.clone().pool.lane(&context, None).await.map(drop),
+            Ok(context) => {
+                let lane = self.route.clone().pool.lane(&context, None).await;
+                lane.map(|_| Request::new(["SELECT", &context.db.to_string()]))
+            }
             Err(reason) => Err(crate::lane::Refusal::Unreachable(reason)),
         };
         self.forget_lane();
         match outcome {
-            Ok(()) => {
-                self.select_on_session().await?;
+            Ok(select) => {
+                self.tell_open_session(select).await?;
                 self.show_identity();
                 self.reply(|out| resp::simple(out, "OK"));
             }
@@ -100,17 +103,14 @@ impl Client {
         Ok(())
     }
 
-    /// A session that stays open (`WATCH`, tracking) goes to the client's database too.
-    async fn select_on_session(&mut self) -> Result<(), Close> {
-        while let Some(session) = self.session_lane() {
-            let Some(db) = self.route.databases.to(self.context.db) else { return Err(Close::Now) };
-            let select = Request::new(["SELECT", &db.to_string()]);
-            if let Some(answer) = Self::ask_on(&session, select).await {
-                return answer.map(drop);
-            }
-            self.current_route().await?;
+    /// A session that stays open (`WATCH`, tracking) is told too. One that a flip puts in its place
+    /// meanwhile has been opened in the new state.
+    async fn tell_open_session(&mut self, request: Request) -> Result<(), Close> {
+        let Some(session) = self.session_lane() else { return Ok(()) };
+        match Self::ask_on(&session, request).await {
+            Some(answer) => answer.map(drop),
+            None => self.current_route().await,
         }
-        Ok(())
     }
 
     async fn auth(&mut self, request: Request) -> Result<(), Close> {
@@ -153,8 +153,16 @@ impl Client {
             self.reply(|out| out.extend_from_slice(&reply));
             return Ok(());
         }
+        let before = self.context.identity.clone();
         self.adopt(&request);
-        self.reopen().await?;
+        if self.context.identity == before {
+            self.show_identity();
+            self.forget_lane();
+            let version = if self.context.protocol == Protocol::Resp3 { "3" } else { "2" };
+            self.tell_open_session(Request::new(["HELLO", version])).await?;
+        } else {
+            self.reopen().await?;
+        }
         let text = self.greeting().await.unwrap_or(reply);
         self.reply(|out| out.extend_from_slice(&text));
         Ok(())

@@ -12,7 +12,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::registry::Entry;
 use super::{Route, Shared};
 use crate::backend::Wire;
-use crate::lane::{Context, Mailbox};
+use crate::lane::Context;
 use crate::resp::{self, Protocol};
 
 /// The channel of which a RESP2 receiver gets messages.
@@ -29,14 +29,13 @@ pub(super) struct Relay {
 }
 
 impl Relay {
-    /// Listens with the rights of `context`; `own` is the mailbox of the client that tracks, if it
-    /// can be told that the receiver is gone.
+    /// Listens with the rights of `context`; `tracker` is told when the receiver is gone.
     pub(super) async fn open(
         route: &Arc<Route>,
         context: &Context,
         shared: Arc<Shared>,
+        tracker: Arc<Entry>,
         receiver: u64,
-        own: Option<Arc<Mailbox>>,
     ) -> Option<Self> {
         let context = Context { protocol: Protocol::Resp3, ..context.clone() };
         let upstream = route.pool.upstream();
@@ -48,7 +47,7 @@ impl Relay {
         upstream.tasks.spawn(async move {
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = listen(wire, &shared, receiver, own) => {}
+                () = listen(wire, &shared, &tracker, receiver) => {}
             }
         });
         Some(Self { id, receiver, _listening: listening })
@@ -65,13 +64,14 @@ impl Relay {
     }
 }
 
-async fn listen(mut wire: Wire, shared: &Shared, receiver: u64, own: Option<Arc<Mailbox>>) {
+async fn listen(mut wire: Wire, shared: &Shared, tracker: &Entry, receiver: u64) {
     while let Ok(frame) = wire.frame().await {
         let Some(keys) = frame.raw.strip_prefix(PUSH) else { continue };
-        match (shared.registry.find(receiver), &own) {
-            (Some(entry), _) => deliver(&entry, keys),
-            (None, Some(own)) => own.push(&broken(receiver)),
-            (None, None) => {}
+        match shared.registry.find(receiver) {
+            Some(entry) => deliver(&entry, keys),
+            // In RESP2 nothing can be said to who has not asked.
+            None if tracker.seen.lock().resp == 3 => tracker.mailbox.push(&broken(receiver)),
+            None => {}
         }
     }
 }

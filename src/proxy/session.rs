@@ -11,7 +11,7 @@ use super::client::{Client, Close, Way};
 use super::dispatch::Meaning;
 use super::relay::{Relay, invalidate_all};
 use crate::lane::{Job, Lane, Sink};
-use crate::resp::{Protocol, Request, parse_integer};
+use crate::resp::{Request, parse_integer};
 
 /// How many requests are repeated after a flip; a client that gave more of them is disconnected by
 /// it, as by a server that restarts.
@@ -176,8 +176,8 @@ impl Client {
 
     async fn open_relay(&self, receiver: u64) -> Option<Relay> {
         let context = self.upstream_context().ok()?;
-        let own = (self.context.protocol == Protocol::Resp3).then(|| self.mailbox.clone());
-        Relay::open(&self.route, &context, self.shared.clone(), receiver, own).await
+        let (shared, tracker) = (self.shared.clone(), self.entry.clone());
+        Relay::open(&self.route, &context, shared, tracker, receiver).await
     }
 
     /// After a flip: a client that tracks is told to drop its cache, and tracks on the new primary.
