@@ -16,7 +16,7 @@ impl Client {
     /// The server decides whether this user may.
     pub(super) async fn monitor(&mut self, request: Request) -> Result<(), Close> {
         self.settle().await?;
-        let Some(session) = self.open_session().await? else { return Ok(()) };
+        let Some(session) = self.open_fresh_session().await? else { return Ok(()) };
         let answer = Self::ask_on(&session, request).await.unwrap_or(Err(Close::Now))?;
         self.reply(|out| out.extend_from_slice(&answer));
         if !answer.starts_with(b"-") {

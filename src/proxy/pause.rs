@@ -91,7 +91,7 @@ impl Client {
         match command.serve(request) {
             Serve::Write | Serve::Barrier | Serve::Script => true,
             Serve::Blocking => command.mirror != command::Mirror::Never,
-            _ => matches!(command.name, "PUBLISH" | "SPUBLISH"),
+            _ => matches!(command.name, "PUBLISH" | "SPUBLISH" | "PFCOUNT"),
         }
     }
 

@@ -254,6 +254,11 @@ impl Client {
         if let Some(pinned) = &self.pinned {
             return Ok(Some(pinned.clone()));
         }
+        self.open_fresh_session().await
+    }
+
+    /// The same, and never one that the client has already.
+    pub(super) async fn open_fresh_session(&mut self) -> Result<Option<Arc<Lane>>, Close> {
         self.current_route().await?;
         let context = match self.upstream_context() {
             Ok(context) => context,
