@@ -42,6 +42,7 @@ fn served(serve: Serve) -> &'static str {
 fn last_column(command: &Command) -> &'static str {
     match command.serve {
         Serve::Refused(reason) => reason,
+        _ if !command.note.is_empty() => command.note,
         _ => command.mirror.words(),
     }
 }

@@ -78,6 +78,7 @@ pub enum Connection {
     Quit,
     /// `CLIENT` with any subcommand.
     Client,
+    Monitor,
     /// `ASKING`, `READONLY`, `READWRITE`: answered by the server, no state of ours.
     Cluster,
 }

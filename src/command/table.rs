@@ -2,7 +2,7 @@
 //!
 //! Each file below `table/` holds one group. A container (`XGROUP`) and its subcommands
 //! (`XGROUP CREATE`) have entries of their own, except where all subcommands are treated alike
-//! (`CLIENT`, `DEBUG`, `SENTINEL`).
+//! (`DEBUG`, `SENTINEL`).
 
 mod cluster;
 mod connection;
@@ -52,6 +52,8 @@ pub struct Command {
     pub since: Since,
     /// How many arguments it takes, its name included; at least that many when negative.
     pub arity: i8,
+    /// What its user should know that the columns of the README's table do not say.
+    pub note: &'static str,
     pub(super) specs: &'static [Spec],
     varies: Varies,
 }
@@ -122,6 +124,11 @@ impl Command {
         self
     }
 
+    const fn noted(mut self, note: &'static str) -> Self {
+        self.note = note;
+        self
+    }
+
     const fn varies(mut self, varies: Varies) -> Self {
         self.varies = varies;
         self
@@ -154,6 +161,7 @@ const fn entry(name: &'static str, since: (u32, u32), arity: i8, serve: Serve) -
         mirror: Mirror::Never,
         since: Since::redis(since.0, since.1),
         arity,
+        note: "",
         specs: NO_KEYS,
         varies: Varies::Never,
     }

@@ -30,7 +30,7 @@ use crate::ledger::{Groups, Seed};
 use crate::metrics::Metrics;
 use crate::net::{self, Seldom};
 use crate::payload::Acceptance;
-use crate::proxy::{Limits, Listener, Registry, Shared, Stage, Unknown};
+use crate::proxy::{Limits, Listener, Pause, Registry, Shared, Stage, Unknown};
 use crate::status::{self, Phase, Side, VerifyState};
 use crate::telemetry;
 
@@ -210,6 +210,7 @@ async fn serve(
         metrics: migration.metrics.clone(),
         limits: limits(&world),
         allow_admin: world.config.allow_admin,
+        pause: Pause::default(),
         unknown: Unknown::default(),
         complaints: Seldom::default(),
     });

@@ -10,18 +10,13 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use smallvec::SmallVec;
 use tokio::sync::oneshot;
-use tokio_util::io::poll_read_buf;
 
-use super::client::{Client, Close, Way};
+use super::client::{Client, Close, Until, Way};
 use super::dispatch::Meaning;
 use crate::command::Command;
 use crate::engine::{Answer, Cause};
 use crate::lane::{Job, Lost, Sink};
 use crate::resp::{self, Protocol, Request};
-
-/// Input that is kept while the client waits, in bytes; a client that sends more is read again
-/// only after the wait.
-const INPUT_LIMIT: usize = 1024 * 1024;
 
 type Replies = Result<Vec<Bytes>, Lost>;
 
@@ -163,6 +158,7 @@ impl Client {
     /// Waits for the server; `None` when something else ended the wait.
     async fn until_served(&mut self, receiver: &mut oneshot::Receiver<Replies>) -> Option<Replies> {
         let notify = Arc::new(tokio::sync::Notify::new());
+        self.show();
         self.entry.seen.lock().blocked = Some(notify.clone());
         let mut stage = self.stage.clone();
         let stop = self.stop.clone();
@@ -179,24 +175,11 @@ impl Client {
                 changed = stage.changed() => if changed.is_err() { break None },
                 () = notify.notified() => break None,
                 () = stop.cancelled() => { self.gone = true; break None }
-                gone = self.watch_input() => if gone { self.gone = true; break None },
+                _ = self.pump(Until::Gone) => { self.gone = true; break None }
             }
         };
         self.entry.seen.lock().blocked = None;
         served
-    }
-
-    /// Reads ahead; true when the client has gone away.
-    async fn watch_input(&mut self) -> bool {
-        if self.incoming.len() >= INPUT_LIMIT {
-            return std::future::pending().await;
-        }
-        let (stream, incoming) = (&mut self.stream, &mut self.incoming);
-        incoming.reserve(4096);
-        let read = std::future::poll_fn(|cx| {
-            poll_read_buf(std::pin::Pin::new(&mut *stream), cx, &mut *incoming)
-        });
-        matches!(read.await, Ok(0) | Err(_))
     }
 
     /// Ends the wait on the server, and learns whether it was served after all.

@@ -12,6 +12,7 @@ use tracing::debug;
 
 use super::dispatch::Batch;
 use super::registry::Entry;
+use super::session::Standing;
 use super::stopwatch::Stopwatch;
 use super::subscriber::Subscriber;
 use super::transaction::Transaction;
@@ -31,6 +32,8 @@ const WINDOW: u64 = 4096;
 const UNREAD: usize = 1024 * 1024;
 /// What a subscriber may leave unread, in bytes, before it is disconnected: Redis' default too.
 const UNREAD_MESSAGES: usize = 32 * 1024 * 1024;
+/// Requests that are read ahead while the client waits for a command to end, in bytes.
+const AHEAD: usize = 1024 * 1024;
 
 /// The client's connection is to be closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +69,8 @@ pub(super) enum Replies {
 pub(super) enum Until {
     /// More requests.
     Input,
+    /// The client's end, or a reason to end it; it may write ahead a little meanwhile.
+    Gone,
     /// Every step answered.
     Settled,
 }
@@ -101,8 +106,9 @@ pub(super) struct Client {
     pub(super) transaction: Option<Transaction>,
     /// A session that all its commands go down, once it needed one for good.
     pub(super) pinned: Option<Arc<Lane>>,
-    /// The `CLIENT TRACKING` to repeat after a flip.
-    pub(super) tracking: Option<Request>,
+    /// What that session has to be told again after a flip.
+    pub(super) standing: Standing,
+    pub(super) last_command: &'static str,
     pub(super) subscriber: Option<Box<Subscriber>>,
     pub(super) replies: Replies,
     /// The client has closed its end while it waited.
@@ -148,7 +154,8 @@ impl Client {
             batch: Batch::default(),
             transaction: None,
             pinned: None,
-            tracking: None,
+            standing: Standing::default(),
+            last_command: "NULL",
             subscriber: None,
             replies: Replies::On,
             gone: false,
@@ -207,6 +214,7 @@ impl Client {
 
     async fn wait_for_input(&mut self) -> Result<(), Close> {
         self.submit().await?;
+        self.show();
         loop {
             self.pump(Until::Input).await?;
             if !std::mem::take(&mut self.called) {
@@ -280,11 +288,12 @@ impl Client {
             if until == Until::Input && self.called {
                 return Poll::Ready(Ok(()));
             }
-            if until == Until::Input && self.may_read() {
+            if self.may_read(until) {
                 let room = self.decoder.wanted(&self.incoming).clamp(READ_ROOM, READ_ROOM_MAX);
                 self.incoming.reserve(room);
                 match poll_read_buf(std::pin::Pin::new(&mut self.stream), cx, &mut self.incoming) {
                     Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(Close::Now)),
+                    Poll::Ready(Ok(_)) if until == Until::Gone => continue,
                     Poll::Ready(Ok(_)) => {
                         self.came = Instant::now();
                         return Poll::Ready(Ok(()));
@@ -311,8 +320,12 @@ impl Client {
         if self.subscriber.is_some() { limit.min(UNREAD_MESSAGES) } else { limit }
     }
 
-    fn may_read(&self) -> bool {
-        self.submitted - self.answered < WINDOW && self.out.len() < UNREAD
+    fn may_read(&self, until: Until) -> bool {
+        match until {
+            Until::Input => self.submitted - self.answered < WINDOW && self.out.len() < UNREAD,
+            Until::Gone => self.incoming.len() < AHEAD,
+            Until::Settled => false,
+        }
     }
 
     /// The stage has changed while nothing was asked.

@@ -1,41 +1,63 @@
 //! `CLIENT`: the proxy's own clients, not the connections behind it.
+//!
+//! Whether a user may, and whether the arguments are right, is the server's to say, in the words of
+//! its version: it is asked the same in a form that can do no harm there.
 
-use std::fmt::Write as _;
+use bytes::Bytes;
 
 use super::client::{Client, Close, Replies};
+use super::connection::with_integer_behind;
+use super::listing::{Filter, describe};
 use super::registry::Entry;
 use crate::resp::{self, Request, parse_integer};
+
+/// An address that no client has.
+const NOBODY: &[u8] = b"crossfade:0";
 
 impl Client {
     pub(super) async fn client_command(&mut self, request: Request) -> Result<(), Close> {
         let subcommand = request.arg(1).unwrap_or_default().to_ascii_uppercase();
-        if subcommand == b"REPLY" && request.len() == 3 {
-            return self.client_reply(&request).await;
+        match (subcommand.as_slice(), request.len()) {
+            (b"REPLY", 3) => return self.client_reply(&request).await,
+            (b"TRACKING", 3..) => return self.client_tracking(request).await,
+            (b"NO-TOUCH", 3) => return self.client_no_touch(request).await,
+            _ => {}
         }
         self.settle().await?;
-        match (subcommand.as_slice(), request.len()) {
-            (b"ID", 2) => self.reply_integer(self.entry.id as i64),
-            (b"GETNAME", 2) => self.client_getname(),
-            (b"SETNAME", 3) => self.client_setname(&request),
-            (b"SETINFO", 4) => self.client_setinfo(&request),
-            (b"INFO", 2) => {
-                let line = describe(&self.entry);
-                self.reply(|out| resp::bulk(out, line.as_bytes()));
+        let Some(question) = harmless(&subcommand, &request) else {
+            // About the connection's own state, unknown or malformed: the server's answer is it.
+            return self.pass(request).await;
+        };
+        let Some(answer) = self.ask(&question).await? else { return Ok(()) };
+        if answer.starts_with(b"-") {
+            self.reply(|out| out.extend_from_slice(&answer));
+            return Ok(());
+        }
+        self.show();
+        match subcommand.as_slice() {
+            b"ID" => self.reply_integer(self.entry.id as i64),
+            b"GETNAME" => self.client_getname(),
+            b"SETNAME" => self.client_setname(&request, &answer),
+            b"SETINFO" => self.client_setinfo(&request, &answer),
+            b"INFO" => self.reply_text(&describe(&self.entry)),
+            b"LIST" => self.client_list(&request),
+            b"NO-EVICT" => {
+                self.entry.seen.lock().no_evict = request.is(2, "ON");
+                self.reply(|out| out.extend_from_slice(&answer));
             }
-            (b"LIST", _) => self.client_list(&request),
-            (b"NO-EVICT" | b"NO-TOUCH", 3) if request.is(2, "ON") || request.is(2, "OFF") => {
-                self.reply(|out| resp::simple(out, "OK"));
+            b"KILL" => return self.client_kill(&request),
+            b"UNBLOCK" => self.client_unblock(&request),
+            b"PAUSE" => {
+                self.client_pause(&request);
+                self.reply(|out| out.extend_from_slice(&answer));
             }
-            (b"KILL", 3..) => return self.client_kill(&request),
-            (b"UNBLOCK", 3 | 4) => self.client_unblock(&request),
-            (b"PAUSE" | b"UNPAUSE", _) => {
-                return self.refuse("CLIENT PAUSE would stop every client of the lanes").await;
+            b"UNPAUSE" => {
+                self.shared.pause.end();
+                self.reply(|out| out.extend_from_slice(&answer));
             }
-            (b"TRACKING" | b"CACHING" | b"TRACKINGINFO" | b"GETREDIR", _) => {
-                return self.track(request).await;
-            }
-            // Unknown or malformed: the server says so, and nothing has changed.
-            _ => return self.pass(request).await,
+            b"GETREDIR" => self.reply_redirect(b":", &answer),
+            b"TRACKINGINFO" => self.reply_redirect(b"$8\r\nredirect\r\n:", &answer),
+            _ => self.reply(|out| out.extend_from_slice(&answer)),
         }
         Ok(())
     }
@@ -61,6 +83,20 @@ impl Client {
         self.reply(|out| resp::integer(out, value));
     }
 
+    fn reply_text(&mut self, text: &str) {
+        let protocol = self.context.protocol;
+        self.reply(|out| resp::verbatim(out, text, protocol));
+    }
+
+    /// The answer with the proxy's own number of the client that invalidations go to.
+    fn reply_redirect(&mut self, before: &[u8], answer: &Bytes) {
+        let answer = match self.standing.redirect() {
+            Some(client) => with_integer_behind(answer, before, client),
+            None => answer.clone(),
+        };
+        self.reply(|out| out.extend_from_slice(&answer));
+    }
+
     fn client_getname(&mut self) {
         let name = self.entry.seen.lock().name.clone();
         let protocol = self.context.protocol;
@@ -70,79 +106,67 @@ impl Client {
         });
     }
 
-    fn client_setname(&mut self, request: &Request) {
+    fn client_setname(&mut self, request: &Request, answer: &Bytes) {
         let name = request.arg(2).unwrap_or_default();
-        if name.iter().any(|byte| !(b'!'..=b'~').contains(byte)) {
-            return self
-                .error("ERR Client names cannot contain spaces, newlines or special characters.");
-        }
         self.entry.seen.lock().name = String::from_utf8_lossy(name).into_owned();
-        self.reply(|out| resp::simple(out, "OK"));
+        self.reply(|out| out.extend_from_slice(answer));
     }
 
-    fn client_setinfo(&mut self, request: &Request) {
+    fn client_setinfo(&mut self, request: &Request, answer: &Bytes) {
         let value = request.arg(3).unwrap_or_default();
-        let attribute = request.arg(2).unwrap_or_default().to_ascii_lowercase();
-        if value.iter().any(|byte| !(b'!'..=b'~').contains(byte)) {
-            let attribute = String::from_utf8_lossy(&attribute).into_owned();
-            return self.error(&format!(
-                "ERR {attribute} cannot contain spaces, newlines or special characters."
-            ));
-        }
         let value = String::from_utf8_lossy(value).into_owned();
         let mut seen = self.entry.seen.lock();
-        match attribute.as_slice() {
-            b"lib-name" => seen.library = value,
-            b"lib-ver" => seen.library_version = value,
-            _ => {
-                drop(seen);
-                let option = String::from_utf8_lossy(request.arg(2).unwrap_or_default());
-                return self.error(&format!("ERR Unrecognized option '{option}'"));
-            }
+        if request.is(2, "LIB-NAME") {
+            seen.library = value;
+        } else {
+            seen.library_version = value;
         }
         drop(seen);
-        self.reply(|out| resp::simple(out, "OK"));
+        self.reply(|out| out.extend_from_slice(answer));
     }
 
     fn client_list(&mut self, request: &Request) {
-        let ids: Option<Vec<u64>> = request.is(2, "ID").then(|| {
-            let ids = request.args().skip(3).filter_map(parse_integer);
-            ids.filter_map(|id| u64::try_from(id).ok()).collect()
-        });
-        let mut list = String::new();
-        for entry in self.shared.registry.all() {
-            if ids.as_ref().is_none_or(|ids| ids.contains(&entry.id)) {
-                list.push_str(&describe(&entry));
+        let options: Vec<&[u8]> = request.args().skip(2).collect();
+        match Filter::parse(&options) {
+            Ok(filter) => {
+                let entries = self.shared.registry.all();
+                let chosen = entries.iter().filter(|entry| self.chooses(&filter, entry));
+                let list: String = chosen.map(|entry| describe(entry)).collect();
+                self.reply_text(&list);
             }
+            Err(option) => self.refuse_option(&option),
         }
-        self.reply(|out| resp::bulk(out, list.as_bytes()));
+    }
+
+    fn chooses(&self, filter: &Filter, entry: &Entry) -> bool {
+        let asks = entry.id == self.entry.id;
+        filter.admits(entry) && !(asks && filter.skips_asker == Some(true))
+    }
+
+    fn refuse_option(&mut self, option: &str) {
+        self.error(&format!("ERR crossfade: clients can't be chosen by {option} here"));
     }
 
     fn client_kill(&mut self, request: &Request) -> Result<(), Close> {
         let by_address = request.len() == 3;
-        let matches = |entry: &Entry| {
-            let address = entry.address.map(|address| address.to_string()).unwrap_or_default();
-            if by_address {
-                return request.arg(2) == Some(address.as_bytes());
-            }
-            let args: Vec<&[u8]> = request.args().skip(2).collect();
-            args.chunks(2).all(|pair| match pair {
-                [name, value] if name.eq_ignore_ascii_case(b"ID") => {
-                    parse_integer(value) == Some(entry.id as i64)
-                }
-                [name, value] if name.eq_ignore_ascii_case(b"ADDR") => *value == address.as_bytes(),
-                [name, value] if name.eq_ignore_ascii_case(b"USER") => {
-                    *value == entry.seen.lock().user.as_bytes()
-                }
-                [name, value] if name.eq_ignore_ascii_case(b"SKIPME") => {
-                    !value.eq_ignore_ascii_case(b"yes") || entry.id != self.entry.id
-                }
-                _ => false,
-            })
+        let options: Vec<&[u8]> = request.args().skip(2).collect();
+        let filter = match options.as_slice() {
+            [address] => Filter::parse(&[b"ADDR", address, b"SKIPME", b"no"]),
+            options => Filter::parse(options),
         };
-        let victims: Vec<_> =
-            self.shared.registry.all().into_iter().filter(|entry| matches(entry)).collect();
+        let mut filter = match filter {
+            Ok(filter) => filter,
+            Err(option) => {
+                self.refuse_option(&option);
+                return Ok(());
+            }
+        };
+        filter.skips_asker.get_or_insert(true);
+        let mut victims = self.shared.registry.all();
+        victims.retain(|entry| self.chooses(&filter, entry));
         for victim in victims.iter().filter(|victim| victim.id != self.entry.id) {
+            // It is gone for everybody who asks now; its task ends in its own time.
+            self.shared.registry.leave(victim.id);
             victim.mailbox.doom();
         }
         match (by_address, victims.len()) {
@@ -157,10 +181,7 @@ impl Client {
     fn client_unblock(&mut self, request: &Request) {
         let id = request.arg(2).and_then(parse_integer).and_then(|id| u64::try_from(id).ok());
         let error = request.is(3, "ERROR");
-        let Some(id) = id else {
-            return self.error("ERR value is not an integer or out of range");
-        };
-        let waiting = self.shared.registry.find(id).and_then(|entry| {
+        let waiting = id.and_then(|id| self.shared.registry.find(id)).and_then(|entry| {
             let mut seen = entry.seen.lock();
             let waiting = seen.blocked.take()?;
             seen.unblocked = Some(error);
@@ -174,30 +195,67 @@ impl Client {
     }
 }
 
-/// A client as `CLIENT LIST` shows it.
-fn describe(entry: &Entry) -> String {
-    let seen = entry.seen.lock().clone();
-    let address = |address: Option<std::net::SocketAddr>| {
-        address.map_or_else(|| "?:0".to_owned(), |address| address.to_string())
+/// The same question in a form that does nothing to the server and to the connections that
+/// crossfade has there. `None`: as it is it does nothing, and its answer is the client's.
+fn harmless(subcommand: &[u8], request: &Request) -> Option<Request> {
+    let with = |at: usize, value: &[u8]| {
+        let args = request.args().enumerate();
+        Request::new(args.map(|(index, arg)| if index == at { value } else { arg }))
     };
-    let mut line = String::new();
-    let _ = writeln!(
-        line,
-        "id={} addr={} laddr={} fd=0 name={} age={} idle={} flags=N db={} sub=0 psub=0 ssub=0 \
-         multi=-1 qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem=0 \
-         tot-mem=0 events=r cmd={} user={} redir=-1 resp={} lib-name={} lib-ver={}",
-        entry.id,
-        address(entry.address),
-        address(entry.local),
-        seen.name,
-        entry.since.elapsed().as_secs(),
-        seen.last_active.elapsed().as_secs(),
-        seen.db,
-        seen.last_command,
-        seen.user,
-        seen.resp,
-        seen.library,
-        seen.library_version,
-    );
-    line
+    let is_integer = request.arg(2).is_some_and(|arg| parse_integer(arg).is_some());
+    match (subcommand, request.len()) {
+        // What is accepted becomes the lane's name: its own again.
+        (b"SETNAME", 3) if is_clean(request.arg(2)) => Some(with(2, b"crossfade-lane")),
+        (b"SETINFO", 4) if is_clean(request.arg(3)) => Some(with(3, b"crossfade")),
+        (b"ID" | b"GETNAME" | b"INFO" | b"GETREDIR" | b"TRACKINGINFO" | b"UNPAUSE", 2)
+        | (b"SETNAME", 3)
+        | (b"SETINFO", 4)
+        | (b"LIST", _) => Some(request.clone()),
+        (b"NO-EVICT", 3) if request.is(2, "ON") => Some(with(2, b"OFF")),
+        (b"KILL", 3) => Some(Request::new([b"CLIENT".as_ref(), b"KILL", b"ADDR", NOBODY])),
+        (b"KILL", 4..) => Some(Request::new(request.args().chain([b"ADDR".as_ref(), NOBODY]))),
+        (b"UNBLOCK", 3 | 4) => Some(if is_integer { with(2, b"0") } else { request.clone() }),
+        (b"PAUSE", 3 | 4) if is_integer && request.arg(2)?.first() != Some(&b'-') => {
+            Some(with(2, b"0"))
+        }
+        (b"CAPA", 3..) => Some(Request::new(["CLIENT", "CAPA", "none"])),
+        _ => None,
+    }
+}
+
+/// Whether a server takes it as a name.
+fn is_clean(text: Option<&[u8]>) -> bool {
+    text.is_some_and(|text| text.iter().all(|byte| (b'!'..=b'~').contains(byte)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_server_is_asked_in_a_form_that_does_nothing() {
+        let question = |line: &str| {
+            let request = Request::new(line.split(' '));
+            let subcommand = request.arg(1).unwrap().to_ascii_uppercase();
+            let question = harmless(&subcommand, &request)?;
+            let args = question.args().map(String::from_utf8_lossy);
+            Some(args.collect::<Vec<_>>().join(" "))
+        };
+        for (line, expected) in [
+            ("CLIENT KILL 1.2.3.4:5", "CLIENT KILL ADDR crossfade:0"),
+            ("CLIENT KILL ID 7", "CLIENT KILL ID 7 ADDR crossfade:0"),
+            ("CLIENT KILL ADDR a:1 USER b", "CLIENT KILL ADDR a:1 USER b ADDR crossfade:0"),
+            ("CLIENT UNBLOCK 17 ERROR", "CLIENT UNBLOCK 0 ERROR"),
+            ("CLIENT UNBLOCK x", "CLIENT UNBLOCK x"),
+            ("client pause 5000 write", "client pause 0 write"),
+            ("CLIENT SETNAME someone", "CLIENT SETNAME crossfade-lane"),
+            ("CLIENT NO-EVICT ON", "CLIENT NO-EVICT OFF"),
+            ("CLIENT LIST ID 1", "CLIENT LIST ID 1"),
+        ] {
+            assert_eq!(question(line).as_deref(), Some(expected), "{line}");
+        }
+        for line in ["CLIENT PAUSE -5", "CLIENT PAUSE x", "CLIENT HELP", "CLIENT KILL"] {
+            assert_eq!(question(line), None, "{line} is refused by itself, or harmless");
+        }
+    }
 }

@@ -5,6 +5,7 @@ use tokio::sync::oneshot;
 
 use super::authority::Decision;
 use super::client::{Client, Close, Replies, Way};
+use super::session::Standing;
 use crate::backend::{Secret, Wire};
 use crate::command::Connection;
 use crate::lane::{Context, Identity, Job, Sink, Upstream};
@@ -19,6 +20,7 @@ impl Client {
         match kind {
             Connection::Cluster => self.pass(request).await,
             Connection::Client => self.client_command(request).await,
+            Connection::Monitor => self.monitor(request).await,
             Connection::Auth => self.auth(request).await,
             Connection::Hello => self.hello(request).await,
             Connection::Select => self.select(request).await,
@@ -40,12 +42,17 @@ impl Client {
         self.context = crate::lane::Context::default();
         self.transaction = None;
         self.pinned = None;
+        self.standing = Standing::default();
         if self.subscriber.take().is_some() {
             self.shared.registry.unsubscribed();
         }
         self.replies = Replies::On;
-        self.show();
-        self.entry.seen.lock().name.clear();
+        self.shared.registry.stop_monitor(self.entry.id);
+        self.show_identity();
+        let mut seen = self.entry.seen.lock();
+        seen.name.clear();
+        (seen.monitors, seen.no_evict) = (false, false);
+        drop(seen);
         self.forget_lane();
     }
 
@@ -56,7 +63,7 @@ impl Client {
     }
 
     /// Tells the registry who the client is now.
-    pub(super) fn show(&mut self) {
+    pub(super) fn show_identity(&mut self) {
         let mut seen = self.entry.seen.lock();
         seen.user = match &self.context.identity {
             Identity::User(Some(user), _) => user.clone(),
@@ -78,14 +85,17 @@ impl Client {
         self.current_route().await?;
         let before = std::mem::replace(&mut self.context.db, db);
         let outcome = match self.upstream_context() {
-            Ok(context) => self.route.clone().pool.lane(&context, None).await.map(drop),
+            Ok(context) => {
+                let lane = self.route.clone().pool.lane(&context, None).await;
+                lane.map(|_| Request::new(["SELECT", &context.db.to_string()]))
+            }
             Err(reason) => Err(crate::lane::Refusal::Unreachable(reason)),
         };
         self.forget_lane();
         match outcome {
-            Ok(()) => {
-                self.pinned = None;
-                self.show();
+            Ok(select) => {
+                self.tell_open_session(select).await?;
+                self.show_identity();
                 self.reply(|out| resp::simple(out, "OK"));
             }
             Err(refusal) => {
@@ -94,6 +104,16 @@ impl Client {
             }
         }
         Ok(())
+    }
+
+    /// A session that stays open (`WATCH`, tracking) is told too. One that a flip puts in its place
+    /// meanwhile has been opened in the new state.
+    async fn tell_open_session(&mut self, request: Request) -> Result<(), Close> {
+        let Some(session) = self.session_lane() else { return Ok(()) };
+        match Self::ask_on(&session, request).await {
+            Some(answer) => answer.map(drop),
+            None => self.current_route().await,
+        }
     }
 
     async fn auth(&mut self, request: Request) -> Result<(), Close> {
@@ -107,7 +127,8 @@ impl Client {
         let reply = self.ask_authority(&request).await;
         match (reply, identity) {
             (Some(reply), Some(identity)) if reply.as_ref() == b"+OK\r\n" => {
-                self.become_user(identity);
+                self.context.identity = identity;
+                self.reopen().await?;
                 self.reply(|out| out.extend_from_slice(&reply));
             }
             (Some(reply), _) => self.reply(|out| out.extend_from_slice(&reply)),
@@ -116,11 +137,12 @@ impl Client {
         Ok(())
     }
 
-    fn become_user(&mut self, identity: Identity) {
-        self.context.identity = identity;
-        self.pinned = None;
-        self.show();
+    /// Goes on as who it is now, on connections that are in that state from the start.
+    async fn reopen(&mut self) -> Result<(), Close> {
+        self.show_identity();
         self.forget_lane();
+        self.rehome_pinned().await?;
+        self.rehome_transaction().await
     }
 
     async fn hello(&mut self, request: Request) -> Result<(), Close> {
@@ -134,7 +156,16 @@ impl Client {
             self.reply(|out| out.extend_from_slice(&reply));
             return Ok(());
         }
+        let before = self.context.identity.clone();
         self.adopt(&request);
+        if self.context.identity == before {
+            self.show_identity();
+            self.forget_lane();
+            let version = if self.context.protocol == Protocol::Resp3 { "3" } else { "2" };
+            self.tell_open_session(Request::new(["HELLO", version])).await?;
+        } else {
+            self.reopen().await?;
+        }
         let text = self.greeting().await.unwrap_or(reply);
         self.reply(|out| out.extend_from_slice(&text));
         Ok(())
@@ -159,9 +190,6 @@ impl Client {
                 index += 2;
             }
         }
-        self.pinned = None;
-        self.show();
-        self.forget_lane();
     }
 
     /// What the primary says of itself in the client's protocol version, with the client's own ID.
@@ -176,7 +204,7 @@ impl Client {
             return None;
         }
         let reply = receiver.await.ok()?.ok()?.into_iter().next()?;
-        Some(with_id(&reply, self.entry.id))
+        Some(with_integer_behind(&reply, b"$2\r\nid\r\n:", self.entry.id))
     }
 
     /// Has a request about users decided by whoever knows them.
@@ -241,15 +269,14 @@ fn identity(user: Option<&[u8]>, password: Option<&[u8]>) -> Option<Identity> {
     Some(Identity::User(user, Secret::new(text(password?)?)))
 }
 
-/// The reply to `HELLO` with another connection ID.
-fn with_id(reply: &Bytes, id: u64) -> Bytes {
-    let marker: &[u8] = b"$2\r\nid\r\n:";
+/// The reply with another number behind `marker`.
+pub(super) fn with_integer_behind(reply: &Bytes, marker: &[u8], number: u64) -> Bytes {
     let found = reply.windows(marker.len()).position(|window| window == marker);
     let Some(start) = found.map(|place| place + marker.len()) else { return reply.clone() };
     let rest = reply.get(start..).unwrap_or_default();
     let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
     let before = reply.get(..start).unwrap_or_default();
-    [before, id.to_string().as_bytes(), rest.get(digits..).unwrap_or_default()].concat().into()
+    [before, number.to_string().as_bytes(), rest.get(digits..).unwrap_or_default()].concat().into()
 }
 
 #[cfg(test)]
@@ -260,6 +287,6 @@ mod tests {
     fn the_greeting_carries_the_clients_own_id() {
         let reply = Bytes::from_static(b"%2\r\n$2\r\nid\r\n:17\r\n$4\r\nmode\r\n+x\r\n");
         let expected = b"%2\r\n$2\r\nid\r\n:4\r\n$4\r\nmode\r\n+x\r\n";
-        assert_eq!(with_id(&reply, 4).as_ref(), expected);
+        assert_eq!(with_integer_behind(&reply, b"$2\r\nid\r\n:", 4).as_ref(), expected);
     }
 }

@@ -57,6 +57,12 @@ pub(super) struct Queued {
 impl Client {
     /// Handles one request.
     pub(super) async fn handle(&mut self, request: Request) -> Result<(), Close> {
+        if self.shared.pause.is_on() {
+            self.wait_out_pause(self.is_paused_as_write(&request)).await?;
+        }
+        if self.shared.registry.is_monitored() {
+            self.show_monitors(&request);
+        }
         let Some(command) = command::lookup(&request) else {
             // A web page that makes a browser speak to this port: the server hangs up too.
             if request.is(0, "POST") || request.is(0, "HOST:") {
@@ -65,6 +71,7 @@ impl Client {
             }
             return self.handle_unknown(request).await;
         };
+        self.last_command = command.name;
         self.take_skip();
         let serve = command.serve(&request);
         self.entry.tally.came(kind(serve));
@@ -72,7 +79,7 @@ impl Client {
             self.current_route().await?;
             self.route.clone().hub.follow_scripts().await;
         }
-        if self.transaction.as_ref().is_some_and(super::transaction::Transaction::is_queueing) {
+        if self.is_queueing() {
             return self.queue(request, command, serve).await;
         }
         if self.is_confined(serve) {
@@ -220,7 +227,7 @@ impl Client {
         self.entry.id as usize
     }
 
-    fn session_lane(&self) -> Option<Arc<Lane>> {
+    pub(super) fn session_lane(&self) -> Option<Arc<Lane>> {
         let own = self.transaction.as_ref().map(|open| open.session().clone());
         own.or_else(|| self.pinned.clone())
     }

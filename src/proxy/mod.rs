@@ -16,7 +16,11 @@ mod client_command;
 mod connection;
 mod dispatch;
 mod listener;
+mod listing;
+mod monitor;
+mod pause;
 mod registry;
+mod relay;
 mod scan;
 mod session;
 mod stage;
@@ -27,6 +31,7 @@ mod unknown;
 
 pub use authority::{Authority, DefaultUser, password_digest};
 pub use listener::{Limits, Listener};
+pub use pause::Pause;
 pub use registry::Registry;
 pub use scan::Cursors;
 pub use stage::{Next, Route, Stage};
@@ -52,6 +57,8 @@ pub struct Shared {
     pub limits: Limits,
     /// Whether commands of administration pass.
     pub allow_admin: bool,
+    /// Whether clients are paused.
+    pub pause: Pause,
     /// Commands that only the server knows.
     pub unknown: Unknown,
     /// When to tell of clients that misbehave.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use parking_lot::Mutex;
@@ -33,12 +33,60 @@ pub(super) struct Seen {
     pub(super) resp: u8,
     pub(super) library: String,
     pub(super) library_version: String,
-    pub(super) last_command: String,
+    pub(super) last_command: &'static str,
     pub(super) last_active: Instant,
+    /// Open channels, patterns and shard channels.
+    pub(super) subscriptions: [usize; 3],
+    /// Commands queued since `MULTI`.
+    pub(super) queued: Option<usize>,
+    /// Keys watched.
+    pub(super) watched: usize,
+    pub(super) tracking: Tracking,
+    pub(super) no_evict: bool,
+    pub(super) no_touch: bool,
+    pub(super) monitors: bool,
     /// Set while it waits in a blocking command: how to end the wait.
     pub(super) blocked: Option<Arc<Notify>>,
     /// Set by `CLIENT UNBLOCK`: whether the wait is to end with an error.
     pub(super) unblocked: Option<bool>,
+}
+
+/// What of `CLIENT TRACKING` others see.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Tracking {
+    pub(super) on: bool,
+    pub(super) broadcasts: bool,
+    /// The client that is told instead.
+    pub(super) redirect: Option<u64>,
+}
+
+impl Seen {
+    fn new(now: Instant) -> Self {
+        Self {
+            name: String::new(),
+            user: "default".to_owned(),
+            db: 0,
+            resp: 2,
+            library: String::new(),
+            library_version: String::new(),
+            last_command: "NULL",
+            last_active: now,
+            subscriptions: [0; 3],
+            queued: None,
+            watched: 0,
+            tracking: Tracking::default(),
+            no_evict: false,
+            no_touch: false,
+            monitors: false,
+            blocked: None,
+            unblocked: None,
+        }
+    }
+
+    /// Whether it has any channel open.
+    pub(super) fn subscribes(&self) -> bool {
+        self.subscriptions.iter().any(|count| *count > 0)
+    }
 }
 
 /// All clients.
@@ -47,6 +95,8 @@ pub struct Registry {
     clients: Mutex<Clients>,
     next_id: AtomicU64,
     subscribers: AtomicUsize,
+    monitors: Mutex<Vec<Arc<Entry>>>,
+    is_monitored: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -65,19 +115,7 @@ impl Registry {
     ) -> Arc<Entry> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed) + 1;
         let now = Instant::now();
-        let seen = Seen {
-            name: String::new(),
-            user: "default".to_owned(),
-            db: 0,
-            resp: 2,
-            library: String::new(),
-            library_version: String::new(),
-            last_command: "NULL".to_owned(),
-            last_active: now,
-            blocked: None,
-            unblocked: None,
-        };
-        let seen = Mutex::new(seen);
+        let seen = Mutex::new(Seen::new(now));
         let entry = Arc::new(Entry {
             id,
             address,
@@ -93,9 +131,35 @@ impl Registry {
 
     pub(super) fn leave(&self, id: u64) {
         let mut clients = self.clients.lock();
-        if let Some(entry) = clients.here.remove(&id) {
-            clients.left.add(&entry.tally);
+        let Some(entry) = clients.here.remove(&id) else { return };
+        clients.left.add(&entry.tally);
+        drop(clients);
+        if entry.seen.lock().monitors {
+            self.stop_monitor(id);
         }
+    }
+
+    /// This client is shown every command from now on.
+    pub(super) fn monitor(&self, entry: &Arc<Entry>) {
+        if !std::mem::replace(&mut entry.seen.lock().monitors, true) {
+            self.monitors.lock().push(entry.clone());
+            self.is_monitored.store(true, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn stop_monitor(&self, id: u64) {
+        let mut monitors = self.monitors.lock();
+        monitors.retain(|monitor| monitor.id != id);
+        self.is_monitored.store(!monitors.is_empty(), Ordering::Relaxed);
+    }
+
+    /// Whether there is a client to show commands to: what every command asks.
+    pub(super) fn is_monitored(&self) -> bool {
+        self.is_monitored.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn monitors(&self) -> Vec<Arc<Entry>> {
+        self.monitors.lock().clone()
     }
 
     pub(super) fn find(&self, id: u64) -> Option<Arc<Entry>> {

@@ -5,6 +5,7 @@
 //! allows; nothing is missed, which it forbids.
 
 use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -12,7 +13,7 @@ use tokio::sync::oneshot;
 
 use super::client::{Client, Close};
 use crate::command::Command;
-use crate::lane::{Job, Sink};
+use crate::lane::{Job, Lane, Lost, Refusal, Sink};
 use crate::resp::{Reply, Request};
 
 /// How many cursors are remembered; older ones start over.
@@ -60,13 +61,19 @@ impl Client {
 
     pub(super) async fn scan(&mut self, request: Request, command: &Command) -> Result<(), Close> {
         self.settle().await?;
-        self.current_route().await?;
-        let (Some(place), Some(cursors)) = (cursor_place(command), &self.route.cursors) else {
-            return self.pass(request).await;
+        let reply = loop {
+            self.current_route().await?;
+            let (Some(place), Some(cursors)) = (cursor_place(command), &self.route.cursors) else {
+                return self.pass(request).await;
+            };
+            let known = request.arg(place).is_none_or(|cursor| cursors.knows(cursor));
+            let request = if known { request.clone() } else { started_over(&request, place) };
+            match self.try_asking(request).await? {
+                Asked::Answered(reply) => break reply,
+                Asked::Refused => return Ok(()),
+                Asked::Held => {}
+            }
         };
-        let known = request.arg(place).is_none_or(|cursor| cursors.knows(cursor));
-        let request = if known { request } else { started_over(&request, place) };
-        let Some(reply) = self.ask(request).await? else { return Ok(()) };
         let parsed = Reply::parse(&reply).unwrap_or(Reply::Null);
         let next = parsed.items().and_then(|items| items.first()?.text());
         if let (Some(next), Some(cursors)) = (next, &self.route.cursors) {
@@ -76,32 +83,59 @@ impl Client {
         Ok(())
     }
 
-    /// Asks a question of the client's on a read lane; an error is answered when it can't be asked.
-    async fn ask(&mut self, request: Request) -> Result<Option<Bytes>, Close> {
-        let context = match self.upstream_context() {
-            Ok(context) => context,
-            Err(reason) => {
-                self.error(&format!("ERR crossfade: {reason}"));
-                return Ok(None);
+    /// Asks a question of the client's; an error is answered, and there is none here, when it can't
+    /// be asked.
+    pub(super) async fn ask(&mut self, request: &Request) -> Result<Option<Bytes>, Close> {
+        loop {
+            self.current_route().await?;
+            match self.try_asking(request.clone()).await? {
+                Asked::Answered(reply) => return Ok(Some(reply)),
+                Asked::Refused => return Ok(None),
+                Asked::Held => {}
             }
-        };
-        let route = self.route.clone();
-        let lane = match route.pool.lane(&context, Some(self.spread())).await {
+        }
+    }
+
+    /// Asks on the client's session, or else on a read lane.
+    async fn try_asking(&mut self, request: Request) -> Result<Asked, Close> {
+        let lane = match self.asking_lane().await {
             Ok(lane) => lane,
             Err(refusal) => {
                 self.refused(&refusal);
-                return Ok(None);
+                return Ok(Asked::Refused);
             }
         };
         let (sender, receiver) = oneshot::channel();
-        let mut jobs = vec![Job::read(request, Sink::Task(sender))];
-        while !lane.submit(&mut jobs) {
-            self.current_route().await?;
+        if !lane.submit(&mut vec![Job::read(request, Sink::Task(sender))]) {
             tokio::task::yield_now().await;
+            return Ok(Asked::Held);
         }
-        let replies = receiver.await.ok().and_then(Result::ok);
-        replies.and_then(|replies| replies.into_iter().next()).map(Some).ok_or(Close::Now)
+        match receiver.await {
+            Ok(Ok(replies)) => replies.into_iter().next().map(Asked::Answered).ok_or(Close::Now),
+            Ok(Err(Lost::Unreachable(reason))) => {
+                self.refused(&Refusal::Unreachable(reason));
+                Ok(Asked::Refused)
+            }
+            Ok(Err(Lost::Connection(_))) | Err(_) => Err(Close::Now),
+        }
     }
+
+    async fn asking_lane(&self) -> Result<Arc<Lane>, Refusal> {
+        if let Some(pinned) = &self.pinned {
+            return Ok(pinned.clone());
+        }
+        let context = self.upstream_context().map_err(Refusal::Unreachable)?;
+        self.route.pool.lane(&context, Some(self.spread())).await
+    }
+}
+
+/// What came of a question.
+enum Asked {
+    Answered(Bytes),
+    /// The client has been told why.
+    Refused,
+    /// A flip is under way: nothing was asked.
+    Held,
 }
 
 fn started_over(request: &Request, place: usize) -> Request {

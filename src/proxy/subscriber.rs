@@ -122,7 +122,12 @@ impl Subscriber {
     }
 
     fn count(&self) -> usize {
-        self.channels.iter().map(BTreeSet::len).sum()
+        self.counts().iter().sum()
+    }
+
+    /// How many channels, patterns and shard channels are open.
+    pub(super) fn counts(&self) -> [usize; 3] {
+        self.channels.each_ref().map(BTreeSet::len)
     }
 
     /// Hands messages and confirmations to the client.

@@ -23,7 +23,8 @@ const POISON: &str = "CROSSFADE.REFUSED";
 #[derive(Debug)]
 pub(super) struct Transaction {
     session: Arc<Lane>,
-    watching: bool,
+    /// How many keys are watched.
+    watching: usize,
     queueing: bool,
     /// The watched keys were left behind by a flip: `EXEC` answers nil.
     broken: bool,
@@ -33,8 +34,14 @@ pub(super) struct Transaction {
 }
 
 impl Transaction {
-    pub(super) fn is_queueing(&self) -> bool {
-        self.queueing
+    /// How many commands are queued, once `MULTI` was given.
+    pub(super) fn queued(&self) -> Option<usize> {
+        self.queueing.then_some(self.queued.len())
+    }
+
+    /// How many keys are watched.
+    pub(super) fn watched(&self) -> usize {
+        self.watching
     }
 
     pub(super) fn session(&self) -> &Arc<Lane> {
@@ -43,13 +50,23 @@ impl Transaction {
 }
 
 impl Client {
+    /// Whether `MULTI` was given, and commands are only queued.
+    pub(super) fn is_queueing(&self) -> bool {
+        self.transaction.as_ref().is_some_and(|open| open.queueing)
+    }
+
+    pub(super) fn has_queued_writes(&self) -> bool {
+        let queued = self.transaction.iter().flat_map(|open| &open.queued);
+        queued.into_iter().any(|queued| queued.writes)
+    }
+
     pub(super) async fn transact(&mut self, request: Request, kind: Kind) -> Result<(), Close> {
         match kind {
             Kind::Multi if request.len() == 1 => self.multi(request).await,
             Kind::Watch if request.len() > 1 => {
                 self.open_transaction().await?;
                 if let Some(open) = &mut self.transaction {
-                    open.watching = true;
+                    open.watching += request.len() - 1;
                     self.on_session(request).await?;
                 }
                 Ok(())
@@ -75,6 +92,9 @@ impl Client {
             requests.push(request);
         }
         if whole && let Some(queued) = self.as_block(&requests) {
+            if self.shared.pause.is_on() {
+                self.wait_out_pause(queued.iter().any(|queued| queued.writes)).await?;
+            }
             self.enter(Way::Write).await?;
             self.add(requests, Meaning::Block(queued));
             return Ok(());
@@ -183,17 +203,26 @@ impl Client {
             return Ok(());
         }
         let queued = std::mem::take(&mut open.queued);
-        let db = open.db;
+        let (session, db) = (open.session.clone(), open.db);
         self.enter(Way::Session).await?;
         self.add(SmallVec::from_iter([exec]), Meaning::Exec(queued));
         self.settle().await?;
-        self.close_transaction();
-        // Whether EXEC ran its SELECTs is not known here; a context that was never left is right.
-        if db != self.context.db {
+        if db != self.context.db && self.has_gone_to(&session, db).await {
             self.context.db = db;
-            self.lane = None;
+            self.show_identity();
         }
+        self.close_transaction();
         Ok(())
+    }
+
+    /// Whether the `EXEC` that held a `SELECT` of this database has run it: the server knows where
+    /// the session is now. One that may not be asked is believed to have.
+    async fn has_gone_to(&self, session: &Arc<Lane>, db: u32) -> bool {
+        let question = Request::new(["CLIENT", "INFO"]);
+        let Some(Ok(answer)) = Self::ask_on(session, question).await else { return true };
+        let Some(db) = self.route.databases.to(db) else { return false };
+        let there = format!(" db={db} ");
+        answer.starts_with(b"-") || answer.windows(there.len()).any(|part| part == there.as_bytes())
     }
 
     async fn open_transaction(&mut self) -> Result<(), Close> {
@@ -204,7 +233,7 @@ impl Client {
         if let Some(session) = self.open_session().await? {
             self.transaction = Some(Transaction {
                 session,
-                watching: false,
+                watching: 0,
                 queueing: false,
                 broken: false,
                 queued: Vec::new(),
@@ -225,6 +254,11 @@ impl Client {
         if let Some(pinned) = &self.pinned {
             return Ok(Some(pinned.clone()));
         }
+        self.open_fresh_session().await
+    }
+
+    /// The same, and never one that the client has already.
+    pub(super) async fn open_fresh_session(&mut self) -> Result<Option<Arc<Lane>>, Close> {
         self.current_route().await?;
         let context = match self.upstream_context() {
             Ok(context) => context,
@@ -254,7 +288,7 @@ impl Client {
         let Some(mut open) = self.transaction.take() else { return Ok(()) };
         let Some(session) = Box::pin(self.open_session()).await? else { return Err(Close::Now) };
         open.session = session;
-        open.broken |= open.watching;
+        open.broken |= open.watching > 0;
         if open.queueing {
             let multi = Request::new(["MULTI"]);
             let queued = open.queued.iter().map(|queued| queued.request.clone());

@@ -30,7 +30,7 @@ pub struct Unknown {
 
 impl Client {
     pub(super) async fn handle_unknown(&mut self, request: Request) -> Result<(), Close> {
-        if self.transaction.as_ref().is_some_and(super::transaction::Transaction::is_queueing) {
+        if self.is_queueing() {
             return self.on_session(request).await;
         }
         self.current_route().await?;

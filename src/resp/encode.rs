@@ -37,6 +37,19 @@ pub fn command(out: &mut BytesMut, args: &[&[u8]]) {
     }
 }
 
+/// Appends a text for people: a bulk string, or in RESP3 a verbatim one.
+pub fn verbatim(out: &mut BytesMut, text: &str, protocol: Protocol) {
+    match protocol {
+        Protocol::Resp2 => bulk(out, text.as_bytes()),
+        Protocol::Resp3 => {
+            header(out, b'=', text.len() + 4);
+            out.put_slice(b"txt:");
+            out.put_slice(text.as_bytes());
+            out.put_slice(b"\r\n");
+        }
+    }
+}
+
 /// Appends a simple string; `text` must not hold a line end.
 pub fn simple(out: &mut BytesMut, text: &str) {
     out.put_u8(b'+');

@@ -20,6 +20,7 @@ mod scan;
 pub use decode::{Decoder, ProtocolError};
 pub use encode::{
     array_header, bulk, bulk_integer, bulk_len, command, error, integer, null, null_array, simple,
+    verbatim,
 };
 pub use number::{parse_integer, write_integer};
 pub use reply::{Reply, ReplyError};

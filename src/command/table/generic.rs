@@ -7,6 +7,9 @@ use crate::command::spec::{
 };
 use crate::command::{Mirror, Serve};
 
+const REPLICAS_ALONE: &str =
+    "on a connection of its own; counts replicas of the primary, never the secondary";
+
 pub(super) const COMMANDS: &[Command] = &[
     write("COPY", (6, 2), -3, COPY, Mirror::Recopy),
     write("DEL", (1, 0), -2, ALL_WRITTEN, Mirror::Total),
@@ -33,13 +36,13 @@ pub(super) const COMMANDS: &[Command] = &[
     write("RENAME", (1, 0), 3, TWO_WRITTEN, Mirror::Transfer),
     write("RENAMENX", (1, 0), 3, TWO_WRITTEN, Mirror::RenameIfAbsent),
     write("RESTORE", (2, 6), -4, ONE_WRITTEN, Mirror::Restore),
-    bulky("SCAN", (2, 8), -2, NO_KEYS),
+    bulky("SCAN", (2, 8), -2, NO_KEYS).noted("starts over with a cursor of before a flip"),
     write("SORT", (1, 0), -2, SORT, Mirror::Recopy).varies(Varies::Sort),
     bulky("SORT_RO", (7, 0), -2, ONE_READ),
     read("TOUCH", (3, 2), -2, ALL_READ),
     read("TTL", (1, 0), 2, ONE_READ),
     read("TYPE", (1, 0), 2, ONE_READ),
     write("UNLINK", (4, 0), -2, ALL_WRITTEN, Mirror::Total),
-    other("WAIT", (3, 0), 3, Serve::Session),
-    other("WAITAOF", (7, 2), 4, Serve::Session),
+    other("WAIT", (3, 0), 3, Serve::Session).noted(REPLICAS_ALONE),
+    other("WAITAOF", (7, 2), 4, Serve::Session).noted(REPLICAS_ALONE),
 ];

@@ -2,25 +2,34 @@
 
 use super::{Command, barrier, bulky, other, read, refused};
 use crate::command::spec::{NO_KEYS, SECOND_READ};
-use crate::command::{Mirror, Serve};
+use crate::command::{Connection, Mirror, Serve};
+
+/// What administration passes reaches one server, and is not undone or repeated by a flip.
+const PRIMARY_ALONE: &str = "the primary alone";
+
+const USERS: &str = "the primary alone: the target needs the same users before a cut-over";
+
+const fn admin(name: &'static str, since: (u32, u32), arity: i8) -> Command {
+    other(name, since, arity, Serve::Admin).noted(PRIMARY_ALONE)
+}
 
 pub(super) const COMMANDS: &[Command] = &[
     read("ACL", (6, 0), -2, NO_KEYS),
     read("ACL CAT", (6, 0), -2, NO_KEYS),
-    other("ACL DELUSER", (6, 0), -3, Serve::Admin),
+    admin("ACL DELUSER", (6, 0), -3).noted(USERS),
     read("ACL DRYRUN", (7, 0), -4, NO_KEYS),
     read("ACL GENPASS", (6, 0), -2, NO_KEYS),
     read("ACL GETUSER", (6, 0), 3, NO_KEYS),
     read("ACL HELP", (6, 0), 2, NO_KEYS),
     bulky("ACL LIST", (6, 0), 2, NO_KEYS),
-    other("ACL LOAD", (6, 0), 2, Serve::Admin),
-    other("ACL LOG", (6, 0), -2, Serve::Admin),
-    other("ACL SAVE", (6, 0), 2, Serve::Admin),
-    other("ACL SETUSER", (6, 0), -3, Serve::Admin),
+    admin("ACL LOAD", (6, 0), 2).noted(USERS),
+    admin("ACL LOG", (6, 0), -2),
+    admin("ACL SAVE", (6, 0), 2),
+    admin("ACL SETUSER", (6, 0), -3).noted(USERS),
     read("ACL USERS", (6, 0), 2, NO_KEYS),
     read("ACL WHOAMI", (6, 0), 2, NO_KEYS),
-    other("BGREWRITEAOF", (1, 0), 1, Serve::Admin),
-    other("BGSAVE", (1, 0), -1, Serve::Admin),
+    admin("BGREWRITEAOF", (1, 0), 1),
+    admin("BGSAVE", (1, 0), -1),
     bulky("COMMAND", (2, 8), -1, NO_KEYS),
     bulky("COMMAND COUNT", (2, 8), 2, NO_KEYS),
     bulky("COMMAND DOCS", (7, 0), -2, NO_KEYS),
@@ -32,9 +41,9 @@ pub(super) const COMMANDS: &[Command] = &[
     read("CONFIG", (2, 0), -2, NO_KEYS),
     bulky("CONFIG GET", (2, 0), -3, NO_KEYS),
     read("CONFIG HELP", (5, 0), 2, NO_KEYS),
-    other("CONFIG RESETSTAT", (2, 0), 2, Serve::Admin),
-    other("CONFIG REWRITE", (2, 8), 2, Serve::Admin),
-    other("CONFIG SET", (2, 0), -4, Serve::Admin),
+    admin("CONFIG RESETSTAT", (2, 0), 2),
+    admin("CONFIG REWRITE", (2, 8), 2),
+    admin("CONFIG SET", (2, 0), -4),
     read("DBSIZE", (1, 0), 1, NO_KEYS),
     refused("DEBUG", (1, 0), -2, "it can change data unseen or stall the server"),
     refused("FAILOVER", (6, 2), -1, "a failover would change the primary behind the migration"),
@@ -49,13 +58,13 @@ pub(super) const COMMANDS: &[Command] = &[
     bulky("LATENCY HISTOGRAM", (7, 0), -2, NO_KEYS),
     bulky("LATENCY HISTORY", (2, 8), 3, NO_KEYS),
     bulky("LATENCY LATEST", (2, 8), 2, NO_KEYS),
-    other("LATENCY RESET", (2, 8), -2, Serve::Admin),
+    admin("LATENCY RESET", (2, 8), -2),
     read("LOLWUT", (5, 0), -1, NO_KEYS),
     read("MEMORY", (4, 0), -2, NO_KEYS),
     read("MEMORY DOCTOR", (4, 0), 2, NO_KEYS),
     read("MEMORY HELP", (4, 0), 2, NO_KEYS),
     bulky("MEMORY MALLOC-STATS", (4, 0), 2, NO_KEYS),
-    other("MEMORY PURGE", (4, 0), 2, Serve::Admin),
+    admin("MEMORY PURGE", (4, 0), 2),
     bulky("MEMORY STATS", (4, 0), 2, NO_KEYS),
     bulky("MEMORY USAGE", (4, 0), -3, SECOND_READ),
     read("MODULE", (4, 0), -2, NO_KEYS),
@@ -64,13 +73,14 @@ pub(super) const COMMANDS: &[Command] = &[
     refused("MODULE LOAD", (4, 0), -3, "modules cannot change during a migration"),
     refused("MODULE LOADEX", (7, 0), -3, "modules cannot change during a migration"),
     refused("MODULE UNLOAD", (4, 0), 3, "modules cannot change during a migration"),
-    other("MONITOR", (1, 0), 1, Serve::Session),
+    other("MONITOR", (1, 0), 1, Serve::Connection(Connection::Monitor))
+        .noted("the clients' commands as they reach the proxy, not what scripts call"),
     refused("PSYNC", (2, 8), -3, "replication is the migration's own business"),
     refused("REPLCONF", (3, 0), -1, "replication is the migration's own business"),
     refused("REPLICAOF", (5, 0), 3, "replication is the migration's own business"),
     refused("RESTORE-ASKING", (3, 0), -4, "internal to cluster nodes"),
     read("ROLE", (2, 8), 1, NO_KEYS),
-    other("SAVE", (1, 0), 1, Serve::Admin),
+    admin("SAVE", (1, 0), 1),
     refused("SENTINEL", (2, 8), -2, "only for Sentinel's own port"),
     refused("SFLUSH", (8, 0), -3, "flushing slots is not mirrored"),
     refused("SHUTDOWN", (1, 0), -1, "stopping a server would break the migration"),
@@ -79,7 +89,7 @@ pub(super) const COMMANDS: &[Command] = &[
     bulky("SLOWLOG GET", (2, 2), -2, NO_KEYS),
     read("SLOWLOG HELP", (6, 2), 2, NO_KEYS),
     read("SLOWLOG LEN", (2, 2), 2, NO_KEYS),
-    other("SLOWLOG RESET", (2, 2), 2, Serve::Admin),
+    admin("SLOWLOG RESET", (2, 2), 2),
     barrier("SWAPDB", (4, 0), 3, Mirror::Total),
     refused("SYNC", (1, 0), 1, "replication is the migration's own business"),
     read("TIME", (2, 6), 1, NO_KEYS),

@@ -8,7 +8,7 @@ fn find(args: &[&str]) -> Option<&'static str> {
 fn any_case_finds_the_command() {
     assert_eq!(find(&["gEt", "k"]), Some("GET"));
     assert_eq!(find(&["xgroup", "create", "k"]), Some("XGROUP CREATE"));
-    assert_eq!(find(&["client", "setname", "x"]), Some("CLIENT"));
+    assert_eq!(find(&["client", "setname", "x"]), Some("CLIENT SETNAME"));
     assert_eq!(find(&["COMMAND"]), Some("COMMAND"));
 }
 

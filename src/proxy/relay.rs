@@ -1,0 +1,111 @@
+//! Invalidations that one client has redirected to another (`CLIENT TRACKING ON REDIRECT`).
+//!
+//! The other is a client of the proxy, with no connection to the server that could be named there.
+//! So a connection is opened that listens in its place, and what it hears is handed over in the
+//! form that the receiver would have got from the server.
+
+use std::sync::Arc;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::registry::Entry;
+use super::{Route, Shared};
+use crate::backend::Wire;
+use crate::lane::Context;
+use crate::resp::{self, Protocol};
+
+/// The channel of which a RESP2 receiver gets messages.
+const CHANNEL: &[u8] = b"__redis__:invalidate";
+/// What an invalidation begins with in RESP3; the keys follow.
+const PUSH: &[u8] = b">2\r\n$10\r\ninvalidate\r\n";
+
+/// A connection that listens until it is dropped.
+#[derive(Debug)]
+pub(super) struct Relay {
+    id: i64,
+    receiver: u64,
+    _listening: DropGuard,
+}
+
+impl Relay {
+    /// Listens with the rights of `context`; `tracker` is told when the receiver is gone.
+    pub(super) async fn open(
+        route: &Arc<Route>,
+        context: &Context,
+        shared: Arc<Shared>,
+        tracker: Arc<Entry>,
+        receiver: u64,
+    ) -> Option<Self> {
+        let context = Context { protocol: Protocol::Resp3, ..context.clone() };
+        let upstream = route.pool.upstream();
+        let setup = route.pool.setup(&context, "crossfade-relay");
+        let wire = upstream.endpoint.connect(&setup).await.ok()?;
+        let id = wire.id?;
+        let stop = CancellationToken::new();
+        let listening = stop.clone().drop_guard();
+        upstream.tasks.spawn(async move {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = listen(wire, &shared, &tracker, receiver) => {}
+            }
+        });
+        Some(Self { id, receiver, _listening: listening })
+    }
+
+    /// The number that the server gave the connection.
+    pub(super) fn id(&self) -> i64 {
+        self.id
+    }
+
+    /// The client that gets what is heard.
+    pub(super) fn receiver(&self) -> u64 {
+        self.receiver
+    }
+}
+
+async fn listen(mut wire: Wire, shared: &Shared, tracker: &Entry, receiver: u64) {
+    while let Ok(frame) = wire.frame().await {
+        let Some(keys) = frame.raw.strip_prefix(PUSH) else { continue };
+        match shared.registry.find(receiver) {
+            Some(entry) => deliver(&entry, keys),
+            // In RESP2 nothing can be said to who has not asked.
+            None if tracker.seen.lock().resp == 3 => tracker.mailbox.push(&broken(receiver)),
+            None => {}
+        }
+    }
+}
+
+/// Hands the keys over; a RESP2 client gets them only while it subscribes.
+fn deliver(entry: &Entry, keys: &[u8]) {
+    let (protocol, subscribes) = {
+        let seen = entry.seen.lock();
+        (seen.resp, seen.subscribes())
+    };
+    let mut message = BytesMut::new();
+    if protocol == 3 {
+        message.put_slice(PUSH);
+    } else if subscribes {
+        resp::array_header(&mut message, 3);
+        resp::bulk(&mut message, b"message");
+        resp::bulk(&mut message, CHANNEL);
+    } else {
+        return;
+    }
+    // A null is written otherwise in RESP2, the keys are not.
+    message.put_slice(if protocol != 3 && keys == b"_\r\n" { b"*-1\r\n" } else { keys });
+    entry.mailbox.push(&message.freeze());
+}
+
+/// Tells a client that everything which it has cached may be out of date.
+pub(super) fn invalidate_all(entry: &Entry) {
+    deliver(entry, b"_\r\n");
+}
+
+fn broken(receiver: u64) -> Bytes {
+    let mut message = BytesMut::new();
+    message.put_slice(b">2\r\n");
+    resp::bulk(&mut message, b"tracking-redir-broken");
+    resp::integer(&mut message, i64::try_from(receiver).unwrap_or_default());
+    message.freeze()
+}
