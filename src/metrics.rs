@@ -89,6 +89,18 @@ labels! {
 }
 
 labels! {
+    /// How a value got to the other server.
+    SentBy as "way" {
+        /// Its payload as it was.
+        AsItIs = "as_it_is",
+        /// Its payload under a footer written anew.
+        Rewritten = "rewritten",
+        /// Commands of its type.
+        Commands = "by_commands",
+    }
+}
+
+labels! {
     /// What verify found of a key.
     VerifyOutcome as "outcome" {
         /// The same on both.
@@ -211,6 +223,8 @@ pub struct Metrics {
     pub dirty_keys: Gauge,
     pub recopies: Family<Cause, Counter>,
     pub backfill_keys: Family<BackfillOutcome, Counter>,
+    pub values: Family<SentBy, Counter>,
+    pub left_out: Gauge,
     pub backfill_keys_estimated: Gauge,
     pub ledger_keys: Gauge,
     pub ledger_bytes: Gauge,
@@ -263,6 +277,13 @@ impl Metrics {
             backfill_keys: register.counters(
                 "crossfade_backfill_keys_total",
                 "Keys that the backfill has dealt with, by what became of them.",
+            ),
+            values: register
+                .counters("crossfade_values_total", "Values sent, by the way they went."),
+            left_out: register.gauge(
+                "crossfade_left_out_keys",
+                Unit::Count,
+                "Keys whose values the secondary cannot hold.",
             ),
             backfill_keys_estimated: register.gauge(
                 "crossfade_backfill_keys_estimated",
@@ -414,6 +435,8 @@ mod tests {
             "crossfade_dirty_keys 0",
             r#"crossfade_recopies_total{cause="mismatch"} 0"#,
             r#"crossfade_backfill_keys_total{outcome="copied"} 0"#,
+            r#"crossfade_values_total{way="rewritten"} 0"#,
+            "crossfade_left_out_keys 0",
             "crossfade_backfill_keys_estimated 0",
             "crossfade_ledger_keys 0",
             "crossfade_ledger_bytes 0",

@@ -9,7 +9,7 @@ use thiserror::Error;
 use tokio::time::{sleep, timeout};
 use tracing::warn;
 
-use super::Progress;
+use super::{Progress, Trials};
 use crate::backend::{Broken, ConnectError, Connection, Endpoint, Setup};
 use crate::capability::Capabilities;
 use crate::effect::{Expect, Expiry, Step};
@@ -36,6 +36,8 @@ pub struct Route {
     pub to: Capabilities,
     /// What payloads the secondary takes.
     pub acceptance: Acceptance,
+    /// What has been found out about payloads of modules.
+    pub trials: Trials,
     /// Whether the primary evicts by frequency: then that is carried over, not the idle time.
     pub by_frequency: bool,
     /// What to add to the primary's clock to get the secondary's, in milliseconds.
@@ -208,8 +210,11 @@ impl Copier {
         }
         let mut reads = Vec::with_capacity(tickets.len());
         for _ in tickets {
-            let now =
-                if absolute { 0 } else { unix_milliseconds(&self.connection.answer().await?) };
+            let now = if absolute {
+                0
+            } else {
+                self.connection.answer().await?.unix_milliseconds().unwrap_or(0)
+            };
             let expiry = self.connection.answer().await?;
             let clock = self.connection.answer().await?.integer();
             let dump = self.connection.answer().await?;
@@ -285,11 +290,14 @@ impl Copier {
 
 impl Route {
     fn carry(&self, payload: &Payload) -> Option<Payload> {
-        self.acceptance.carry(self.from.family, payload)
+        let way = self.acceptance.way(self.from.family, payload);
+        let carried = payload.by(way)?;
+        self.progress.went(way);
+        Some(carried)
     }
 }
 
-fn success(request: Request) -> SmallVec<[Step; 1]> {
+pub(super) fn success(request: Request) -> SmallVec<[Step; 1]> {
     SmallVec::from_iter([Step { request, expect: Expect::Success }])
 }
 
@@ -304,14 +312,6 @@ fn understand(expiry: &Reply, now: i64, clock: Option<i64>, dump: Reply) -> Resu
         },
         _ => Ok(Read::Gone),
     }
-}
-
-fn unix_milliseconds(time: &Reply) -> i64 {
-    let number = |index: usize| {
-        let text = time.items()?.get(index)?.text()?;
-        crate::resp::parse_integer(text)
-    };
-    number(0).unwrap_or(0) * 1000 + number(1).unwrap_or(0) / 1000
 }
 
 /// Tickets that are given up unless they were dealt with: one that nobody holds any more would keep

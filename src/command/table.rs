@@ -52,6 +52,8 @@ pub struct Command {
     pub since: Since,
     /// How many arguments it takes, its name included; at least that many when negative.
     pub arity: i8,
+    /// Options that came later than the command, and the servers that know them.
+    pub later: &'static [(&'static str, Since)],
     pub(super) specs: &'static [Spec],
     varies: Varies,
 }
@@ -127,6 +129,11 @@ impl Command {
         self
     }
 
+    const fn later(mut self, options: &'static [(&'static str, Since)]) -> Self {
+        self.later = options;
+        self
+    }
+
     const fn keyed(mut self, specs: &'static [Spec]) -> Self {
         self.specs = specs;
         self
@@ -154,6 +161,7 @@ const fn entry(name: &'static str, since: (u32, u32), arity: i8, serve: Serve) -
         mirror: Mirror::Never,
         since: Since::redis(since.0, since.1),
         arity,
+        later: &[],
         specs: NO_KEYS,
         varies: Varies::Never,
     }

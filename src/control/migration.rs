@@ -15,7 +15,7 @@ use crate::backfill::Progress;
 use crate::engine::Cause;
 use crate::lane::SideLine;
 use crate::ledger::Ledger;
-use crate::metrics::{BackfillOutcome, Metrics, MirrorOutcome, VerifyOutcome};
+use crate::metrics::{BackfillOutcome, Metrics, MirrorOutcome, SentBy, VerifyOutcome};
 use crate::proxy::{Registry, Stage};
 use crate::status::{self, BackfillState, Phase, Side, Status, VerifyState};
 
@@ -50,6 +50,8 @@ pub(super) struct Inner {
     pub(super) cutover: status::Cutover,
     /// What makes a flip impossible or unwise besides the obvious.
     pub(super) findings: Vec<String>,
+    /// Function libraries that the secondary cannot be given.
+    pub(super) code: Vec<String>,
     pub(super) speed: Speed,
 }
 
@@ -142,6 +144,7 @@ impl Migration {
         let (counters, queued, dirty, lag) = hub.with(|engine| {
             (*engine.counters(), engine.queued(), engine.dirty_keys(), engine.lag(now))
         });
+        let left_out = hub.with(|engine| engine.left_out());
         // A pass stands for keys that may differ; before the flip the phase says so.
         let unsure = inner.passing && inner.phase != Phase::Backfilling;
         let (dirty, lag) = if unsure { (dirty.max(1), lag.max(1)) } else { (dirty, lag) };
@@ -170,6 +173,7 @@ impl Migration {
                 &self.world.progress,
                 &hub.with(|engine| engine.ledger().clone()),
                 &counters,
+                left_out,
             ),
             mirror: status::Mirror {
                 lag_seconds: lag as f64 / 1000.0,
@@ -178,7 +182,7 @@ impl Migration {
                 applied: counters.applied,
                 mismatched: counters.mismatched,
                 failed: counters.failed,
-                dirty_keys: dirty as u64,
+                dirty_keys: (dirty + left_out) as u64,
                 degraded: hub.acks().is_some_and(crate::lane::Acks::is_degraded),
             },
             verify: inner.verify.clone(),
@@ -220,6 +224,15 @@ impl Migration {
         let dealt_with = counters.copied + status.backfill.failed;
         let skipped = status.backfill.scanned.saturating_sub(dealt_with);
         metrics.backfill_keys.of(BackfillOutcome::Skipped).absolute(skipped);
+        let ways = status.backfill.ways;
+        for (way, count) in [
+            (SentBy::AsItIs, ways.as_it_is),
+            (SentBy::Rewritten, ways.rewritten),
+            (SentBy::Commands, ways.by_commands),
+        ] {
+            metrics.values.of(way).absolute(count);
+        }
+        metrics.left_out.set(status.backfill.left_out as f64);
         metrics.backfill_keys_estimated.set(status.backfill.total_estimate as f64);
         metrics.ledger_keys.set(ledger.len() as f64);
         metrics.ledger_bytes.set(ledger.bytes() as f64);
@@ -255,6 +268,8 @@ impl Migration {
             blockers
                 .push("no --state-dir: a crash after the flip could not be survived".to_owned());
         }
+        blockers.extend(inner.direction.left_out());
+        blockers.extend(inner.code.iter().cloned());
         blockers.extend(inner.findings.iter().cloned());
         blockers
     }
@@ -293,6 +308,7 @@ fn backfill(
     progress: &Progress,
     ledger: &Ledger,
     counters: &crate::engine::Counters,
+    left_out: usize,
 ) -> status::Backfill {
     let (scanned, estimate) = (progress.scanned(), progress.estimate());
     let done = inner.phase != Phase::Backfilling && !inner.passing;
@@ -300,6 +316,7 @@ fn backfill(
     let keys_per_second = inner.speed.look(counters.copied + recopied);
     let left = estimate.saturating_sub(scanned) as f64;
     let marks = ledger.len();
+    let [as_it_is, rewritten, by_commands] = progress.ways();
     status::Backfill {
         state: match (done, progress.is_paused()) {
             (true, _) => BackfillState::Done,
@@ -310,6 +327,8 @@ fn backfill(
         copied: counters.copied,
         recopied,
         failed: progress.failed(),
+        left_out: left_out as u64,
+        ways: status::Ways { as_it_is, rewritten, by_commands },
         total_estimate: estimate,
         percent: match estimate {
             _ if done => 100.0,

@@ -10,6 +10,7 @@
 
 mod direction;
 mod flip;
+mod left_out;
 mod libraries;
 mod migration;
 mod operate;

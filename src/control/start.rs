@@ -140,6 +140,7 @@ fn assemble(
         },
         cutover: status::Cutover::default(),
         findings: Vec::new(),
+        code: Vec::new(),
         speed: Speed::default(),
         state,
     };

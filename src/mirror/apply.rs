@@ -6,7 +6,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bytes::Bytes;
 use smallvec::SmallVec;
@@ -76,8 +76,6 @@ struct Link<'a> {
     db: u32,
     sent: VecDeque<Sent>,
     in_flight: usize,
-    tells_absolute: bool,
-    clock_offset: i64,
 }
 
 impl Mirror {
@@ -108,19 +106,7 @@ impl Mirror {
         if !self.peer.connected.swap(true, Ordering::Relaxed) {
             info!(server = self.name, "mirror connected");
         }
-        let (tells_absolute, clock_offset) = self.hub.with(|engine| {
-            let settings = engine.settings();
-            (settings.secondary.tells_absolute_expiry(), settings.clock_offset)
-        });
-        let mut link = Link {
-            hub: &self.hub,
-            wire,
-            db: 0,
-            sent: VecDeque::new(),
-            in_flight: 0,
-            tells_absolute,
-            clock_offset,
-        };
+        let mut link = Link { hub: &self.hub, wire, db: 0, sent: VecDeque::new(), in_flight: 0 };
         let guard = InDoubt(&mut link);
         let error = guard.0.run().await;
         error.to_string()
@@ -234,7 +220,6 @@ impl Link<'_> {
     /// Compares whole answers and tells the engine, all under one lock.
     fn receive(&mut self) -> Result<(), Broken> {
         let mut judged: Vec<(Box<Entry>, Option<Cause>)> = Vec::new();
-        let now = if self.tells_absolute { 0 } else { unix_now() + self.clock_offset };
         let result = loop {
             let frame = match self.wire.buffered() {
                 Ok(Some(frame)) => frame,
@@ -251,7 +236,7 @@ impl Link<'_> {
                         && let Some(Sent::Entry { entry, replies, .. }) = self.sent.pop_front()
                     {
                         self.in_flight -= entry.commands.len();
-                        let verdict = judge::verdict(&entry, &replies, now);
+                        let verdict = judge::verdict(&entry, &replies);
                         judged.push((entry, verdict));
                     }
                 }
@@ -270,10 +255,4 @@ impl Link<'_> {
         }
         result
     }
-}
-
-/// The proxy's own time of day, in Unix milliseconds: good enough for a tolerant comparison.
-fn unix_now() -> i64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

@@ -4,6 +4,8 @@ use bytes::{BufMut, Bytes, BytesMut};
 use crc::{CRC_64_REDIS, Crc, Table};
 use thiserror::Error;
 
+use super::Way;
+
 /// The footer's length: two bytes of version, eight of checksum, both little-endian.
 const FOOTER: usize = 10;
 const CHECKSUM: usize = 8;
@@ -70,6 +72,15 @@ impl Payload {
     #[must_use]
     pub fn with_version(&self, version: u16) -> Self {
         Self { raw: seal(self.body(), version) }
+    }
+
+    /// The payload as it travels that way; `None` by commands.
+    pub fn by(&self, way: Way) -> Option<Self> {
+        match way {
+            Way::AsIs => Some(self.clone()),
+            Way::Footer(version) => Some(self.with_version(version)),
+            Way::Commands => None,
+        }
     }
 
     fn split(&self) -> (&[u8], &[u8]) {

@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 
 use super::resp::{Resp, Value};
 use super::rng::Rng;
+use super::server::Server;
 use super::wait_until;
 
 /// Databases that the clients share; database `FLUSHED` is emptied now and then.
@@ -28,6 +29,11 @@ pub struct Workload {
 impl Workload {
     /// Starts so many clients on the address.
     pub fn start(address: &str, rng: &mut Rng, clients: usize) -> Self {
+        Self::speaking(Dialect { resp3: true, field_expiry: false }, address, rng, clients)
+    }
+
+    /// Starts so many clients that say only what two servers understand.
+    pub fn speaking(dialect: Dialect, address: &str, rng: &mut Rng, clients: usize) -> Self {
         let over = Arc::new(AtomicBool::new(false));
         let commands = Arc::new(AtomicU64::new(0));
         let threads = (0..clients)
@@ -35,7 +41,8 @@ impl Workload {
                 let (address, rng) = (address.to_owned(), rng.fork());
                 let (over, commands) = (Arc::clone(&over), Arc::clone(&commands));
                 let name = format!("workload-{index}");
-                let body = move || Client::connect(&address, rng, index).run(&over, &commands);
+                let body =
+                    move || Client::connect(&address, rng, index, dialect).run(&over, &commands);
                 std::thread::Builder::new().name(name).spawn(body).unwrap()
             })
             .collect();
@@ -69,11 +76,34 @@ impl Drop for Workload {
     }
 }
 
+/// What clients may say when the servers are of different versions. Commands that one of them lacks are
+/// part of the game; values that one of them cannot hold are not.
+#[derive(Clone, Copy, Debug)]
+pub struct Dialect {
+    /// Every other client speaks RESP3.
+    pub resp3: bool,
+    /// Fields of hashes get an end.
+    pub field_expiry: bool,
+}
+
+impl Dialect {
+    /// What both servers understand.
+    pub fn of(one: &Server, other: &Server) -> Self {
+        let both = |command| one.knows(command) && other.knows(command);
+        Self { resp3: both("HELLO"), field_expiry: both("HPEXPIREAT") }
+    }
+}
+
 /// Writes one request of every kind to a server, for a source that has something of everything.
 pub fn fill(client: &mut Resp, rng: &mut Rng, requests: usize) {
+    fill_speaking(Dialect { resp3: true, field_expiry: false }, client, rng, requests);
+}
+
+/// The same in a dialect.
+pub fn fill_speaking(dialect: Dialect, client: &mut Resp, rng: &mut Rng, requests: usize) {
     for database in DATABASES {
         client.ok(format!("SELECT {database}"));
-        let requests: Vec<_> = (0..requests).map(|_| write(rng)).collect();
+        let requests: Vec<_> = (0..requests).map(|_| write(rng, dialect)).collect();
         client.pipeline(requests);
     }
     client.ok("SELECT 0");
@@ -83,13 +113,14 @@ struct Client {
     connection: Resp,
     rng: Rng,
     database: u32,
+    dialect: Dialect,
 }
 
 impl Client {
-    fn connect(address: &str, rng: Rng, index: usize) -> Self {
-        let resp3 = index % 2 == 1;
+    fn connect(address: &str, rng: Rng, index: usize, dialect: Dialect) -> Self {
+        let resp3 = dialect.resp3 && index % 2 == 1;
         let connection = if resp3 { Resp::connect_resp3(address) } else { Resp::connect(address) };
-        Self { connection, rng, database: 0 }
+        Self { connection, rng, database: 0, dialect }
     }
 
     fn run(mut self, over: &AtomicBool, commands: &AtomicU64) {
@@ -114,14 +145,14 @@ impl Client {
     }
 
     fn single(&mut self) -> u64 {
-        let request = write(&mut self.rng);
+        let request = write(&mut self.rng, self.dialect);
         self.call(request);
         1
     }
 
     fn burst(&mut self) -> u64 {
         let count = 1 + self.rng.below(40);
-        let requests: Vec<_> = (0..count).map(|_| write(&mut self.rng)).collect();
+        let requests: Vec<_> = (0..count).map(|_| write(&mut self.rng, self.dialect)).collect();
         let replies = self.connection.try_pipeline(requests).expect("no connection drops");
         replies.iter().for_each(check);
         count
@@ -154,7 +185,7 @@ impl Client {
         }
         requests.push(words("MULTI"));
         for _ in 0..=self.rng.below(5) {
-            requests.push(write(&mut self.rng));
+            requests.push(write(&mut self.rng, self.dialect));
         }
         requests.push(words(if self.rng.one_in(6) { "DISCARD" } else { "EXEC" }));
         let count = requests.len() as u64;
@@ -232,8 +263,8 @@ fn key(rng: &mut Rng, kind: &str) -> String {
 }
 
 /// Any write.
-fn write(rng: &mut Rng) -> Vec<Vec<u8>> {
-    let line = match rng.below(10) {
+fn write(rng: &mut Rng, dialect: Dialect) -> Vec<Vec<u8>> {
+    let line = match rng.below(12) {
         0 | 1 => string(rng),
         2 => list(rng),
         3 => set(rng),
@@ -242,6 +273,8 @@ fn write(rng: &mut Rng) -> Vec<Vec<u8>> {
         6 => stream(rng),
         7 => bits_and_geo(rng),
         8 => expiry(rng),
+        9 if dialect.field_expiry => field_expiry(rng),
+        9 | 10 => newer(rng),
         _ => keyspace(rng),
     };
     words(line)
@@ -387,5 +420,50 @@ fn keyspace(rng: &mut Rng) -> String {
         6 => format!("COPY {from} {to} DB 3"),
         7 => format!("MOVE {from} 1"),
         _ => format!("SORT {} ALPHA STORE {}", key(rng, "set"), key(rng, "list")),
+    }
+}
+
+/// Commands and options of Redis 6.2 and later, and of Valkey 8 and later.
+fn newer(rng: &mut Rng) -> String {
+    let (text, list, zset) = (key(rng, "str"), key(rng, "list"), key(rng, "zset"));
+    let (hash, stream, v) = (key(rng, "hash"), key(rng, "stream"), rng.below(1000));
+    match rng.below(22) {
+        0 => format!("SET {text} {v} IFEQ {v}"),
+        1 => format!("SET {text} {v} IFNE {v} GET"),
+        2 => format!("DELEX {text} IFEQ {v}"),
+        3 => format!("DELIFEQ {text} {v}"),
+        4 => format!("MSETEX 2 {text} {v} {} {v} PX {}", key(rng, "str"), 1 + v),
+        5 => format!("HGETDEL {hash} FIELDS 2 f{} g{}", v % 30, v % 29),
+        6 => format!("XDELEX {stream} ACKED IDS 1 1-1"),
+        7 => format!("XACKDEL {stream} g DELREF IDS 1 1-1"),
+        8 => format!("ZMPOP 2 {zset} {} MIN COUNT 2", key(rng, "zset")),
+        9 => format!("LPOP {list} {}", 1 + v % 4),
+        10 => format!("ZADD {zset} LT CH {v} m{}", v % 60),
+        11 => format!("GEOADD {} XX CH 13.1 38.{v} p{}", key(rng, "geo"), v % 50),
+        12 => format!("XADD {stream} NOMKSTREAM MAXLEN = 40 * f {v}"),
+        13 => format!("XADD {stream} MINID ~ 1-1 * f {v}"),
+        14 => format!("XTRIM {stream} MINID {v}-0"),
+        15 => format!("XGROUP CREATE {stream} h $ MKSTREAM ENTRIESREAD 1"),
+        16 => format!("XGROUP CREATECONSUMER {stream} g d{}", v % 3),
+        17 => format!("XAUTOCLAIM {stream} g c{} 0 0 JUSTID", v % 3),
+        18 => format!("XREADGROUP GROUP g c{} STREAMS {stream} 0", v % 3),
+        19 => format!("LMOVE {list} {} LEFT LEFT", key(rng, "list")),
+        20 => format!("GETEX {text} EXAT 4102444800"),
+        _ => format!("SET {text} {v} EXAT 4102444800 GET"),
+    }
+}
+
+/// Fields that end: Redis 7.4 and 8.0, Valkey 9.
+fn field_expiry(rng: &mut Rng) -> String {
+    let (k, v, ms) = (key(rng, "hash"), rng.below(30), 1 + rng.below(90));
+    match rng.below(9) {
+        0 | 1 => format!("HPEXPIRE {k} {ms} FIELDS 2 f{v} g{v}"),
+        2 => format!("HEXPIRE {k} 100 NX FIELDS 1 f{v}"),
+        3 => format!("HEXPIREAT {k} 4102444800 FIELDS 1 g{v}"),
+        4 => format!("HPERSIST {k} FIELDS 1 f{v}"),
+        5 => format!("HSETEX {k} EX 100 FIELDS 1 f{v} 1"),
+        6 => format!("HSETEX {k} FNX PX {ms} FIELDS 1 g{v} 1"),
+        7 => format!("HGETEX {k} PX {ms} FIELDS 1 f{v}"),
+        _ => format!("HINCRBYFLOAT {k} f{v} 1.5"),
     }
 }
