@@ -24,6 +24,7 @@ mod dataset;
 mod invariants;
 mod log;
 mod migration;
+mod newer;
 mod process;
 mod programs;
 mod resp;
