@@ -78,6 +78,11 @@ impl Capabilities {
         self.family == Family::Valkey && (self.version.0, self.version.1) >= (major, minor)
     }
 
+    /// Whether it surely takes every payload that `other` takes.
+    pub fn reads_payloads_of(&self, other: &Self) -> bool {
+        self.family == other.family && self.version >= other.version
+    }
+
     /// `PEXPIRETIME`.
     pub fn tells_absolute_expiry(&self) -> bool {
         self.since_redis(7, 0)

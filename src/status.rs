@@ -195,6 +195,10 @@ pub struct Backfill {
     pub recopied: u64,
     /// Keys that could not be copied.
     pub failed: u64,
+    /// Keys whose values the other server cannot hold; `blockers` says which and why.
+    pub left_out: u64,
+    /// Values sent, by the way they went.
+    pub ways: Ways,
     /// Keys there were when it started, as far as the source knows.
     pub total_estimate: u64,
     /// 0 to 100.
@@ -209,6 +213,18 @@ pub struct Backfill {
     pub rate: Option<u64>,
     /// Why it runs (again), when that is not simply the first start.
     pub cause: Option<String>,
+}
+
+/// Values sent, first copies and later ones, by the way they went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Ways {
+    /// By `RESTORE` of the payload as it came.
+    pub as_it_is: u64,
+    /// By `RESTORE` of the payload under a footer of the other server's version.
+    pub rewritten: u64,
+    /// By commands: the payload is of a layout that the other server does not read, or very big.
+    pub by_commands: u64,
 }
 
 /// The mirror of what changes.

@@ -13,7 +13,7 @@ mod support;
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use support::{Crossfade, Launch, Rng, Server, assert_equal, fill, random_write};
+use support::{Crossfade, Dialect, Launch, Rng, Server, assert_equal, fill, random_write};
 
 /// A place for state that outlives the processes of a test.
 struct Restartable {
@@ -120,7 +120,7 @@ impl Load {
                 let mut acknowledged = 0;
                 loop {
                     let mut burst: Vec<_> =
-                        (0..rng.below(12)).map(|_| random_write(&mut rng)).collect();
+                        (0..rng.below(12)).map(|_| random_write(&mut rng, Dialect::FULL)).collect();
                     burst.push(vec![b"INCR".to_vec(), counter(index).into_bytes()]);
                     match client.try_pipeline(burst) {
                         Ok(replies) => acknowledged = replies[replies.len() - 1].integer(),

@@ -36,7 +36,11 @@ const MODULES: &[(&str, Layer, &str)] = &[
     ("cli", Assembly, "admin check compare config control copy failure net status telemetry"),
     ("copy", Assembly, "backfill bar config control failure ledger payload status"),
     ("compare", Assembly, "backend bar databases diff failure own_keys resp value"),
-    ("check", Assembly, "backend capability config databases failure own_keys payload resp value"),
+    (
+        "check",
+        Assembly,
+        "backend capability command config databases failure own_keys payload resp value",
+    ),
     (
         "control",
         Assembly,
@@ -49,7 +53,7 @@ const MODULES: &[(&str, Layer, &str)] = &[
     ("failure", Assembly, "backend value"),
     ("bar", Assembly, ""),
     ("proxy", Role, "backend command databases engine lane metrics net resp"),
-    ("mirror", Role, "backend engine lane resp"),
+    ("mirror", Role, "backend effect engine lane resp"),
     (
         "backfill",
         Role,

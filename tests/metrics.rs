@@ -24,6 +24,8 @@ const FAMILIES: &[&str] = &[
     "recopies_total",
     "backfill_keys_total",
     "backfill_keys_estimated",
+    "values_total",
+    "left_out_keys",
     "ledger_keys",
     "ledger_bytes",
     "verify_keys_total",

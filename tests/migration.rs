@@ -11,10 +11,7 @@
 mod support;
 
 use std::time::Duration;
-use support::{
-    Launch, Migration, Rng, Server, Tamer, Temper, Workload, additional_servers, fill,
-    source_with_keys,
-};
+use support::{Launch, Migration, Rng, Server, Tamer, Temper, Workload, fill, source_with_keys};
 
 #[test]
 fn an_empty_source_is_mirroring_at_once() {
@@ -236,23 +233,4 @@ fn with_ack_both_an_answered_write_is_on_the_target() {
     }
     drop(client);
     migration.finish();
-}
-
-/// Runs where `CROSSFADE_TEST_SERVERS` names a directory with other versions; elsewhere there is no pair.
-#[test]
-fn every_pair_of_server_versions_converges() {
-    let programs = additional_servers();
-    for from in &programs {
-        for to in &programs {
-            eprintln!("{} -> {}", from.display(), to.display());
-            let mut rng = Rng::seeded(8);
-            let source = Server::start(from, &[]);
-            fill(&mut source.client(), &mut rng, 300);
-            let migration = Migration::with(source, Server::start(to, &[]), |launch| launch);
-            let workload = Workload::start(&migration.crossfade.address(), &mut rng, 2);
-            workload.run_for(300);
-            workload.stop();
-            migration.assert_equal();
-        }
-    }
 }

@@ -6,7 +6,7 @@
     reason = "what goes wrong in a test is to be seen"
 )]
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -24,6 +24,11 @@ use crossfade::value::{
 };
 use crossfade::{check, compare};
 use tempfile::TempDir;
+
+#[path = "support/programs.rs"]
+mod programs;
+
+use programs::all_servers;
 
 /// A server of its own, gone with the test.
 struct Server {
@@ -379,16 +384,6 @@ async fn an_old_servers_relative_times_are_compared_as_absolute_ones() {
     assert_eq!(verdict(&mut comparer, "k").await, Verdict::Different(Difference::Expiry));
 }
 
-/// The servers of other versions: `NAME/redis-server` or `NAME/valkey-server` in a directory.
-fn other_servers() -> Vec<PathBuf> {
-    let place = std::env::var_os("CROSSFADE_TEST_SERVERS").map(PathBuf::from);
-    let place =
-        place.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join(".cache/servers"));
-    let homes = std::fs::read_dir(&place).into_iter().flatten().flatten();
-    let binaries = |home: PathBuf| ["redis-server", "valkey-server"].map(|name| home.join(name));
-    homes.flat_map(|home| binaries(home.path())).filter(|binary| binary.exists()).collect()
-}
-
 /// By payload where that goes, else by commands; whether the value is there now.
 async fn carry(key: &Bytes, from: &mut Side, to: &mut Side, taken: Acceptance) -> bool {
     let dump = from.connection.command([b"DUMP".as_ref(), key]).await.unwrap();
@@ -412,12 +407,11 @@ async fn carry(key: &Bytes, from: &mut Side, to: &mut Side, taken: Acceptance) -
 
 #[tokio::test]
 async fn every_value_gets_from_every_version_to_every_other() {
-    let mut binaries = other_servers();
-    if binaries.is_empty() {
+    let binaries = all_servers();
+    if binaries.len() == 1 {
         eprintln!("SKIPPED: no other servers in CROSSFADE_TEST_SERVERS or .cache/servers");
         return;
     }
-    binaries.push(PathBuf::from("redis-server"));
     for source in &binaries {
         let one = Server::of(source).await;
         let mut from = one.side().await;

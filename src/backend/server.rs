@@ -2,7 +2,6 @@
 
 use super::{Broken, Connection};
 use crate::capability::{Capabilities, Family};
-use crate::resp::Reply;
 
 /// Below this difference two clocks count as one, in milliseconds: a round trip is not measured
 /// finer, and equal clocks keep expiries equal to the millisecond.
@@ -103,13 +102,7 @@ pub async fn clock_offset(a: &mut Connection, b: &mut Connection) -> Result<i64,
 /// A server's clock in Unix milliseconds.
 async fn clock(connection: &mut Connection) -> Result<i64, Broken> {
     let reply = connection.command(["TIME"]).await?;
-    let number = |reply: Option<&Reply>| {
-        let text = std::str::from_utf8(reply?.text()?).ok()?;
-        text.parse::<i64>().ok()
-    };
-    let items = reply.items().unwrap_or_default();
-    let seconds = number(items.first()).unwrap_or(0);
-    Ok(seconds * 1000 + number(items.get(1)).unwrap_or(0) / 1000)
+    Ok(reply.unix_milliseconds().unwrap_or(0))
 }
 
 #[cfg(test)]

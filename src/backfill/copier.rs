@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio::time::{sleep, timeout};
 use tracing::warn;
 
-use super::Progress;
+use super::{Progress, Trials};
 use crate::backend::{Broken, ConnectError, Connection, Endpoint, Setup};
 use crate::capability::Capabilities;
 use crate::engine::{Accepted, ConnId, Copied, Copies, Ticket};
@@ -38,6 +38,8 @@ pub struct Route {
     pub to: Capabilities,
     /// What payloads the secondary takes.
     pub acceptance: Acceptance,
+    /// What has been found out about payloads of modules.
+    pub trials: Trials,
     /// Whether the primary evicts by frequency: then that is carried over, not the idle time.
     pub by_frequency: bool,
     /// What to add to the primary's clock to get the secondary's, in milliseconds.

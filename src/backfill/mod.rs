@@ -11,6 +11,7 @@
 //! *Must not know:* clients, phases.
 
 mod copier;
+mod opaque;
 mod pace;
 mod pass;
 mod progress;
@@ -19,6 +20,7 @@ mod recopy;
 mod whole;
 
 pub use copier::{Copier, Route};
+pub use opaque::Trials;
 pub use pass::Pass;
 pub use progress::Progress;
 pub use recopy::{recopy, retry};

@@ -4,11 +4,15 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tokio::sync::Notify;
 
+use crate::payload::Way;
+
 /// Counts and switches, shared by all who copy and all who look.
 #[derive(Debug, Default)]
 pub struct Progress {
     scanned: AtomicU64,
     failed: AtomicU64,
+    /// Values sent as they were, under a new footer, by commands.
+    ways: [AtomicU64; 3],
     estimate: AtomicU64,
     paused: AtomicBool,
     /// Keys a second; 0 is no limit.
@@ -29,6 +33,21 @@ impl Progress {
 
     pub(super) fn failed_more(&self, keys: usize) {
         self.failed.fetch_add(keys as u64, Ordering::Relaxed);
+    }
+
+    pub(super) fn went(&self, way: Way) {
+        let [as_it_is, rewritten, by_commands] = &self.ways;
+        let count = match way {
+            Way::AsIs => as_it_is,
+            Way::Footer(_) => rewritten,
+            Way::Commands => by_commands,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Values sent as their payloads were, under a footer written anew, by commands.
+    pub fn ways(&self) -> [u64; 3] {
+        self.ways.each_ref().map(|count| count.load(Ordering::Relaxed))
     }
 
     /// Keys seen by the scan.

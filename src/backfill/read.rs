@@ -86,9 +86,12 @@ impl Route {
         };
         // What has just been restored has been idle for 0 s anyway.
         let told = |clock: &i64| self.to.since_redis(5, 0) && (self.by_frequency || *clock > 0);
+        let way = self.acceptance.way(self.from.family, &payload);
+        let payload = payload.by(way)?;
+        self.progress.went(way);
         Some(Restore::Value {
             expires_at,
-            payload: self.acceptance.carry(self.from.family, payload)?,
+            payload,
             clock: clock.filter(told).map(|clock| (self.clock(), clock)),
         })
     }

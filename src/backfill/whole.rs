@@ -6,9 +6,10 @@ use smallvec::SmallVec;
 use super::copier::Copier;
 use crate::backend::Broken;
 use crate::effect::{Expect, Step};
-use crate::engine::{Accepted, Copied, Ticket};
+use crate::engine::{Accepted, Copied, Lack, Ticket};
+use crate::payload::Way;
 use crate::resp::Request;
-use crate::value::{Head, ReadError, TranscribeError, Transcription, Type, head};
+use crate::value::{CannotWrite, Head, ReadError, TranscribeError, Transcription, Type, head};
 
 impl Copier {
     /// Copies one value in chunks. Every chunk takes its place in the log; the last one, which puts
@@ -23,6 +24,10 @@ impl Copier {
             Err(TranscribeError::Read(ReadError::Broken(broken))) => Err(broken),
             Err(TranscribeError::Read(ReadError::Changed)) => {
                 self.route.hub.with(|engine| engine.abandon(ticket));
+                Ok(())
+            }
+            Err(TranscribeError::Cannot(CannotWrite::FieldExpiry)) => {
+                self.leave_out(ticket, in_position, &Lack::FieldExpiry).await;
                 Ok(())
             }
             Err(error) => {
@@ -47,7 +52,9 @@ impl Copier {
         };
         let kind = match kind {
             Type::Known(kind) => kind,
-            Type::Opaque(name) => return Err(TranscribeError::Opaque(name)),
+            Type::Opaque(name) => {
+                return self.copy_opaque(ticket, in_position, name, expires_at).await;
+            }
         };
         let (from, to, offset) = (route.from, route.to, route.clock_offset);
         let mut copy = Transcription::new(key, kind, expires_at, from, to, offset);
@@ -76,7 +83,20 @@ impl Copier {
             }
         }
         let accepted = self.accept(ticket, &copied(last.unwrap_or_default(), in_position)).await;
-        Ok(matches!(accepted, Accepted::At(_)))
+        let placed = matches!(accepted, Accepted::At(_));
+        if placed {
+            self.route.progress.went(Way::Commands);
+        }
+        Ok(placed)
+    }
+
+    /// The secondary cannot hold the value, whatever is tried.
+    pub(super) async fn leave_out(&self, ticket: &Ticket, in_position: bool, lack: &Lack) {
+        let hub = &self.route.hub;
+        let offer = || hub.with(|engine| engine.leave_out(ticket, in_position, lack.clone()));
+        while offer() == Accepted::NoRoom {
+            self.wait_for_room().await;
+        }
     }
 
     /// Appends one chunk to the log, waiting for room.
@@ -96,6 +116,6 @@ fn steps(requests: Vec<Request>) -> SmallVec<[Step; 1]> {
     requests.into_iter().map(step).collect()
 }
 
-fn copied(requests: Vec<Request>, in_position: bool) -> Copied {
+pub(super) fn copied(requests: Vec<Request>, in_position: bool) -> Copied {
     Copied { steps: steps(requests), in_position }
 }

@@ -23,6 +23,8 @@ pub struct Facts {
     pub role: String,
     /// `INFO`, by field.
     pub info: BTreeMap<String, String>,
+    /// The commands that it has served since its start.
+    pub used: Vec<String>,
     /// The names of loaded modules.
     pub modules: Vec<String>,
     /// Function libraries.
@@ -81,6 +83,7 @@ pub(super) async fn gather(connection: &mut Connection) -> Result<Facts, ReadErr
         run_id: who.run_id,
         role: who.role,
         info: fields(&connection.command(["INFO"]).await?),
+        used: used(&connection.command(["INFO", "commandstats"]).await?),
         modules: modules(&connection.command(["MODULE", "LIST"]).await?),
         libraries: libraries(&connection.command(["FUNCTION", "LIST", "WITHCODE"]).await?),
         users: texts(&connection.command(["ACL", "USERS"]).await?),
@@ -108,6 +111,12 @@ fn fields(info: &Reply) -> BTreeMap<String, String> {
     let text = string(info);
     let pairs = text.lines().filter_map(|line| line.split_once(':'));
     pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
+/// `cmdstat_NAME:calls=…` a line.
+fn used(stats: &Reply) -> Vec<String> {
+    let stats = fields(stats);
+    stats.keys().filter_map(|name| Some(name.strip_prefix("cmdstat_")?.to_owned())).collect()
 }
 
 /// The value behind a name in a flat list of names and values.

@@ -5,10 +5,12 @@ use std::collections::BTreeSet;
 use super::facts::Facts;
 use super::finding::Finding;
 use super::permissions::Refusal;
-use crate::capability::Family;
+use crate::capability::{Capabilities, Family};
+use crate::command;
 use crate::config::TargetPolicy;
 use crate::databases::Databases;
 use crate::payload::Acceptance;
+use crate::resp::Request;
 
 /// From this difference of the clocks on somebody should look after them, in milliseconds; expiries
 /// are corrected for it all the same.
@@ -171,11 +173,51 @@ fn without<'a>(all: &'a [String], present: &[String]) -> Vec<&'a str> {
 /// How values will travel, there and, for a rollback, back.
 pub(super) fn payloads(source: &Facts, target: &Facts, taken: Acceptance) -> Vec<Finding> {
     let here = Acceptance::expected(&source.capabilities);
-    let back = format!("back: {}", way(target.capabilities.family, taken, here));
-    vec![
-        Finding::ok("payloads", way(source.capabilities.family, here, taken)),
-        Finding::ok("payloads", back),
-    ]
+    let (source, target) = (&source.capabilities, &target.capabilities);
+    let there = format!("there: {}", way(source.family, here, taken));
+    let back = format!("back: {}", way(target.family, taken, here));
+    let mut findings = vec![Finding::ok("payloads", there), Finding::ok("payloads", back)];
+    for (way, from, to) in [("there", source, target), ("back", target, source)] {
+        let lost = cannot_be_held(from, to);
+        findings.push(if lost.is_empty() {
+            Finding::ok("values", format!("{way}: every type of value can be held"))
+        } else {
+            let lost = lost.join(" and ");
+            let text = format!(
+                "{way}: {lost} can't be held: such keys are left out, named, and block the flip"
+            );
+            Finding::warning("values", text)
+        });
+    }
+    findings
+}
+
+/// What a server of `from` may hold that one of `to` cannot, whatever the way.
+fn cannot_be_held(from: &Capabilities, to: &Capabilities) -> Vec<&'static str> {
+    let fields = from.expires_hash_fields() && !to.expires_hash_fields();
+    let vectors = from.since_redis(8, 0) && !to.since_redis(8, 0);
+    let named = [(fields, "hashes with field expiry"), (vectors, "vector sets")];
+    named.into_iter().filter_map(|(lost, name)| lost.then_some(name)).collect()
+}
+
+/// Commands that clients of the source have used, by its own count, and that the target lacks.
+pub(super) fn commands(source: &Facts, target: &Facts) -> Vec<Finding> {
+    let lacks = |name: &&String| {
+        let request = Request::new(name.split('|'));
+        command::lookup(&request).is_some_and(|known| !target.capabilities.knows(known.since))
+    };
+    let lacking: Vec<_> =
+        source.used.iter().filter(lacks).map(|name| name.to_uppercase()).collect();
+    vec![if lacking.is_empty() {
+        Finding::ok("commands", "the target knows all that the source has served")
+    } else {
+        let text = format!(
+            "the source has served {}, which the target does not know: mirrored in other words, \
+             but an error for clients after a cut-over",
+            lacking.join(", ")
+        );
+        Finding::warning("commands", text)
+    }]
 }
 
 /// In words, how what `from` writes gets to `to`.
@@ -187,14 +229,15 @@ fn way(family: Family, from: Acceptance, to: Acceptance) -> String {
         .into_iter()
         .collect();
     let footer = if to.takes_version(from.version()) {
-        format!("version {} is taken as it is", from.version())
+        format!("version {} is taken as it is, at full speed", from.version())
     } else {
-        format!("version {} is rewritten to {}", from.version(), to.version())
+        let (theirs, ours) = (from.version(), to.version());
+        format!("version {theirs} is rewritten to {ours}, nearly at full speed")
     };
     if by_commands.is_empty() {
         footer
     } else {
-        format!("{footer}; copied by commands: {}", by_commands.join(", "))
+        format!("{footer}; by commands, several times slower: {}", by_commands.join(", "))
     }
 }
 
@@ -235,7 +278,6 @@ mod tests {
     use super::super::facts::Library;
     use super::super::finding::Level;
     use super::*;
-    use crate::capability::Capabilities;
 
     fn redis(major: u32, minor: u32) -> Facts {
         let capabilities = Capabilities { family: Family::Redis, version: (major, minor, 0) };
@@ -315,10 +357,28 @@ mod tests {
         let findings = payloads(&new, &old, Acceptance::expected(&old.capabilities));
         assert_eq!(
             findings[0].text,
-            "version 10 is rewritten to 9; copied by commands: lists, small hashes, small sorted \
-             sets, streams"
+            "there: version 10 is rewritten to 9, nearly at full speed; by commands, several times \
+             slower: lists, small hashes, small sorted sets, streams"
         );
-        assert_eq!(findings[1].text, "back: version 9 is taken as it is");
+        assert_eq!(findings[1].text, "back: version 9 is taken as it is, at full speed");
+    }
+
+    #[test]
+    fn what_one_side_cannot_hold_is_named_for_each_direction() {
+        let (new, old) = (redis(8, 0), redis(7, 0));
+        let findings = payloads(&new, &old, Acceptance::expected(&old.capabilities));
+        assert_eq!(findings[2].level, Level::Warning);
+        assert!(findings[2].text.starts_with("there: hashes with field expiry and vector sets"));
+        assert_eq!(findings[3].level, Level::Ok);
+    }
+
+    #[test]
+    fn commands_in_use_that_the_target_lacks_are_named() {
+        let used = ["get", "xgroup|create", "lmpop"].map(str::to_owned).to_vec();
+        let source = Facts { used, ..redis(7, 0) };
+        assert_eq!(worst(&commands(&source, &redis(7, 0))), Level::Ok);
+        let findings = commands(&source, &redis(6, 2));
+        assert!(findings[0].text.contains("served LMPOP, which"), "{}", findings[0].text);
     }
 
     #[test]

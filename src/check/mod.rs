@@ -71,6 +71,7 @@ pub async fn run(options: Options) -> Result<Report, Error> {
         judge::memory(&here, &there),
         judge::code(&here, &there),
         judge::payloads(&here, &there, taken),
+        judge::commands(&here, &there),
         judge::permissions("source", &here, &reads),
         judge::permissions("target", &there, &writes),
     ];

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::options;
-use super::output::print_result;
+use super::output::print_verdict;
 use super::runtime::block_on;
 use crate::check;
 use crate::config::Servers;
@@ -18,11 +18,7 @@ use crate::failure::Failure;
 pub(super) struct Args {
     #[command(flatten)]
     #[serde(flatten)]
-    servers: options::Servers,
-    /// Print one JSON object
-    #[arg(long)]
-    #[serde(skip)]
-    json: bool,
+    question: options::Question,
 }
 
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
@@ -31,6 +27,5 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let target_policy = config.target_policy;
     let options = check::Options { source, target, databases, target_policy };
     let report = block_on(async { Ok(check::run(options).await?) })?;
-    print_result(args.json, &report);
-    if report.ready { Ok(()) } else { Err(Failure::silent()) }
+    print_verdict(args.question.json, &report, report.ready)
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 use super::options;
-use super::output::print_result;
+use super::output::print_verdict;
 use super::runtime::block_on_one_thread;
 use crate::compare::{self, Report};
 use crate::config::Servers;
@@ -23,11 +23,7 @@ const SHOWN: usize = 100;
 pub(super) struct Args {
     #[command(flatten)]
     #[serde(flatten)]
-    servers: options::Servers,
-    /// Print one JSON object
-    #[arg(long)]
-    #[serde(skip)]
-    json: bool,
+    question: options::Question,
 }
 
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
@@ -37,8 +33,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let options = compare::Options { source, target, databases, expiry_tolerance, show: SHOWN };
     let report = block_on_one_thread(async { Ok(compare::run(options).await?) })?;
     let result = if report.is_equal() { "equal" } else { "different" };
-    print_result(args.json, &Told { result, report: &report });
-    if report.is_equal() { Ok(()) } else { Err(Failure::silent()) }
+    print_verdict(args.question.json, &Told { result, report: &report }, report.is_equal())
 }
 
 /// The report with its verdict; `equal` in the report is a count.

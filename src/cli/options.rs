@@ -65,6 +65,18 @@ pub(super) struct Servers {
     target_tls_server_name: Option<String>,
 }
 
+/// What a command that only looks at both servers takes.
+#[derive(Args, Serialize)]
+pub(super) struct Question {
+    #[command(flatten)]
+    #[serde(flatten)]
+    servers: Servers,
+    /// Print one JSON object
+    #[arg(long)]
+    #[serde(skip)]
+    pub(super) json: bool,
+}
+
 /// The options of `run`. Each is also an environment variable and a key of the file.
 #[derive(Args, Serialize)]
 #[serde(rename_all = "kebab-case")]

@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::io::{self, Write};
 
+use crate::failure::Failure;
+
 /// Prints an answer. A reader that has gone away wants no more of it.
 pub(super) fn print(text: &str) {
     let mut stdout = io::stdout().lock();
@@ -17,12 +19,22 @@ pub(super) fn print_json(value: &impl serde::Serialize) {
 }
 
 /// Prints what came of a command, for machines or for people.
-pub(super) fn print_result(json: bool, result: &(impl serde::Serialize + std::fmt::Display)) {
+fn print_result(json: bool, result: &(impl serde::Serialize + std::fmt::Display)) {
     if json {
         print_json(result);
     } else {
         print(&format!("{result}\n"));
     }
+}
+
+/// Prints what came of a command that has said all there is to say; a bad end is one of the process.
+pub(super) fn print_verdict(
+    json: bool,
+    result: &(impl serde::Serialize + std::fmt::Display),
+    good: bool,
+) -> Result<(), Failure> {
+    print_result(json, result);
+    if good { Ok(()) } else { Err(Failure::silent()) }
 }
 
 /// Prints reasons to stderr, a line each.

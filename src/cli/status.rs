@@ -68,8 +68,15 @@ fn backfill(backfill: &Backfill) -> String {
             format!("{:.1} %, {speed:.0} keys a second, {left} left", backfill.percent)
         }
     };
+    let ways = backfill.ways;
+    let ways = format!(
+        "{} as they are, {} rewritten, {} by commands",
+        grouped(ways.as_it_is),
+        grouped(ways.rewritten),
+        grouped(ways.by_commands)
+    );
     let cause = backfill.cause.as_ref().map(|cause| format!(" ({cause})")).unwrap_or_default();
-    format!("{state}; {counts}{cause}")
+    format!("{state}; {counts}{cause}; {ways}")
 }
 
 fn mirror(mirror: &Mirror) -> String {

@@ -58,8 +58,10 @@ pub enum Mirror {
     PopElsewhere,
     /// `LPOP` or `RPOP` of the key that the reply names.
     BlockingPop,
-    /// `LMOVE` or `RPOPLPUSH`.
-    BlockingMove,
+    /// `LPOP` or `RPOP` of as many as there were.
+    Pop,
+    /// `LMOVE` or `RPOPLPUSH`, checked; a pop and a push where neither will do.
+    Move,
     /// `SREM` of the members in the reply.
     SPop,
     /// `ZREM` of the members in the reply.
@@ -78,6 +80,8 @@ pub enum Mirror {
     XTrim,
     /// With the ID that the group had afterwards.
     XGroupPosition,
+    /// The consumer is made, if it was made.
+    XGroupConsumer,
     /// `XCLAIM` of what was delivered, and `XGROUP SETID`.
     XReadGroup,
     /// With the time made absolute, if everything was claimed.
@@ -112,8 +116,10 @@ impl Mirror {
             Self::HSetIfAbsent => "`HSET`, if it was set",
             Self::HIncrByFloat => "`HSET`; copied again where fields can expire",
             Self::HGetDel => "`HDEL` of what was there",
-            Self::PopElsewhere | Self::BlockingPop => "`LPOP` or `RPOP`, elements compared",
-            Self::BlockingMove => "`LMOVE` or `RPOPLPUSH`, elements compared",
+            Self::PopElsewhere | Self::BlockingPop | Self::Pop => {
+                "`LPOP` or `RPOP`, elements compared"
+            }
+            Self::Move => "`LMOVE` or `RPOPLPUSH`, elements and expiry compared",
             Self::SPop => "`SREM` of the members",
             Self::ZPop | Self::ZPopElsewhere | Self::BlockingZPop => "`ZREM` of the members",
             Self::ZIncrBy => "`ZADD` of the score",
@@ -121,6 +127,7 @@ impl Mirror {
             Self::XAdd => "with its ID; `~` as `XTRIM MINID`",
             Self::XTrim => "`~` as `XTRIM MINID`, replies compared",
             Self::XGroupPosition => "with the ID that the group got",
+            Self::XGroupConsumer => "as it is, if it was made",
             Self::XReadGroup => "`XCLAIM` of the entries, `XGROUP SETID`",
             Self::XClaim => "with absolute time; copied again unless all were claimed",
             Self::XAutoClaim => "`XCLAIM` of the entries, `XACK` of deleted ones",

@@ -54,6 +54,8 @@ pub struct Command {
     pub arity: i8,
     /// What its user should know that the columns of the README's table do not say.
     pub note: &'static str,
+    /// Options that came later than the command, and the servers that know them.
+    pub later: &'static [(&'static str, Since)],
     pub(super) specs: &'static [Spec],
     varies: Varies,
 }
@@ -134,6 +136,11 @@ impl Command {
         self
     }
 
+    const fn later(mut self, options: &'static [(&'static str, Since)]) -> Self {
+        self.later = options;
+        self
+    }
+
     const fn keyed(mut self, specs: &'static [Spec]) -> Self {
         self.specs = specs;
         self
@@ -162,6 +169,7 @@ const fn entry(name: &'static str, since: (u32, u32), arity: i8, serve: Serve) -
         since: Since::redis(since.0, since.1),
         arity,
         note: "",
+        later: &[],
         specs: NO_KEYS,
         varies: Varies::Never,
     }

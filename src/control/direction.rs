@@ -143,6 +143,7 @@ impl Direction {
             from: survey.primary.capabilities,
             to: survey.secondary.capabilities,
             acceptance: world.acceptance(secondary),
+            trials: backfill::Trials::new(world.endpoint(secondary).clone()),
             by_frequency: survey.by_frequency,
             clock_offset: survey.clock_offset,
             progress: world.progress.clone(),

@@ -1,47 +1,78 @@
 //! Function libraries: copied before the keys, and again when commands can't tell what changed.
 
+use bytes::Bytes;
 use tracing::warn;
 
 use super::direction::{Direction, World};
 use super::survey::connect;
+use crate::backend::{Broken, Connection};
 use crate::resp::{Reply, Request};
 
-/// Copies every library from the primary to the secondary.
-pub(crate) async fn copy(world: &World, direction: &Direction) {
-    let survey = &direction.survey;
-    let both = survey.primary.capabilities.since_redis(7, 0)
-        && survey.secondary.capabilities.since_redis(7, 0);
-    if !both {
-        return;
-    }
-    if let Err(reason) = attempt(world, direction).await {
-        warn!(%reason, "function libraries could not be copied");
-    }
+/// A library, by what `FUNCTION LIST WITHCODE` says.
+struct Library {
+    name: Bytes,
+    code: Bytes,
 }
 
-async fn attempt(world: &World, direction: &Direction) -> Result<(), String> {
-    let from = world.endpoint(direction.primary);
-    let to = world.endpoint(direction.primary.other());
-    let mut from = connect(from).await.map_err(|error| error.to_string())?;
-    let list = Request::new(["FUNCTION", "LIST", "WITHCODE"]);
-    let reply = from.ask(&list).await.map_err(|error| error.to_string())?;
-    let codes: Vec<_> = reply.items().unwrap_or_default().iter().filter_map(code).collect();
-    if codes.is_empty() {
-        return Ok(());
+/// Copies every library from the primary to the secondary, and says which can't be. One that the
+/// secondary has under the same name with other code is replaced, unless `spare` says that it may
+/// be somebody else's.
+pub(crate) async fn copy(world: &World, direction: &Direction, spare: bool) -> Vec<String> {
+    if !direction.survey.primary.capabilities.since_redis(7, 0) {
+        return Vec::new();
     }
-    let mut to = connect(to).await.map_err(|error| error.to_string())?;
-    for code in codes {
+    attempt(world, direction, spare).await.unwrap_or_else(|reason| {
+        warn!(%reason, "function libraries could not be copied");
+        vec![format!("function libraries could not be copied: {reason}")]
+    })
+}
+
+async fn attempt(world: &World, direction: &Direction, spare: bool) -> Result<Vec<String>, String> {
+    let secondary = direction.primary.other();
+    let open = async |side| connect(world.endpoint(side)).await.map_err(|error| error.to_string());
+    let broken = |error: Broken| error.to_string();
+    let libraries = libraries(&mut open(direction.primary).await?).await.map_err(broken)?;
+    if libraries.is_empty() {
+        return Ok(Vec::new());
+    }
+    if !direction.survey.secondary.capabilities.since_redis(7, 0) {
+        let names: Vec<_> = libraries.iter().map(|library| printable(&library.name)).collect();
+        let names = names.join(", ");
+        return Ok(vec![format!("the {secondary} knows no function libraries, to hold: {names}")]);
+    }
+    let mut to = open(secondary).await?;
+    let theirs = if spare { self::libraries(&mut to).await.map_err(broken)? } else { Vec::new() };
+    let mut conflicts = Vec::new();
+    for Library { name, code } in libraries {
+        if theirs.iter().any(|theirs| theirs.name == name && theirs.code != code) {
+            let name = printable(&name);
+            conflicts.push(format!(
+                "the {secondary} has another function library named {name}: delete it there"
+            ));
+            continue;
+        }
         let load = Request::new([b"FUNCTION".as_ref(), b"LOAD", b"REPLACE", &code]);
-        if let Reply::Error(error) = to.ask(&load).await.map_err(|error| error.to_string())? {
-            return Err(String::from_utf8_lossy(&error).into_owned());
+        if let Reply::Error(error) = to.ask(&load).await.map_err(broken)? {
+            return Err(printable(&error));
         }
     }
-    Ok(())
+    Ok(conflicts)
 }
 
-/// The code of one library in the reply of `FUNCTION LIST WITHCODE`.
-fn code(library: &Reply) -> Option<bytes::Bytes> {
-    let items = library.items()?;
-    let place = items.iter().position(|item| item.text().is_some_and(|t| t == "library_code"))?;
-    items.get(place + 1)?.text().cloned()
+async fn libraries(connection: &mut Connection) -> Result<Vec<Library>, Broken> {
+    let reply = connection.command(["FUNCTION", "LIST", "WITHCODE"]).await?;
+    Ok(reply.items().unwrap_or_default().iter().filter_map(library).collect())
+}
+
+fn library(reply: &Reply) -> Option<Library> {
+    let items = reply.items()?;
+    let field = |name: &str| {
+        let place = items.iter().position(|item| item.text().is_some_and(|text| text == name))?;
+        items.get(place + 1)?.text().cloned()
+    };
+    Some(Library { name: field("library_name")?, code: field("library_code")? })
+}
+
+fn printable(text: &[u8]) -> String {
+    String::from_utf8_lossy(text).into_owned()
 }

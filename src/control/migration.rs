@@ -14,7 +14,7 @@ use crate::backfill::Progress;
 use crate::engine::Cause;
 use crate::lane::SideLine;
 use crate::ledger::Ledger;
-use crate::metrics::{BackfillOutcome, Metrics, MirrorOutcome, VerifyOutcome};
+use crate::metrics::{BackfillOutcome, Metrics, MirrorOutcome, SentBy, VerifyOutcome};
 use crate::proxy::{Registry, Stage};
 use crate::status::{self, BackfillState, Phase, Side, Status, VerifyState};
 
@@ -51,6 +51,8 @@ pub(super) struct Inner {
     pub(super) cutover: status::Cutover,
     /// What makes a flip impossible or unwise besides the obvious.
     pub(super) findings: Vec<String>,
+    /// Function libraries that the secondary cannot be given.
+    pub(super) code: Vec<String>,
     pub(super) speed: Speed,
 }
 
@@ -128,6 +130,7 @@ impl Migration {
         let (counters, queued, dirty, lag) = hub.with(|engine| {
             (*engine.counters(), engine.queued(), engine.dirty_keys(), engine.lag(now))
         });
+        let left_out = hub.with(|engine| engine.left_out());
         // A pass stands for keys that may differ; before the flip the phase says so.
         let unsure = inner.passing && inner.phase != Phase::Backfilling;
         let (dirty, lag) = if unsure {
@@ -161,6 +164,7 @@ impl Migration {
                 &self.world.progress,
                 &hub.with(|engine| engine.ledger().clone()),
                 &counters,
+                left_out,
             ),
             mirror: status::Mirror {
                 lag_seconds: lag as f64 / 1000.0,
@@ -169,7 +173,7 @@ impl Migration {
                 applied: counters.applied,
                 mismatched: counters.mismatched,
                 failed: counters.failed,
-                dirty_keys: dirty as u64,
+                dirty_keys: (dirty + left_out) as u64,
                 degraded: hub.acks().is_some_and(crate::lane::Acks::is_degraded),
             },
             verify: inner.verify.clone(),
@@ -212,6 +216,15 @@ impl Migration {
         let dealt_with = counters.copied + status.backfill.failed;
         let skipped = status.backfill.scanned.saturating_sub(dealt_with);
         metrics.backfill_keys.of(BackfillOutcome::Skipped).absolute(skipped);
+        let ways = status.backfill.ways;
+        for (way, count) in [
+            (SentBy::AsItIs, ways.as_it_is),
+            (SentBy::Rewritten, ways.rewritten),
+            (SentBy::Commands, ways.by_commands),
+        ] {
+            metrics.values.of(way).absolute(count);
+        }
+        metrics.left_out.set(status.backfill.left_out as f64);
         metrics.backfill_keys_estimated.set(status.backfill.total_estimate as f64);
         metrics.record_groups.set(status.record.groups as f64);
         metrics.record_failing.set(f64::from(u8::from(status.record.error.is_some())));
@@ -256,6 +269,8 @@ impl Migration {
         if let Some(fault) = super::recording::status(&inner.direction.hub).error {
             blockers.push(format!("the write-intent record can't be written: {fault}"));
         }
+        blockers.extend(inner.direction.left_out());
+        blockers.extend(inner.code.iter().cloned());
         blockers.extend(inner.findings.iter().cloned());
         blockers
     }
@@ -294,6 +309,7 @@ fn backfill(
     progress: &Progress,
     ledger: &Ledger,
     counters: &crate::engine::Counters,
+    left_out: usize,
 ) -> status::Backfill {
     let (scanned, estimate) = (progress.scanned(), progress.estimate());
     let done = inner.phase != Phase::Backfilling && !inner.passing;
@@ -301,6 +317,7 @@ fn backfill(
     let keys_per_second = inner.speed.look(counters.copied + recopied);
     let left = estimate.saturating_sub(scanned) as f64;
     let marks = ledger.len();
+    let [as_it_is, rewritten, by_commands] = progress.ways();
     status::Backfill {
         state: match (done, progress.is_paused()) {
             (true, _) => BackfillState::Done,
@@ -311,6 +328,8 @@ fn backfill(
         copied: counters.copied,
         recopied,
         failed: progress.failed(),
+        left_out: left_out as u64,
+        ways: status::Ways { as_it_is, rewritten, by_commands },
         total_estimate: estimate,
         percent: match estimate {
             _ if done => 100.0,

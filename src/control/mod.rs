@@ -11,6 +11,7 @@
 mod default_user;
 mod direction;
 mod flip;
+mod left_out;
 mod libraries;
 mod migration;
 mod operate;

@@ -73,6 +73,11 @@ impl Control for Arc<Migration> {
         if passing {
             return Err(refuse("keys are being copied again to the source".to_owned()));
         }
+        let blockers = self.direction().left_out();
+        if !blockers.is_empty() {
+            let error = format!("a rollback would lose keys: {}", blockers.join("; "));
+            return Err(Refusal::Conflict { error, blockers });
+        }
         self.flip_and_follow(Side::Source, timeout).await
     }
 

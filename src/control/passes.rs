@@ -11,11 +11,15 @@ use super::libraries;
 use super::migration::Migration;
 use crate::backfill::Pass;
 use crate::config::TargetPolicy;
+use crate::engine::Engine;
 use crate::ledger::{GROUPS, Groups};
 use crate::status::{Phase, Side, VerifyState};
 
 /// How often a direction is asked whether it needs something.
 const LOOK: Duration = Duration::from_millis(100);
+
+/// After so many looks, what stands in the way is looked at again: it may have been settled.
+const SECOND_LOOK: u32 = 50;
 
 /// What is known of the secondary's keys before the first pass.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,7 +59,7 @@ impl Migration {
 
     async fn keep_equal(&self, direction: &Direction, beginning: Beginning) {
         if beginning != Beginning::Flipped {
-            libraries::copy(&self.world, direction).await;
+            self.copy_libraries(direction, beginning == Beginning::Fresh).await;
         }
         let doubtful = beginning.doubtful();
         if let Beginning::Resumed(groups) = &beginning {
@@ -64,20 +68,32 @@ impl Migration {
         if !doubtful.is_empty() {
             self.pass(direction, &doubtful, beginning != Beginning::Fresh).await;
         }
+        let mut looks = 0_u32;
         loop {
             sleep(LOOK).await;
-            if direction.hub.with(crate::engine::Engine::take_stale_code) {
-                libraries::copy(&self.world, direction).await;
+            looks = looks.wrapping_add(1);
+            let unsettled = looks.is_multiple_of(SECOND_LOOK);
+            let blocked = !self.inner.lock().code.is_empty();
+            if direction.hub.with(Engine::take_stale_code) || blocked && unsettled {
+                self.copy_libraries(direction, blocked).await;
+            }
+            if unsettled {
+                direction.hub.with(Engine::retry_left_out);
             }
             if direction.hub.with(|engine| engine.needs_pass()) {
                 self.pass_begins();
-                let (groups, cause) = direction.hub.with(crate::engine::Engine::begin_pass);
+                let (groups, cause) = direction.hub.with(Engine::begin_pass);
                 let cause = cause.map_or("dirty keys beyond the buffer", |cause| cause.label());
                 info!(cause, groups = groups.len(), "keys are copied again");
                 self.begin_again(cause);
                 self.pass(direction, &groups, true).await;
             }
         }
+    }
+
+    async fn copy_libraries(&self, direction: &Direction, spare: bool) {
+        let findings = libraries::copy(&self.world, direction, spare).await;
+        self.inner.lock().code = findings;
     }
 
     fn begin_again(&self, cause: &str) {

@@ -177,6 +177,7 @@ fn assemble(
         },
         cutover: status::Cutover::default(),
         findings: Vec::new(),
+        code: Vec::new(),
         speed: Speed::default(),
         state,
     };

@@ -65,7 +65,9 @@ pub async fn run(config: RunConfig) -> Result<Summary, Failure> {
 
 async fn copy(world: &World, direction: &Arc<Direction>) -> Summary {
     let started = Instant::now();
-    control::copy_libraries(world, direction).await;
+    for finding in control::copy_libraries(world, direction, true).await {
+        tracing::warn!(finding, "function libraries");
+    }
     let mut groups = Groups::full();
     let mut keys = 0;
     for _ in 0..ATTEMPTS {
@@ -82,8 +84,8 @@ async fn copy(world: &World, direction: &Arc<Direction>) -> Summary {
             if engine.needs_pass() { engine.begin_pass().0 } else { Groups::default() }
         });
     }
-    let failed = direction.hub.with(|engine| engine.dirty_keys()) as u64;
-    Summary::new(keys, failed, started.elapsed())
+    let failed = direction.hub.with(|engine| engine.dirty_keys() + engine.left_out()) as u64;
+    Summary::new(keys, failed, direction.left_out(), started.elapsed())
 }
 
 fn pass(world: &World, direction: &Direction) -> Pass {

@@ -1,9 +1,11 @@
 //! When a key ends, and how a server is asked for it.
 
-use crate::capability::Capabilities;
-use crate::resp::{Reply, Request, parse_integer};
+use smallvec::SmallVec;
 
-use super::{Probes, Step};
+use crate::capability::Capabilities;
+use crate::resp::{Reply, Request};
+
+use super::{Expect, Probes, Step};
 
 /// How far two servers' answers may lie apart when one of them tells only the time that is left:
 /// it is rounded, and some time passes between asking for it and asking for the time of day.
@@ -60,29 +62,25 @@ pub(super) fn questions(key: &[u8], server: &Capabilities) -> Probes {
 pub(super) fn answer(replies: &[Reply]) -> Option<Expiry> {
     match replies {
         [absolute] => Some(Expiry::from_answer(absolute.integer()?, 0)),
-        [time, left] => Some(Expiry::from_answer(left.integer()?, milliseconds(time)?)),
+        [time, left] => Some(Expiry::from_answer(left.integer()?, time.unix_milliseconds()?)),
         _ => None,
     }
 }
 
-/// The answer to `TIME` in milliseconds.
-pub(super) fn milliseconds(time: &Reply) -> Option<i64> {
-    let [seconds, micros] = time.items()? else { return None };
-    let seconds = parse_integer(seconds.text()?)?;
-    let micros = parse_integer(micros.text()?)?;
-    seconds.checked_mul(1000)?.checked_add(micros / 1000)
-}
-
 /// What asks the secondary whether its key has the same end. Where it can't tell absolute times
-/// it is asked for `PTTL`, and whoever reads the reply adds the secondary's time of day.
+/// it is asked for its time of day too.
 pub(super) fn check(
     key: &[u8],
     expiry: Expiry,
     primary: &Capabilities,
     secondary: &Capabilities,
-) -> Step {
+) -> SmallVec<[Step; 1]> {
     let exact = primary.tells_absolute_expiry() && secondary.tells_absolute_expiry();
-    let name: &[u8] = if secondary.tells_absolute_expiry() { b"PEXPIRETIME" } else { b"PTTL" };
-    let tolerance = if exact { 0 } else { ROUNDING };
-    Step { request: Request::new([name, key]), expect: super::Expect::Expiry { expiry, tolerance } }
+    let expect = Expect::Expiry { expiry, tolerance: if exact { 0 } else { ROUNDING } };
+    if secondary.tells_absolute_expiry() {
+        let request = Request::new([b"PEXPIRETIME", key]);
+        return SmallVec::from_iter([Step { request, expect }]);
+    }
+    let time = Step { request: Request::new(["TIME"]), expect: Expect::Time };
+    SmallVec::from_iter([time, Step { request: Request::new([b"PTTL", key]), expect }])
 }

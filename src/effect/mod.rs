@@ -95,6 +95,8 @@ pub enum Expect {
     Success,
     /// The same as this, whatever the protocol versions.
     Reply(Digest),
+    /// The secondary's time of day, for the expiry probe behind it.
+    Time,
     /// The answer to an expiry probe, within `tolerance` milliseconds.
     Expiry {
         /// What the primary's key has, on the secondary's clock.
@@ -115,11 +117,12 @@ pub fn of(executed: &Executed<'_>) -> Outcome {
 }
 
 impl Expect {
-    /// Whether the secondary's `reply` is what was expected. `now` is the time of day on its clock
-    /// in Unix milliseconds where it tells only the time that is left of a key (`PTTL`), else 0.
+    /// Whether the secondary's `reply` is what was expected. `now` is what it said to the
+    /// [`Self::Time`] before, where it tells only the time that is left of a key (`PTTL`), else 0.
     pub fn accepts(self, reply: &Reply, now: i64) -> bool {
         match self {
             Self::Success => !reply.is_error(),
+            Self::Time => reply.unix_milliseconds().is_some(),
             Self::Reply(digest) => Digest::of(reply) == digest,
             Self::Expiry { expiry, tolerance } => reply
                 .integer()

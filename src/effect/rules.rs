@@ -34,9 +34,7 @@ pub(super) fn probes(command: &Command, request: &Request, primary: &Capabilitie
         | Mirror::HIncrByFloat
         | Mirror::ZIncrBy
         | Mirror::ZAdd => ask_expiry(request, 1, primary),
-        Mirror::Transfer | Mirror::BlockingMove | Mirror::RenameIfAbsent => {
-            ask_expiry(request, 2, primary)
-        }
+        Mirror::Transfer | Mirror::Move | Mirror::RenameIfAbsent => ask_expiry(request, 2, primary),
         Mirror::Set => strings::set_probes(request, primary),
         Mirror::XAdd => streams::add_probes(request, primary),
         Mirror::XTrim => streams::trim_probes(request),
@@ -85,7 +83,8 @@ fn rule(executed: &Executed<'_>) -> Option<Outcome> {
         Mirror::HGetDel => hashes::get_and_delete(executed),
         Mirror::PopElsewhere => lists::pop_elsewhere(executed),
         Mirror::BlockingPop => lists::blocking_pop(executed),
-        Mirror::BlockingMove => lists::blocking_move(executed),
+        Mirror::Pop => lists::pop(executed),
+        Mirror::Move => lists::moved(executed),
         Mirror::SPop => sets::pop(executed),
         Mirror::ZPop => zsets::pop(executed),
         Mirror::ZPopElsewhere => zsets::pop_elsewhere(executed),
@@ -95,6 +94,7 @@ fn rule(executed: &Executed<'_>) -> Option<Outcome> {
         Mirror::XAdd => streams::add(executed),
         Mirror::XTrim => streams::trim(executed),
         Mirror::XGroupPosition => streams::position(executed),
+        Mirror::XGroupConsumer => streams::made_consumer(executed),
         Mirror::XReadGroup => streams::read_group(executed),
         Mirror::XClaim => streams::claim(executed),
         Mirror::XAutoClaim => streams::auto_claim(executed),

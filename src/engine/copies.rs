@@ -107,6 +107,17 @@ impl Engine {
 
     /// Offers what was read.
     pub fn accept(&mut self, ticket: &Ticket, copied: &Copied) -> Accepted {
+        let accepted = self.place(ticket, copied);
+        if matches!(accepted, Accepted::At(_)) {
+            let fingerprint = ticket.named.fingerprint;
+            self.left_out.remove(fingerprint);
+            self.count_copy(fingerprint);
+        }
+        accepted
+    }
+
+    /// Puts what was read into the log, if it counts.
+    pub(super) fn place(&mut self, ticket: &Ticket, copied: &Copied) -> Accepted {
         let Named { fingerprint, space, .. } = ticket.named;
         if !self.is_current(ticket) {
             return Accepted::Superseded;
@@ -132,7 +143,6 @@ impl Engine {
             Ok(position) => {
                 self.copied_at.insert(fingerprint, position);
                 self.ledger.set(space, fingerprint, State::Migrated);
-                self.count_copy(fingerprint);
                 Accepted::At(position)
             }
         }

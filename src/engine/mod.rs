@@ -4,17 +4,18 @@
 //! the dirty keys. Events go in (a step wants to go, was answered, was lost; a copy has been read;
 //! the secondary has answered), decisions come out. A file for each event (`step`, `settle`,
 //! `copies`, `secondary`, `scripts`, `watch`), and for each thing that they move (`order`, `log`,
-//! `dirty`, `intent`, `spaces`, `unit`); `view` only looks. Which rule of the design is held where: see the
+//! `dirty`, `intent`, `left_out`, `spaces`, `unit`); `view` only looks. Which rule of the design is held where: see the
 //! table in [the crate's documentation](crate#the-rules-and-where-they-are-held).
 //!
 //! *Guarantees:* for every interleaving of events, once the log is applied and no key is dirty, the
-//! secondary holds what the primary holds.
+//! secondary holds what the primary holds, but for the keys that are left out, which it cannot hold.
 //!
 //! *Must not know:* sockets, tasks, clocks (the time is told), which server is which.
 
 mod copies;
 mod dirty;
 mod intent;
+mod left_out;
 mod log;
 mod order;
 mod scripts;
@@ -39,6 +40,7 @@ use crate::resp::Request;
 
 pub use copies::{Accepted, Copied, Ticket};
 pub use dirty::{Cause, DirtyKey};
+pub use left_out::{Group, Lack};
 pub use log::{Entry, Kind, Named, Position};
 pub use order::{ConnId, Woken};
 pub use secondary::Gate;
@@ -48,6 +50,7 @@ pub use unit::{Unit, Write};
 
 use dirty::DirtyKeys;
 use intent::Intent;
+use left_out::LeftOut;
 use log::Log;
 use order::Order;
 use scripts::Scripts;
@@ -105,6 +108,8 @@ pub struct Engine {
     spaces: Spaces,
     log: Log,
     dirty: DirtyKeys,
+    /// Keys that the secondary cannot hold.
+    left_out: LeftOut,
     /// Keys being copied: since when they are dirty, if they were.
     copying: HashMap<Fingerprint, Copying, Passthrough>,
     /// Where the newest copy of a key stands in the log: what goes wrong before it does not matter.
@@ -154,6 +159,7 @@ impl Engine {
             // A quarter of the room is kept for the names of dirty keys.
             log: Log::new(settings.buffer / 4 * 3),
             dirty: DirtyKeys::new(settings.buffer / 4),
+            left_out: LeftOut::default(),
             copying: HashMap::default(),
             copied_at: HashMap::default(),
             watched: HashMap::default(),
@@ -217,6 +223,7 @@ impl Engine {
         self.settings.mirroring = false;
         self.log = Log::new(0);
         self.dirty = DirtyKeys::new(0);
+        self.left_out.flush(None);
         self.copying.clear();
         self.resync = None;
         self.intent = None;

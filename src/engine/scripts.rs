@@ -19,6 +19,8 @@ const TOLD: usize = 10_000;
 /// The scripts under way and not yet accounted for.
 #[derive(Debug, Default)]
 pub(super) struct Scripts {
+    /// Nobody tells which keys they write.
+    deaf: bool,
     running: u32,
     /// Scripts answered since the start.
     finished: u64,
@@ -69,12 +71,12 @@ impl Scripts {
 
     /// How many scripts have been answered, when that is more than have been accounted for.
     pub(super) fn unfenced(&self) -> Option<u64> {
-        (self.finished > self.fenced).then_some(self.finished)
+        (!self.deaf && self.finished > self.fenced).then_some(self.finished)
     }
 
     /// Whether a key that is told now may be a script's.
     pub(super) fn is_open(&self) -> bool {
-        self.running > 0 || self.finished > self.fenced
+        !self.deaf && (self.running > 0 || self.finished > self.fenced)
     }
 
     pub(super) fn dbs(&self) -> &[u32] {
@@ -87,6 +89,11 @@ impl Engine {
         if unit.scripts {
             self.scripts.finish();
         }
+    }
+
+    /// The primary does not tell which keys are written: what scripts declare has to do.
+    pub fn stop_following_scripts(&mut self) {
+        self.scripts.deaf = true;
     }
 
     /// Whether a key that the primary tells now may have been written by a script.
@@ -136,5 +143,8 @@ mod tests {
         scripts.finish();
         scripts.fence(2);
         assert!(!scripts.is_open() && scripts.dbs().is_empty());
+        scripts.begin([3].into_iter());
+        scripts.deaf = true;
+        assert!(!scripts.is_open(), "nobody tells, so nothing is waited for");
     }
 }

@@ -182,11 +182,13 @@ impl Engine {
         write.touches.iter().all(|touch| {
             let named = &touch.named;
             self.ledger.state(named.space, named.fingerprint) == State::Migrated
+                && !self.left_out.contains(named.fingerprint)
         })
     }
 
     /// The key's whole state is known without a copy; one that is under way is void.
     fn supersede(&mut self, named: &Named) {
+        self.left_out.remove(named.fingerprint);
         if self.ledger.state(named.space, named.fingerprint) != State::Migrated {
             self.ledger.set(named.space, named.fingerprint, State::Migrated);
             self.dirty.remove(named.fingerprint);
@@ -205,7 +207,9 @@ impl Engine {
 
     fn settle_flush(&mut self, db: Option<u32>, steps: &[Step]) {
         self.epoch += 1;
-        self.ledger.flush(db.map(|db| self.spaces.of(db)));
+        let space = db.map(|db| self.spaces.of(db));
+        self.ledger.flush(space);
+        self.left_out.flush(space);
         let pairs = match (&self.settings.databases, db) {
             (_, Some(db)) => SmallVec::<[u32; 4]>::from_iter(self.settings.databases.to(db)),
             (crate::databases::Databases::All, None) => SmallVec::from_iter([0]),

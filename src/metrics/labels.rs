@@ -70,6 +70,18 @@ labels! {
 }
 
 labels! {
+    /// How a value got to the other server.
+    SentBy as "way" {
+        /// Its payload as it was.
+        AsItIs = "as_it_is",
+        /// Its payload under a footer written anew.
+        Rewritten = "rewritten",
+        /// Commands of its type.
+        Commands = "by_commands",
+    }
+}
+
+labels! {
     /// What verify found of a key.
     VerifyOutcome as "outcome" {
         /// The same on both.

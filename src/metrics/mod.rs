@@ -11,7 +11,7 @@ mod labels;
 mod tally;
 
 pub use labels::{
-    BackfillOutcome, ClientErrorKind, CommandKind, Label, MirrorOutcome, VerifyOutcome,
+    BackfillOutcome, ClientErrorKind, CommandKind, Label, MirrorOutcome, SentBy, VerifyOutcome,
 };
 pub use tally::{Tally, Totals};
 
@@ -67,6 +67,8 @@ pub struct Metrics {
     pub dirty_keys: Gauge,
     pub recopies: Family<Cause, Counter>,
     pub backfill_keys: Family<BackfillOutcome, Counter>,
+    pub values: Family<SentBy, Counter>,
+    pub left_out: Gauge,
     pub backfill_keys_estimated: Gauge,
     pub record_groups: Gauge,
     pub record_failing: Gauge,
@@ -121,6 +123,13 @@ impl Metrics {
             backfill_keys: register.counters(
                 "crossfade_backfill_keys_total",
                 "Keys that the backfill has dealt with, by what became of them.",
+            ),
+            values: register
+                .counters("crossfade_values_total", "Values sent, by the way they went."),
+            left_out: register.gauge(
+                "crossfade_left_out_keys",
+                Unit::Count,
+                "Keys whose values the secondary cannot hold.",
             ),
             backfill_keys_estimated: register.gauge(
                 "crossfade_backfill_keys_estimated",
@@ -253,6 +262,8 @@ mod tests {
             "crossfade_dirty_keys 0",
             r#"crossfade_recopies_total{cause="mismatch"} 0"#,
             r#"crossfade_backfill_keys_total{outcome="copied"} 0"#,
+            r#"crossfade_values_total{way="rewritten"} 0"#,
+            "crossfade_left_out_keys 0",
             "crossfade_backfill_keys_estimated 0",
             "crossfade_record_groups 0",
             "crossfade_record_failing 0",

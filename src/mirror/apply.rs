@@ -6,7 +6,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -99,8 +99,6 @@ struct Link<'a> {
     db: u32,
     sent: VecDeque<Sent>,
     in_flight: usize,
-    tells_absolute: bool,
-    clock_offset: i64,
 }
 
 impl Mirror {
@@ -131,19 +129,7 @@ impl Mirror {
         if !self.peer.connected.swap(true, Ordering::Relaxed) {
             info!(server = self.name, "mirror connected");
         }
-        let (tells_absolute, clock_offset) = self.hub.with(|engine| {
-            let settings = engine.settings();
-            (settings.secondary.tells_absolute_expiry(), settings.clock_offset)
-        });
-        let mut link = Link {
-            hub: &self.hub,
-            wire,
-            db: 0,
-            sent: VecDeque::new(),
-            in_flight: 0,
-            tells_absolute,
-            clock_offset,
-        };
+        let mut link = Link { hub: &self.hub, wire, db: 0, sent: VecDeque::new(), in_flight: 0 };
         let guard = InDoubt(&mut link);
         let error = guard.0.run().await;
         error.to_string()
@@ -267,14 +253,13 @@ impl Link<'_> {
 
     /// Takes answers until the next one is not all there.
     fn answers(&mut self, judged: &mut Vec<Judged>) -> Result<(), Broken> {
-        let now = if self.tells_absolute { 0 } else { unix_now() + self.clock_offset };
         loop {
             if let Some(Sent::Copies { entry, answered, .. }) = self.sent.front_mut() {
                 *answered += self.wire.skip(OK, entry.keys.len() - *answered);
             }
             if self.sent.front().is_some_and(Sent::is_answered) {
                 let sent = self.sent.pop_front();
-                judged.extend(sent.and_then(|sent| self.judge(sent, now)));
+                judged.extend(sent.and_then(|sent| self.judge(sent)));
                 continue;
             }
             let Some(frame) = self.wire.buffered()? else { return Ok(()) };
@@ -284,11 +269,11 @@ impl Link<'_> {
         }
     }
 
-    fn judge(&mut self, sent: Sent, now: i64) -> Option<Judged> {
+    fn judge(&mut self, sent: Sent) -> Option<Judged> {
         let judged = match sent {
             Sent::Select { .. } => return None,
             Sent::Entry { entry, replies, .. } => {
-                let verdict = judge::verdict(&entry, &replies, now);
+                let verdict = judge::verdict(&entry, &replies);
                 Judged::Effect(entry, verdict)
             }
             Sent::Copies { entry, refused, .. } => Judged::Copies(entry, refused),
@@ -343,10 +328,4 @@ impl Judged {
             Self::Copies(entry, refused) => engine.restored(entry, refused),
         }
     }
-}
-
-/// The proxy's own time of day, in Unix milliseconds: good enough for a tolerant comparison.
-fn unix_now() -> i64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use smallvec::SmallVec;
 
+use crate::effect::Expect;
 use crate::engine::{Cause, Entry};
 use crate::resp::Reply;
 
@@ -12,8 +13,8 @@ pub(super) fn replies(entry: &Entry) -> usize {
     entry.expect.len() + if entry.atomic { 2 } else { 0 }
 }
 
-/// What the replies prove; `None` when all is as expected. `now` as in [`crate::effect::Expect`].
-pub(super) fn verdict(entry: &Entry, replies: &[Bytes], now: i64) -> Option<Cause> {
+/// What the replies prove; `None` when all is as expected.
+pub(super) fn verdict(entry: &Entry, replies: &[Bytes]) -> Option<Cause> {
     let parsed: SmallVec<[Reply; 2]> = match replies.last() {
         Some(exec) if entry.atomic => match Reply::parse(exec) {
             Ok(Reply::Array(items)) => items.into(),
@@ -24,8 +25,13 @@ pub(super) fn verdict(entry: &Entry, replies: &[Bytes], now: i64) -> Option<Caus
     if parsed.len() != entry.expect.len() {
         return Some(Cause::Refused);
     }
-    let mut failed =
-        parsed.iter().zip(&entry.expect).filter(|(reply, expect)| !expect.accepts(reply, now));
+    let mut now = 0;
+    let mut failed = parsed.iter().zip(&entry.expect).filter(|(reply, expect)| {
+        if **expect == Expect::Time {
+            now = reply.unix_milliseconds().unwrap_or(0);
+        }
+        !expect.accepts(reply, now)
+    });
     let (reply, _) = failed.next()?;
     Some(if is_refusal(reply) { Cause::Refused } else { Cause::Mismatch })
 }

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::backend::{Broken, ConnectError, Endpoint, Setup, Wire};
-use crate::engine::Cause;
+use crate::engine::{Cause, Engine};
 use crate::lane::{Following, Hub};
 use crate::resp::{Frame, Protocol, Reply, Request};
 
@@ -41,6 +41,11 @@ impl Tracker {
         let _ = following.wait_for(|state| *state == Following::Wanted).await;
         loop {
             let error = self.serve().await;
+            if *following.borrow() == Following::Impossible {
+                warn!(%error, "the primary does not tell which keys scripts write: those that they \
+                               declare are mirrored, verify finds others");
+                return;
+            }
             // What scripts wrote while nobody listened is not known.
             self.hub.with(|engine| {
                 if engine.scripts_are_open() {
@@ -56,6 +61,9 @@ impl Tracker {
     }
 
     fn say(&self, state: Following) {
+        if state == Following::Impossible {
+            self.hub.with(Engine::stop_following_scripts);
+        }
         self.hub.following.send_replace(state);
     }
 
@@ -73,9 +81,8 @@ impl Tracker {
         wire.push(Request::new(["CLIENT", "TRACKING", "ON", "BCAST"]).raw());
         match wire.frame().await {
             Ok(frame) if frame.is_error() => {
-                warn!("the source does not tell which keys scripts write (CLIENT TRACKING)");
                 self.say(Following::Impossible);
-                std::future::pending::<()>().await;
+                return "CLIENT TRACKING is refused".to_owned();
             }
             Ok(_) => {}
             Err(error) => return error.to_string(),

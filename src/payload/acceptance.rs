@@ -5,11 +5,13 @@ use crate::capability::{Capabilities, Family};
 
 /// From this type byte on Redis and Valkey give one number to different layouts.
 const FIRST_OF_FAMILY: u8 = 22;
+/// The type bytes of modules' values. Whether a server knows one depends on the modules that it has.
+const MODULES: [u8; 2] = [6, 7];
 /// The newest version that the two families share; Valkey 9 counts from 80.
 const LAST_SHARED: u16 = 11;
 
 /// How one value gets to a server.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
     /// By `RESTORE` of the payload as it came.
     AsIs,
@@ -67,16 +69,26 @@ impl Acceptance {
         self.version
     }
 
+    /// The way for a payload of a module, if the server has the module.
+    pub fn way_of_opaque(self, payload: &Payload) -> Way {
+        if self.takes_version(payload.version()) { Way::AsIs } else { Way::Footer(self.version) }
+    }
+
     /// Whether the server knows a type byte that a server of `from` wrote.
     pub fn knows(self, from: Family, type_byte: u8) -> bool {
         let same_layout = type_byte < FIRST_OF_FAMILY || from == self.family;
-        same_layout && self.types.checked_shr(u32::from(type_byte)).unwrap_or(0) & 1 == 1
+        let of_module = MODULES.contains(&type_byte);
+        same_layout
+            && !of_module
+            && self.types.checked_shr(u32::from(type_byte)).unwrap_or(0) & 1 == 1
     }
 
     /// The way for one payload that a server of `from` wrote.
     pub fn way(self, from: Family, payload: &Payload<'_>) -> Way {
         // A server reads what its own kind wrote so far, layouts that we have never heard of too.
-        let own_kind = from == self.family && payload.version() <= self.version;
+        let own_kind = from == self.family
+            && payload.version() <= self.version
+            && !MODULES.contains(&payload.type_byte());
         let known = self.knows(from, payload.type_byte());
         if own_kind || known && self.takes_version(payload.version()) {
             Way::AsIs
@@ -88,12 +100,8 @@ impl Acceptance {
     }
 
     /// The payload to `RESTORE`; `None` when the value has to go by commands.
-    pub fn carry<'a>(self, from: Family, payload: Payload<'a>) -> Option<Payload<'a>> {
-        match self.way(from, &payload) {
-            Way::AsIs => Some(payload),
-            Way::Footer(version) => Some(payload.with_version(version)),
-            Way::Commands => None,
-        }
+    pub fn carry<'a>(self, from: Family, payload: &Payload<'a>) -> Option<Payload<'a>> {
+        payload.by(self.way(from, payload))
     }
 
     /// Whether a payload of this version is restored as it is.
@@ -147,6 +155,16 @@ mod tests {
             );
         }
         assert_eq!(way(Family::Redis, 200, 13, server(Family::Redis, 8, 0)), Way::Commands);
+    }
+
+    #[test]
+    fn a_modules_value_is_never_taken_for_known() {
+        let same = server(Family::Redis, 8, 0);
+        assert_eq!(way(Family::Redis, 7, 12, same), Way::Commands);
+        let payload = Payload::around(&[7], 12).unwrap();
+        let older = Acceptance::expected(&server(Family::Redis, 7, 0));
+        assert_eq!(older.way_of_opaque(&payload), Way::Footer(10));
+        assert_eq!(Acceptance::expected(&same).way_of_opaque(&payload), Way::AsIs);
     }
 
     #[test]

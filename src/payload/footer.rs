@@ -5,6 +5,8 @@ use std::borrow::Cow;
 use crc::{CRC_64_REDIS, Crc, Table};
 use thiserror::Error;
 
+use super::Way;
+
 /// The footer's length: two bytes of version, eight of checksum, both little-endian.
 const FOOTER: usize = 10;
 const CHECKSUM: usize = 8;
@@ -71,6 +73,15 @@ impl<'a> Payload<'a> {
     #[must_use]
     pub fn with_version(&self, version: u16) -> Payload<'static> {
         Payload { raw: seal(self.body(), version).into() }
+    }
+
+    /// The payload as it travels that way; `None` by commands.
+    pub fn by(&self, way: Way) -> Option<Self> {
+        match way {
+            Way::AsIs => Some(self.clone()),
+            Way::Footer(version) => Some(self.with_version(version)),
+            Way::Commands => None,
+        }
     }
 
     fn split(&self) -> (&[u8], &[u8]) {

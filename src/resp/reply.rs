@@ -92,6 +92,13 @@ impl Reply {
         }
     }
 
+    /// What `TIME` answers, in milliseconds.
+    pub fn unix_milliseconds(&self) -> Option<i64> {
+        let [seconds, micros] = self.items()? else { return None };
+        let seconds = parse_integer(seconds.text()?)?;
+        seconds.checked_mul(1000)?.checked_add(parse_integer(micros.text()?)? / 1000)
+    }
+
     /// Whether this is an error.
     pub fn is_error(&self) -> bool {
         matches!(self, Self::Error(_))

@@ -50,6 +50,11 @@ impl Answer {
         self.reply.integer().or_else(from_text).ok_or(ReadError::Unexpected(self.question))
     }
 
+    /// What `TIME` says.
+    pub(super) fn milliseconds(self) -> Result<i64, ReadError> {
+        self.reply.unix_milliseconds().ok_or(ReadError::Unexpected(self.question))
+    }
+
     /// Whatever `FromStr` makes of a string.
     pub(super) fn parse<T: std::str::FromStr>(self) -> Result<T, ReadError> {
         let question = self.question;

@@ -87,8 +87,7 @@ pub(super) fn ends_at(reply: Reply, base: i64) -> Result<Expiry, ReadError> {
 
 /// What `TIME` says, in milliseconds.
 pub(super) fn clock(reply: Reply) -> Result<i64, ReadError> {
-    let [seconds, micros] = Answer::new(reply, "TIME")?.tuple()?;
-    Ok(seconds.integer()? * 1000 + micros.integer()? / 1000)
+    Answer::new(reply, "TIME")?.milliseconds()
 }
 
 #[cfg(test)]

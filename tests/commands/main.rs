@@ -9,6 +9,8 @@
 
 mod convergence;
 mod keys;
+#[path = "../support/programs.rs"]
+mod programs;
 mod server;
 mod state;
 mod table;

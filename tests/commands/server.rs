@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -17,9 +18,14 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start() -> Self {
-        let dir = TempDir::new().unwrap();
         let binary = std::env::var("REDIS_SERVER").unwrap_or_else(|_| "redis-server".into());
-        let process = Command::new(binary)
+        Self::of(Path::new(&binary))
+    }
+
+    /// The server of a program.
+    pub(crate) fn of(program: &Path) -> Self {
+        let dir = TempDir::new().unwrap();
+        let process = Command::new(program)
             .args(["--port", "0", "--save", "", "--unixsocket", "socket"])
             .current_dir(dir.path())
             .stdout(Stdio::null())

@@ -1,8 +1,11 @@
-//! The table and `COMMAND`.
+//! The table and `COMMAND` of every server at hand.
+
+use std::path::Path;
 
 use crossfade::command::{self, Serve};
 use crossfade::resp::{Reply, Request};
 
+use super::programs::all_servers;
 use super::server::{Server, text};
 
 /// One command as the server describes it.
@@ -12,8 +15,13 @@ struct Described {
     flags: Vec<String>,
 }
 
+/// What every server at hand has.
 fn described() -> Vec<Described> {
-    let server = Server::start();
+    all_servers().iter().flat_map(|program| described_by(program)).collect()
+}
+
+fn described_by(program: &Path) -> Vec<Described> {
+    let server = Server::of(program);
     let reply = server.connect().ask("COMMAND");
     let mut found = Vec::new();
     for command in reply.items().unwrap() {
@@ -53,21 +61,30 @@ fn every_command_of_the_server_is_known() {
     assert_eq!(unknown, [""; 0]);
 }
 
-/// Arities have been relaxed from version to version, never tightened.
+/// Arities have been relaxed from version to version, never tightened; 0 is none.
 #[test]
 fn whatever_the_server_takes_is_taken() {
+    let mut refused = Vec::new();
     for found in described() {
-        let entry = find(&found.name).unwrap();
+        let Some(entry) = find(&found.name) else { continue };
         let (ours, theirs) = (i64::from(entry.arity), found.arity);
-        let relaxed = ours < 0 && ours.abs() <= theirs.abs();
+        let relaxed = ours < 0 && (ours.abs() <= theirs.abs() || theirs == 0);
         let own_entry = entry.name == found.name.replace('|', " ");
-        assert!(ours == theirs || relaxed || !own_entry, "{}: {ours}, {theirs}", found.name);
+        if ours != theirs && !relaxed && own_entry {
+            refused.push(format!("{}: {ours}, {theirs}", found.name));
+        }
     }
+    assert_eq!(refused, [""; 0]);
 }
 
 #[test]
 fn what_the_server_calls_a_write_is_never_served_as_a_read() {
     for found in described() {
+        // Before Redis 7.0 a container has the flags of all its subcommands together.
+        let container = format!("{} ", found.name);
+        if command::table().iter().any(|entry| entry.name.starts_with(&container)) {
+            continue;
+        }
         let serve = find(&found.name).unwrap().serve;
         let reads = matches!(serve, Serve::Read { .. });
         assert!(!(found.is("write") && reads), "{}", found.name);

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::support::{Resp, Rng, Server, Value, random_write, wait_until};
+use crate::support::{Dialect, Resp, Rng, Server, Value, random_write, wait_until};
 
 const JOURNALS: usize = 3;
 const SCRIBBLERS: usize = 2;
@@ -164,7 +164,7 @@ impl Client {
 
     fn scribble(&mut self, rng: &mut Rng) {
         while !self.is_over() {
-            self.call(random_write(rng));
+            self.call(random_write(rng, Dialect::FULL));
         }
     }
 

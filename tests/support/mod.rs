@@ -5,7 +5,8 @@
 //! every process started is killed when its owner is dropped.
 //!
 //! Variables: `CROSSFADE_TEST_SOURCE` and `CROSSFADE_TEST_TARGET` name the server programs (default
-//! `redis-server`), `CROSSFADE_TEST_SERVERS` a directory of more of them, `CROSSFADE_TEST_SEED` a seed.
+//! `redis-server`), `CROSSFADE_TEST_SERVERS` a directory of more of them (default
+//! `.cache/servers`), `CROSSFADE_TEST_SEED` a seed.
 #![allow(dead_code, unused_imports, reason = "each test file uses its own part of this module")]
 #![allow(unreachable_pub, reason = "a module shared by test binaries has no outside")]
 #![allow(
@@ -19,10 +20,13 @@
 mod admin;
 mod conversation;
 mod crossfade;
+mod dataset;
 mod invariants;
 mod log;
 mod migration;
+mod newer;
 mod process;
+mod programs;
 mod resp;
 mod rng;
 mod server;
@@ -35,15 +39,17 @@ mod workload;
 pub use admin::{Admin, Answer};
 pub use conversation::CONVERSATION;
 pub use crossfade::{Crossfade, Launch, Outcome, run_cli};
+pub use dataset::every_encoding;
 pub use invariants::Invariants;
 pub use migration::{Migration, source_with_keys};
+pub use programs::all_servers;
 pub use resp::{Resp, Value, Words, encode};
 pub use rng::Rng;
-pub use server::{Server, additional_servers};
+pub use server::Server;
 pub use snapshot::{assert_equal, differences};
 pub use tamer::{Tamer, Temper};
 pub use twins::{Twins, assert_same, difference};
-pub use workload::{Workload, fill, random_write};
+pub use workload::{Dialect, Workload, fill, fill_speaking, random_write};
 
 use std::time::{Duration, Instant};
 

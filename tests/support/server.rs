@@ -161,6 +161,11 @@ impl Server {
         self.restart();
     }
 
+    /// Whether the server has a command.
+    pub fn knows(&self, command: &str) -> bool {
+        self.ok(format!("COMMAND INFO {command}")).elements()[0] != super::Value::Null
+    }
+
     /// Whether the server is at least this version.
     pub fn is_at_least(&self, major: u32, minor: u32) -> bool {
         let info = self.ok("INFO server").text();
@@ -177,17 +182,6 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.process.kill();
     }
-}
-
-/// Every server in the directory that `CROSSFADE_TEST_SERVERS` names, one below a name of its own
-/// (`redis-8.0/redis-server`) as `make servers` lays them out; none without it.
-pub fn additional_servers() -> Vec<PathBuf> {
-    let Ok(directory) = std::env::var("CROSSFADE_TEST_SERVERS") else { return Vec::new() };
-    let homes = std::fs::read_dir(directory).expect("CROSSFADE_TEST_SERVERS is a directory");
-    let homes = homes.map(|home| std::fs::read_dir(home.unwrap().path()).unwrap());
-    let mut programs: Vec<PathBuf> = homes.flatten().map(|entry| entry.unwrap().path()).collect();
-    programs.sort();
-    programs
 }
 
 fn program(variable: &str) -> PathBuf {

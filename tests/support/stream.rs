@@ -1,66 +1,71 @@
-//! What of a stream must be equal on two servers, out of `XINFO STREAM key FULL`.
+//! What of a stream must be equal on two servers, asked in words that both of them know.
 
-use super::resp::Value;
+use super::resp::{Resp, Value};
+use super::server::Server;
 
-/// The layout in memory; times that a server takes from its own clock when a command arrives; and a group's
-/// count of entries read, an estimate in which even a replica of Redis 7 differs from its master.
-const LEFT_OUT: [&str; 7] = [
-    "radix-tree-keys",
-    "radix-tree-nodes",
-    "seen-time",
-    "active-time",
-    "inactive",
-    "entries-read",
-    "lag",
-];
-
-/// Entries, ids, counters, groups, consumers and pending entries; pending ones without delivery times.
-pub fn canonical(info: Value) -> Value {
-    fields(info, |name, value| match name {
-        "groups" => each(value, group),
-        _ => value,
-    })
+/// How much a server tells of its streams; two are compared by what the older one tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Telling {
+    /// Entries, positions, groups, consumers, pending entries.
+    Contents,
+    /// Also what it remembers of entries that are gone (Redis 7.0).
+    History,
 }
 
-fn group(info: Value) -> Value {
-    fields(info, |name, value| match name {
-        // id, consumer, delivery time, count
-        "pel" | "pending" => each(value, |entry| without(entry, 2)),
-        "consumers" => each(value, consumer),
-        _ => value,
-    })
+impl Telling {
+    /// What this server tells.
+    pub fn of(server: &Server) -> Self {
+        if server.is_at_least(7, 0) { Self::History } else { Self::Contents }
+    }
 }
 
-fn consumer(info: Value) -> Value {
-    fields(info, |name, value| match name {
-        // id, delivery time, count
-        "pel" | "pending" => each(value, |entry| without(entry, 1)),
-        _ => value,
-    })
-}
-
-/// A flat list of names and values without the names that are left out, each value rewritten by its name.
-fn fields(info: Value, rewrite: impl Fn(&str, Value) -> Value) -> Value {
-    let mut kept = Vec::new();
-    let mut flat = info.elements().into_iter();
-    while let (Some(name), Some(value)) = (flat.next(), flat.next()) {
-        let text = name.text();
-        if !LEFT_OUT.contains(&text.as_str()) {
-            kept.push(Value::Array(vec![name, rewrite(&text, value)]));
+/// All of a stream but times of delivery, which servers tell as ages, and a group's count of entries read:
+/// an estimate in which even a replica of Redis 7 differs from its master.
+pub fn read(client: &mut Resp, key: &[u8], entries: Value, telling: Telling) -> Value {
+    let mut facts = vec![entries];
+    let info = ask(client, &[b"XINFO", b"STREAM", key]);
+    let known: &[&str] = match telling {
+        Telling::Contents => &["length", "last-generated-id"],
+        Telling::History => {
+            &["length", "last-generated-id", "entries-added", "max-deleted-entry-id"]
         }
+    };
+    facts.push(pick(&info, known));
+    for group in elements(ask(client, &[b"XINFO", b"GROUPS", key])) {
+        facts.push(pick(&group, &["name", "consumers", "pending", "last-delivered-id"]));
+        let Some(name) = field(&group, "name").map(Value::bytes) else { continue };
+        let consumers = elements(ask(client, &[b"XINFO", b"CONSUMERS", key, &name]));
+        let mut consumers: Vec<Value> =
+            consumers.iter().map(|consumer| pick(consumer, &["name", "pending"])).collect();
+        consumers.sort();
+        facts.extend(consumers);
+        let pending = ask(client, &[b"XPENDING", key, &name, b"-", b"+", b"100000"]);
+        facts.extend(elements(pending).into_iter().map(without_age));
     }
-    Value::Array(kept)
+    Value::Array(facts)
 }
 
-fn each(list: Value, rewrite: impl Fn(Value) -> Value) -> Value {
-    match list {
-        Value::Array(elements) => Value::Array(elements.into_iter().map(rewrite).collect()),
-        count => count,
-    }
+fn ask(client: &mut Resp, words: &[&[u8]]) -> Value {
+    client.call(words.iter().map(|word| word.to_vec()).collect::<Vec<_>>())
 }
 
-fn without(entry: Value, index: usize) -> Value {
-    let mut elements = entry.elements();
-    elements.remove(index);
-    Value::Array(elements)
+/// Nothing of a key that has gone since.
+fn elements(list: Value) -> Vec<Value> {
+    if list.is_error() { Vec::new() } else { list.elements() }
+}
+
+fn field(record: &Value, name: &str) -> Option<Value> {
+    let Value::Array(flat) = record else { return None };
+    flat.chunks(2).find(|pair| pair[0].text() == name).map(|pair| pair[1].clone())
+}
+
+fn pick(record: &Value, names: &[&str]) -> Value {
+    Value::Array(names.iter().filter_map(|name| field(record, name)).collect())
+}
+
+/// ID, consumer, age, deliveries.
+fn without_age(entry: Value) -> Value {
+    let mut entry = entry.elements();
+    entry.remove(2);
+    Value::Array(entry)
 }

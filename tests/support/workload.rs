@@ -7,8 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
+use super::newer;
 use super::resp::{Resp, Value};
 use super::rng::Rng;
+use super::server::Server;
 use super::wait_until;
 
 /// Databases that the clients share; database `FLUSHED` is emptied now and then.
@@ -28,6 +30,11 @@ pub struct Workload {
 impl Workload {
     /// Starts so many clients on the address.
     pub fn start(address: &str, rng: &mut Rng, clients: usize) -> Self {
+        Self::speaking(Dialect::FULL, address, rng, clients)
+    }
+
+    /// Starts so many clients that say only what two servers understand.
+    pub fn speaking(dialect: Dialect, address: &str, rng: &mut Rng, clients: usize) -> Self {
         let over = Arc::new(AtomicBool::new(false));
         let commands = Arc::new(AtomicU64::new(0));
         let threads = (0..clients)
@@ -35,7 +42,8 @@ impl Workload {
                 let (address, rng) = (address.to_owned(), rng.fork());
                 let (over, commands) = (Arc::clone(&over), Arc::clone(&commands));
                 let name = format!("workload-{index}");
-                let body = move || Client::connect(&address, rng, index).run(&over, &commands);
+                let body =
+                    move || Client::connect(&address, rng, index, dialect).run(&over, &commands);
                 std::thread::Builder::new().name(name).spawn(body).unwrap()
             })
             .collect();
@@ -69,11 +77,37 @@ impl Drop for Workload {
     }
 }
 
+/// What clients may say when the servers are of different versions. Commands that one of them lacks are
+/// part of the game; values that one of them cannot hold are not.
+#[derive(Clone, Copy, Debug)]
+pub struct Dialect {
+    /// Every other client speaks RESP3.
+    pub resp3: bool,
+    /// Fields of hashes get an end.
+    pub field_expiry: bool,
+}
+
+impl Dialect {
+    /// Between servers of one version, without what only the newest have.
+    pub const FULL: Self = Self { resp3: true, field_expiry: false };
+
+    /// What both servers understand.
+    pub fn of(one: &Server, other: &Server) -> Self {
+        let both = |command| one.knows(command) && other.knows(command);
+        Self { resp3: both("HELLO"), field_expiry: both("HPEXPIREAT") }
+    }
+}
+
 /// Writes one request of every kind to a server, for a source that has something of everything.
 pub fn fill(client: &mut Resp, rng: &mut Rng, requests: usize) {
+    fill_speaking(Dialect::FULL, client, rng, requests);
+}
+
+/// The same in a dialect.
+pub fn fill_speaking(dialect: Dialect, client: &mut Resp, rng: &mut Rng, requests: usize) {
     for database in DATABASES {
         client.ok(format!("SELECT {database}"));
-        let requests: Vec<_> = (0..requests).map(|_| random_write(rng)).collect();
+        let requests: Vec<_> = (0..requests).map(|_| random_write(rng, dialect)).collect();
         client.pipeline(requests);
     }
     client.ok("SELECT 0");
@@ -83,13 +117,14 @@ struct Client {
     connection: Resp,
     rng: Rng,
     database: u32,
+    dialect: Dialect,
 }
 
 impl Client {
-    fn connect(address: &str, rng: Rng, index: usize) -> Self {
-        let resp3 = index % 2 == 1;
+    fn connect(address: &str, rng: Rng, index: usize, dialect: Dialect) -> Self {
+        let resp3 = dialect.resp3 && index % 2 == 1;
         let connection = if resp3 { Resp::connect_resp3(address) } else { Resp::connect(address) };
-        Self { connection, rng, database: 0 }
+        Self { connection, rng, database: 0, dialect }
     }
 
     fn run(mut self, over: &AtomicBool, commands: &AtomicU64) {
@@ -114,14 +149,15 @@ impl Client {
     }
 
     fn single(&mut self) -> u64 {
-        let request = random_write(&mut self.rng);
+        let request = random_write(&mut self.rng, self.dialect);
         self.call(request);
         1
     }
 
     fn burst(&mut self) -> u64 {
         let count = 1 + self.rng.below(40);
-        let requests: Vec<_> = (0..count).map(|_| random_write(&mut self.rng)).collect();
+        let requests: Vec<_> =
+            (0..count).map(|_| random_write(&mut self.rng, self.dialect)).collect();
         let replies = self.connection.try_pipeline(requests).expect("no connection drops");
         replies.iter().for_each(check);
         count
@@ -154,7 +190,7 @@ impl Client {
         }
         requests.push(words("MULTI"));
         for _ in 0..=self.rng.below(5) {
-            requests.push(random_write(&mut self.rng));
+            requests.push(random_write(&mut self.rng, self.dialect));
         }
         requests.push(words(if self.rng.one_in(6) { "DISCARD" } else { "EXEC" }));
         let count = requests.len() as u64;
@@ -222,7 +258,7 @@ fn vec_of(words: &[&str]) -> Vec<Vec<u8>> {
 }
 
 /// A hot key, mostly of the kind; now and then another, so that WRONGTYPE happens too.
-fn key(rng: &mut Rng, kind: &str) -> String {
+pub(super) fn key(rng: &mut Rng, kind: &str) -> String {
     let kind = if rng.one_in(25) {
         rng.pick(&["str", "list", "set", "zset", "hash", "stream"])
     } else {
@@ -232,8 +268,8 @@ fn key(rng: &mut Rng, kind: &str) -> String {
 }
 
 /// Any write to the hot keys.
-pub fn random_write(rng: &mut Rng) -> Vec<Vec<u8>> {
-    let line = match rng.below(10) {
+pub fn random_write(rng: &mut Rng, dialect: Dialect) -> Vec<Vec<u8>> {
+    let line = match rng.below(12) {
         0 | 1 => string(rng),
         2 => list(rng),
         3 => set(rng),
@@ -242,6 +278,8 @@ pub fn random_write(rng: &mut Rng) -> Vec<Vec<u8>> {
         6 => stream(rng),
         7 => bits_and_geo(rng),
         8 => expiry(rng),
+        9 if dialect.field_expiry => newer::field_expiry(rng),
+        9 | 10 => newer::any(rng),
         _ => keyspace(rng),
     };
     words(line)

@@ -22,9 +22,11 @@ pub(super) const COMMANDS: &[Command] = &[
     refused("CLUSTER DELSLOTS", (3, 0), -3, "the cluster cannot change during a migration"),
     refused("CLUSTER DELSLOTSRANGE", (7, 0), -4, "the cluster cannot change during a migration"),
     refused("CLUSTER FAILOVER", (3, 0), -2, "the cluster cannot change during a migration"),
+    refused("CLUSTER FLUSHSLOT", (9, 0), -3, "flushing slots is not mirrored").valkey_only(),
     refused("CLUSTER FLUSHSLOTS", (3, 0), 2, "the cluster cannot change during a migration"),
     refused("CLUSTER FORGET", (3, 0), 3, "the cluster cannot change during a migration"),
     bulky("CLUSTER GETKEYSINSLOT", (3, 0), 4, NO_KEYS),
+    bulky("CLUSTER GETSLOTMIGRATIONS", (9, 0), 2, NO_KEYS).valkey_only(),
     read("CLUSTER HELP", (5, 0), 2, NO_KEYS),
     read("CLUSTER INFO", (3, 0), 2, NO_KEYS),
     read("CLUSTER KEYSLOT", (3, 0), 3, NO_KEYS),
@@ -46,6 +48,9 @@ pub(super) const COMMANDS: &[Command] = &[
     read("CLUSTER SLAVES", (3, 0), 3, NO_KEYS),
     read("CLUSTER SLOT-STATS", (8, 0), -4, NO_KEYS).valkey_only(),
     bulky("CLUSTER SLOTS", (3, 0), 2, NO_KEYS),
+    refused("CLUSTER SYNCSLOTS", (8, 4), -3, "the cluster cannot change during a migration")
+        .valkey(9, 0),
+    bulky("CLUSTERSCAN", (9, 1), -2, NO_KEYS).valkey_only(),
     other("READONLY", (3, 0), 1, Serve::Connection(Connection::Cluster)),
     other("READWRITE", (3, 0), 1, Serve::Connection(Connection::Cluster)),
 ];

@@ -3,8 +3,8 @@
 use super::{Command, Varies, bulky, read, refused, write};
 use crate::command::Mirror;
 use crate::command::spec::{
-    ALL_READ, ALL_WRITTEN, BITOP, COUNTED_PAIRS_WRITTEN, ONE_READ, ONE_WRITTEN, PAIRS_WRITTEN,
-    STORE_ALL, TWO_READ,
+    ALL_READ, ALL_WRITTEN, BITOP, COUNTED_PAIRS_WRITTEN, NO_KEYS, ONE_READ, ONE_WRITTEN,
+    PAIRS_WRITTEN, STORE_ALL, TWO_READ,
 };
 
 pub(super) const COMMANDS: &[Command] = &[
@@ -46,6 +46,7 @@ pub(super) const COMMANDS: &[Command] = &[
     write("SETEX", (2, 0), 4, ONE_WRITTEN, Mirror::SetExpiring),
     write("SETNX", (1, 0), 3, ONE_WRITTEN, Mirror::SetIfAbsent),
     write("SETRANGE", (2, 2), 4, ONE_WRITTEN, Mirror::Creates),
+    bulky("STRALGO", (6, 0), -2, NO_KEYS),
     read("STRLEN", (2, 2), 2, ONE_READ),
     bulky("SUBSTR", (1, 0), 4, ONE_READ),
 ];

@@ -1,6 +1,7 @@
 //! Sorted sets, the places kept in them, and vector sets.
 
 use super::{Command, Varies, blocking, bulky, read, write};
+use crate::capability::Since;
 use crate::command::Mirror;
 use crate::command::spec::{
     ALL_BUT_LAST_WRITTEN, COUNTED_READ, COUNTED_WRITTEN, COUNTED_WRITTEN_2, GEORADIUS, ONE_READ,
@@ -11,7 +12,11 @@ pub(super) const COMMANDS: &[Command] = &[
     blocking("BZMPOP", (7, 0), -5, COUNTED_WRITTEN_2, Mirror::ZPopElsewhere),
     blocking("BZPOPMAX", (5, 0), -3, ALL_BUT_LAST_WRITTEN, Mirror::BlockingZPop),
     blocking("BZPOPMIN", (5, 0), -3, ALL_BUT_LAST_WRITTEN, Mirror::BlockingZPop),
-    write("GEOADD", (3, 2), -5, ONE_WRITTEN, Mirror::Creates),
+    write("GEOADD", (3, 2), -5, ONE_WRITTEN, Mirror::Creates).later(&[
+        ("NX", Since::redis(6, 2)),
+        ("XX", Since::redis(6, 2)),
+        ("CH", Since::redis(6, 2)),
+    ]),
     read("GEODIST", (3, 2), -4, ONE_READ),
     bulky("GEOHASH", (3, 2), -2, ONE_READ),
     bulky("GEOPOS", (3, 2), -2, ONE_READ),
@@ -30,10 +35,12 @@ pub(super) const COMMANDS: &[Command] = &[
     read("VISMEMBER", (8, 0), 3, ONE_READ),
     bulky("VLINKS", (8, 0), -3, ONE_READ),
     bulky("VRANDMEMBER", (8, 0), -2, ONE_READ),
+    bulky("VRANGE", (8, 4), -4, ONE_READ),
     write("VREM", (8, 0), 3, ONE_WRITTEN, Mirror::Recopy),
     write("VSETATTR", (8, 0), 4, ONE_WRITTEN, Mirror::Recopy),
     bulky("VSIM", (8, 0), -4, ONE_READ),
-    write("ZADD", (1, 2), -4, ONE_WRITTEN, Mirror::ZAdd),
+    write("ZADD", (1, 2), -4, ONE_WRITTEN, Mirror::ZAdd)
+        .later(&[("GT", Since::redis(6, 2)), ("LT", Since::redis(6, 2))]),
     read("ZCARD", (1, 2), 2, ONE_READ),
     read("ZCOUNT", (2, 0), 4, ONE_READ),
     bulky("ZDIFF", (6, 2), -3, COUNTED_READ),

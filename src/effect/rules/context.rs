@@ -2,7 +2,6 @@
 //! effects.
 
 use bytes::Bytes;
-use smallvec::SmallVec;
 
 use crate::capability::Capabilities;
 use crate::effect::{Digest, Effect, Executed, Expect, Expiry, Outcome, Probes, Step, expiry};
@@ -76,9 +75,13 @@ impl<'a> Executed<'a> {
         }
     }
 
-    /// Whether the secondary has the command itself, not only a way to say the same.
+    /// Whether the secondary has the command itself with the options that were used, not only a way
+    /// to say the same.
     pub(super) fn secondary_knows_it(&self) -> bool {
-        self.secondary.knows(self.command.since)
+        let used =
+            |option: &str| (2..self.request.len()).any(|index| self.request.is(index, option));
+        let lacks = |(option, since): &(&str, _)| !self.secondary.knows(*since) && used(option);
+        self.secondary.knows(self.command.since) && !self.command.later.iter().any(lacks)
     }
 
     /// What the expiry probe said, on the secondary's clock. It is always the first probe.
@@ -104,10 +107,9 @@ impl<'a> Executed<'a> {
         if expiry == Expiry::Missing {
             return Some(delete(key));
         }
-        let check = expiry::check(key, expiry, self.primary, self.secondary);
         Some(Outcome::Apply(Effect {
             steps: steps.into_iter().collect(),
-            checks: SmallVec::from_iter([check]),
+            checks: expiry::check(key, expiry, self.primary, self.secondary),
             total: false,
         }))
     }

@@ -12,9 +12,9 @@ pub(super) fn set_if_absent(executed: &Executed<'_>) -> Option<Outcome> {
     executed.checked(key, [answers(Request::new([b"HSET", key, field, value]), 1)])
 }
 
-/// Where fields can expire, `HSET` would take the field's expiry away, which `HINCRBYFLOAT` keeps.
+/// Where fields can expire on both servers, `HSET` would take the field's expiry away, which `HINCRBYFLOAT` keeps.
 pub(super) fn incr_by_float(executed: &Executed<'_>) -> Option<Outcome> {
-    if executed.primary.expires_hash_fields() || executed.secondary.expires_hash_fields() {
+    if executed.primary.expires_hash_fields() && executed.secondary.expires_hash_fields() {
         return None;
     }
     let (key, field, sum) = (executed.arg(1)?, executed.arg(2)?, executed.reply.text()?);

@@ -39,8 +39,12 @@ pub(super) fn get_and_expire(executed: &Executed<'_>) -> Option<Outcome> {
     })
 }
 
-/// With the expiry that the key got; its idle time or frequency, if given, is kept.
+/// With the expiry that the key got; its idle time or frequency, if given, is kept. What the primary
+/// restored, a server of its kind that is not older restores too.
 pub(super) fn restore(executed: &Executed<'_>) -> Option<Outcome> {
+    if !executed.secondary.reads_payloads_of(executed.primary) {
+        return None;
+    }
     let (key, payload) = (executed.arg(1)?, executed.arg(3)?);
     let time = match executed.expiry()? {
         Expiry::Missing => return Some(delete(key)),

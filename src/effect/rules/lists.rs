@@ -1,8 +1,17 @@
-//! Lists: popped elsewhere, or after a wait.
+//! Lists: popped, moved, after a wait too.
 
-use super::context::{same, steps};
+use super::context::{same, steps, succeeds};
 use crate::effect::{Executed, Expiry, Outcome};
 use crate::resp::{Builder, Reply, Request};
+
+/// `LPOP`, `RPOP`, of one element or of a count.
+pub(super) fn pop(executed: &Executed<'_>) -> Option<Outcome> {
+    match executed.reply {
+        _ if executed.changed_nothing() => Some(Outcome::Nothing),
+        Reply::Array(elements) => popped(executed, executed.arg(0)?, executed.arg(1)?, elements),
+        element => Some(steps([same(executed.request.clone(), element)])),
+    }
+}
 
 /// `LMPOP`, `BLMPOP`: the reply is the key and its elements.
 pub(super) fn pop_elsewhere(executed: &Executed<'_>) -> Option<Outcome> {
@@ -10,13 +19,18 @@ pub(super) fn pop_elsewhere(executed: &Executed<'_>) -> Option<Outcome> {
         return Some(Outcome::Nothing);
     }
     let [key, elements] = executed.reply.items()? else { return None };
-    let elements = elements.items()?;
-    let name = pop_name(executed.request)?;
-    let key = key.text()?;
-    Some(steps([match elements {
-        [element] => same(Request::new([name, key]), element),
-        _ => same(pop(name, key, elements.len())?, &Reply::Array(elements.to_vec())),
-    }]))
+    popped(executed, pop_name(executed.request)?, key.text()?, elements.items()?)
+}
+
+/// At once, or one by one where the secondary knows no count (before 6.2).
+fn popped(executed: &Executed<'_>, name: &[u8], key: &[u8], elements: &[Reply]) -> Option<Outcome> {
+    if elements.len() == 1 || !executed.secondary.since_redis(6, 2) {
+        let one = |element| same(Request::new([name, key]), element);
+        return Some(steps(elements.iter().map(one)));
+    }
+    let mut pop = Builder::default();
+    pop.push(name).push(key).push_integer(i64::try_from(elements.len()).ok()?);
+    Some(steps([same(pop.finish(), &Reply::Array(elements.to_vec()))]))
 }
 
 /// `LPOP` or `RPOP`, after the side that stands behind the counted keys.
@@ -31,12 +45,6 @@ fn pop_name(request: &Request) -> Option<&'static [u8]> {
     }
 }
 
-fn pop(name: &[u8], key: &[u8], count: usize) -> Option<Request> {
-    let mut builder = Builder::default();
-    builder.push(name).push(key).push_integer(i64::try_from(count).ok()?);
-    Some(builder.finish())
-}
-
 /// `BLPOP`, `BRPOP`: the reply is the key and the element.
 pub(super) fn blocking_pop(executed: &Executed<'_>) -> Option<Outcome> {
     if executed.changed_nothing() {
@@ -47,19 +55,28 @@ pub(super) fn blocking_pop(executed: &Executed<'_>) -> Option<Outcome> {
     Some(steps([same(Request::new([name, key.text()?]), element)]))
 }
 
-/// `BLMOVE`, `BRPOPLPUSH` without their timeouts.
-pub(super) fn blocking_move(executed: &Executed<'_>) -> Option<Outcome> {
+/// `LMOVE`, `RPOPLPUSH`; `BLMOVE`, `BRPOPLPUSH` without their timeouts. With a destination that has
+/// already gone there is no telling what became of the first key.
+pub(super) fn moved(executed: &Executed<'_>) -> Option<Outcome> {
     if executed.changed_nothing() {
         return Some(Outcome::Nothing);
     }
-    if executed.expiry()? == Expiry::Missing || !executed.secondary_knows_it() {
+    if executed.expiry()? == Expiry::Missing {
         return None;
     }
     let (from, to) = (executed.arg(1)?, executed.arg(2)?);
-    let request = if executed.request.is(0, "BRPOPLPUSH") {
-        Request::new([b"RPOPLPUSH", from, to])
-    } else {
-        Request::new([b"LMOVE", from, to, executed.arg(3)?, executed.arg(4)?])
-    };
-    executed.checked(to, [same(request, executed.reply)])
+    let request = executed.request;
+    if request.is(0, "RPOPLPUSH") || request.is(0, "BRPOPLPUSH") {
+        return executed
+            .checked(to, [same(Request::new([b"RPOPLPUSH", from, to]), executed.reply)]);
+    }
+    if executed.secondary.since_redis(6, 2) {
+        let request = Request::new([b"LMOVE", from, to, executed.arg(3)?, executed.arg(4)?]);
+        return executed.checked(to, [same(request, executed.reply)]);
+    }
+    let pop: &[u8] = if request.is(3, "LEFT") { b"LPOP" } else { b"RPOP" };
+    let push: &[u8] = if request.is(4, "LEFT") { b"LPUSH" } else { b"RPUSH" };
+    let popped = same(Request::new([pop, from]), executed.reply);
+    let pushed = succeeds(Request::new([push, to, executed.reply.text()?]));
+    executed.checked(to, [popped, pushed])
 }

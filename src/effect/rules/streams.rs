@@ -6,7 +6,7 @@ mod groups;
 mod pending;
 
 pub(super) use entries::{add, add_probes, trim, trim_probes};
-pub(super) use groups::{position, position_probes, read_group, read_probes};
+pub(super) use groups::{made_consumer, position, position_probes, read_group, read_probes};
 pub(super) use pending::{auto_claim, claim};
 
 use bytes::Bytes;

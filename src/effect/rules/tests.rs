@@ -211,11 +211,27 @@ fn streams_get_their_ids_positions_and_times() {
 
 #[test]
 fn an_older_secondary_is_told_in_its_own_words() {
-    let told =
-        |line, answer, probes: &[&str]| in_words(&outcome_on(line, answer, probes, &REDIS_6_0));
+    let told = |line: &str, answer: &str, probes: &[&str]| {
+        in_words(&outcome_on(line, answer, probes, &REDIS_6_0))
+    };
     assert_eq!(told("SET k v EX 5", OK, &[AT_5000]), "SET k v; PEXPIREAT k 6000!");
-    assert_eq!(told("INCR k", ONE, &[AT_5000]), "INCR k [PTTL k = 6000]");
-    assert_eq!(told("LMOVE a b LEFT LEFT", "+x\r\n", &[NEVER]), "Recopy");
+    assert_eq!(told("INCR k", ONE, &[AT_5000]), "INCR k [TIME] [PTTL k = 6000]");
+    assert_eq!(
+        told("LMOVE a b LEFT RIGHT", "+x\r\n", &[NEVER]),
+        "LPOP a; RPUSH b x [TIME] [PTTL b = Never]"
+    );
+    assert_eq!(told("RPOPLPUSH a b", "+x\r\n", &[NEVER]), "RPOPLPUSH a b [TIME] [PTTL b = Never]");
+    let two = "*2\r\n$1\r\na\r\n$1\r\nb\r\n";
+    assert_eq!(told("RPOP k 5", two, &[]), "RPOP k; RPOP k");
+    let of_a_key = format!("*2\r\n$1\r\nk\r\n{two}");
+    assert_eq!(told("LMPOP 1 k LEFT COUNT 2", &of_a_key, &[]), "LPOP k; LPOP k");
+    assert_eq!(
+        told("XGROUP CREATECONSUMER k g c", ONE, &[]),
+        "XREADGROUP GROUP g c STREAMS k 18446744073709551615-0"
+    );
+    assert_eq!(told("ZADD k GT 1 m", ONE, &[NEVER]), "Recopy");
+    assert_eq!(told("XADD k MINID 1 * f v", "+9-1\r\n", &[NEVER]), "Recopy");
+    assert_eq!(told("RESTORE k 0 dump", OK, &[NEVER]), "Recopy");
     assert_eq!(told("GETDEL k", "+v\r\n", &[]), "DEL k!");
     assert_eq!(told("FLUSHALL SYNC", OK, &[]), "FLUSHALL!");
     assert_eq!(told("FUNCTION FLUSH", OK, &[]), "Recopy");
@@ -235,8 +251,10 @@ fn parity_is_the_primarys_reply() {
 fn a_time_left_is_compared_on_the_secondarys_clock() {
     let outcome = outcome_on("INCR k", ONE, &[AT_5000], &REDIS_6_0);
     let Outcome::Apply(effect) = outcome else { panic!() };
-    assert!(effect.checks[0].expect.accepts(&reply(":2010\r\n"), 4000));
-    assert!(!effect.checks[0].expect.accepts(&reply(":2100\r\n"), 4000));
+    let [time, left] = effect.checks.as_slice() else { panic!() };
+    assert!(time.expect.accepts(&reply("*2\r\n$1\r\n4\r\n$1\r\n0\r\n"), 0));
+    assert!(left.expect.accepts(&reply(":2010\r\n"), 4000));
+    assert!(!left.expect.accepts(&reply(":2100\r\n"), 4000));
 }
 
 fn any_reply() -> impl Strategy<Value = Reply> {

@@ -64,6 +64,9 @@ pub(in crate::effect::rules) fn add(executed: &Executed<'_>) -> Option<Outcome> 
         return Some(Outcome::Nothing);
     }
     let options = options(executed.request);
+    if !executed.secondary_knows_it() {
+        return None;
+    }
     let given = executed.arg(options.end)?;
     if !given.contains(&b'*') && !given.first()?.is_ascii_digit() {
         return None;

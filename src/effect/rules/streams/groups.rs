@@ -10,8 +10,8 @@ use smallvec::SmallVec;
 use super::{field, id};
 use crate::capability::Capabilities;
 use crate::command::Command;
-use crate::effect::rules::context::{ask_expiry, same, succeeds};
-use crate::effect::{Effect, Executed, Outcome, Probes, Step, expiry};
+use crate::effect::rules::context::{ask_expiry, same, steps, succeeds};
+use crate::effect::{Effect, Executed, Outcome, Probes, Step};
 use crate::resp::{Builder, Reply, Request};
 
 /// `XINFO GROUPS key`.
@@ -58,6 +58,12 @@ pub(in crate::effect::rules) fn position_probes(
 /// `XGROUP CREATE` and `XGROUP SETID`, whose `$` means the last entry of the primary.
 pub(in crate::effect::rules) fn position(executed: &Executed<'_>) -> Option<Outcome> {
     let (key, name) = (executed.arg(2)?, executed.arg(3)?);
+    let counted =
+        (5..executed.request.len()).any(|index| executed.request.is(index, "ENTRIESREAD"));
+    if counted && executed.primary != executed.secondary {
+        // Versions differ in which counts they believe.
+        return None;
+    }
     let group = group(executed.later_probes().first()?, name)?;
     let makes = (5..executed.request.len()).any(|index| executed.request.is(index, "MKSTREAM"));
     let options: &[&[u8]] = if makes { &[b"MKSTREAM"] } else { &[] };
@@ -97,6 +103,31 @@ impl<'a> Reading<'a> {
     }
 }
 
+/// Makes a consumer, if there is none of the name. Who knows no command for it makes one of whoever
+/// reads what is pending for him, here behind an ID that no entry has.
+pub(super) fn create_consumer(
+    executed: &Executed<'_>,
+    key: &[u8],
+    group: &[u8],
+    consumer: &[u8],
+) -> Step {
+    const LAST: &[u8] = b"18446744073709551615-0";
+    succeeds(if executed.secondary.since_redis(6, 2) {
+        Request::new([b"XGROUP".as_ref(), b"CREATECONSUMER", key, group, consumer])
+    } else {
+        Request::new([b"XREADGROUP".as_ref(), b"GROUP", group, consumer, b"STREAMS", key, LAST])
+    })
+}
+
+/// `XGROUP CREATECONSUMER`.
+pub(in crate::effect::rules) fn made_consumer(executed: &Executed<'_>) -> Option<Outcome> {
+    if executed.changed_nothing() {
+        return Some(Outcome::Nothing);
+    }
+    let (key, group, consumer) = (executed.arg(2)?, executed.arg(3)?, executed.arg(4)?);
+    Some(steps([create_consumer(executed, key, group, consumer)]))
+}
+
 /// The time, and the groups of each stream.
 pub(in crate::effect::rules) fn read_probes(command: &Command, request: &Request) -> Probes {
     let mut probes = Probes::from_iter([Request::new(["TIME"])]);
@@ -108,8 +139,7 @@ pub(in crate::effect::rules) fn read_probes(command: &Command, request: &Request
 
 pub(in crate::effect::rules) fn read_group(executed: &Executed<'_>) -> Option<Outcome> {
     let reading = Reading::of(executed.command, executed.request)?;
-    let time =
-        expiry::milliseconds(executed.probes.first()?)?.checked_add(executed.clock_offset)?;
+    let time = executed.probes.first()?.unix_milliseconds()?.checked_add(executed.clock_offset)?;
     let mut read = delivered(executed.reply).into_iter().peekable();
     let mut effect = Effect::default();
     for (index, (key, from)) in reading.streams.iter().enumerate() {
@@ -117,7 +147,7 @@ pub(in crate::effect::rules) fn read_group(executed: &Executed<'_>) -> Option<Ou
         let entries = read.next_if(|(found, _)| found == key).map(|(_, entries)| entries);
         match entries {
             None => effect.steps.extend(stream.waited()),
-            Some([]) => effect.steps.extend(stream.consumer()),
+            Some([]) => effect.steps.push(stream.consumer()),
             Some(entries) if *from == b">" => {
                 let groups = executed.probes.get(index + 1)?;
                 effect.steps.extend(stream.new_entries(entries, group(groups, reading.group)?)?);
@@ -153,22 +183,13 @@ struct Stream<'a> {
 impl Stream<'_> {
     /// Finding nothing new creates the consumer all the same, since Redis 7.2.
     fn waited(&self) -> Option<Step> {
-        self.executed.primary.since_redis(7, 2).then(|| self.consumer())?
+        self.executed.primary.since_redis(7, 2).then(|| self.consumer())
     }
 
     /// Whoever reads becomes a consumer.
-    fn consumer(&self) -> Option<Step> {
-        self.executed.secondary.since_redis(6, 2).then(|| succeeds(self.create_consumer()))
-    }
-
-    fn create_consumer(&self) -> Request {
-        Request::new([
-            b"XGROUP".as_ref(),
-            b"CREATECONSUMER",
-            self.key,
-            self.reading.group,
-            self.reading.consumer,
-        ])
+    fn consumer(&self) -> Step {
+        let Reading { group, consumer, .. } = self.reading;
+        create_consumer(self.executed, self.key, group, consumer)
     }
 
     /// New entries are pending for the consumer, delivered once, unless nobody has to acknowledge
@@ -176,10 +197,7 @@ impl Stream<'_> {
     fn new_entries(&self, entries: &[Reply], group: &Reply) -> Option<Vec<Step>> {
         let mut steps = Vec::with_capacity(2);
         if self.reading.no_ack {
-            if !self.executed.secondary.since_redis(6, 2) {
-                return None;
-            }
-            steps.push(succeeds(self.create_consumer()));
+            steps.push(self.consumer());
         } else {
             let ids: Vec<_> = entries.iter().map(id).collect::<Option<_>>()?;
             let mut claim = self.claim(&ids);

@@ -2,9 +2,10 @@
 
 use bytes::Bytes;
 
+use super::groups::create_consumer;
 use super::id;
-use crate::effect::rules::context::{answers, same, steps, succeeds, with_items};
-use crate::effect::{Executed, Outcome, Step, expiry};
+use crate::effect::rules::context::{answers, same, steps, with_items};
+use crate::effect::{Executed, Outcome, Step};
 use crate::resp::{Builder, Reply, Request, parse_integer};
 
 /// `XCLAIM key group consumer min-idle id… [option…]`. Only when everything asked for was claimed:
@@ -50,7 +51,12 @@ pub(in crate::effect::rules) fn auto_claim(executed: &Executed<'_>) -> Option<Ou
         return None;
     }
     let mut effects: Vec<Step> = Vec::with_capacity(2);
-    if !claimed.is_empty() {
+    if claimed.is_empty() {
+        // Claiming nothing creates the consumer all the same, since Redis 7.2.
+        let (key, group, consumer) = (executed.arg(1)?, executed.arg(2)?, executed.arg(3)?);
+        let creates = executed.primary.since_redis(7, 2);
+        effects.extend(creates.then(|| create_consumer(executed, key, group, consumer)));
+    } else {
         let ids: Vec<_> = claimed.iter().map(id).collect::<Option<_>>()?;
         let mut claim = start(executed, &ids)?;
         claim.push(b"TIME").push_integer(now(executed)?);
@@ -62,18 +68,7 @@ pub(in crate::effect::rules) fn auto_claim(executed: &Executed<'_>) -> Option<Ou
     if !deleted.is_empty() {
         effects.push(acknowledge(executed, deleted)?);
     }
-    if effects.is_empty() { nothing_claimed(executed) } else { Some(steps(effects)) }
-}
-
-/// Claiming nothing creates the consumer all the same, since Redis 7.2.
-fn nothing_claimed(executed: &Executed<'_>) -> Option<Outcome> {
-    if !executed.primary.since_redis(7, 2) {
-        return Some(Outcome::Nothing);
-    }
-    let (key, group, consumer) = (executed.arg(1)?, executed.arg(2)?, executed.arg(3)?);
-    let create = [b"XGROUP".as_ref(), b"CREATECONSUMER", key, group, consumer];
-    let step = succeeds(Request::new(create));
-    executed.secondary.since_redis(6, 2).then(|| steps([step]))
+    Some(if effects.is_empty() { Outcome::Nothing } else { steps(effects) })
 }
 
 fn acknowledge(executed: &Executed<'_>, deleted: &[Reply]) -> Option<Step> {
@@ -98,7 +93,7 @@ fn start(executed: &Executed<'_>, ids: &[Bytes]) -> Option<Builder> {
 
 /// The time of the claim on the secondary's clock.
 fn now(executed: &Executed<'_>) -> Option<i64> {
-    expiry::milliseconds(executed.probes.first()?)?.checked_add(executed.clock_offset)
+    executed.probes.first()?.unix_milliseconds()?.checked_add(executed.clock_offset)
 }
 
 fn number(executed: &Executed<'_>, index: usize) -> Option<i64> {
