@@ -88,7 +88,7 @@ impl Acceptance {
     }
 
     /// The payload to `RESTORE`; `None` when the value has to go by commands.
-    pub fn carry<'a>(self, from: Family, payload: Payload<'a>) -> Option<Payload<'a>> {
+    pub fn carry(self, from: Family, payload: Payload<'_>) -> Option<Payload<'_>> {
         match self.way(from, &payload) {
             Way::AsIs => Some(payload),
             Way::Footer(version) => Some(payload.with_version(version)),
