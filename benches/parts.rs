@@ -23,6 +23,7 @@ fn main() {
     commands(&mut criterion);
     effects(&mut criterion);
     ledger(&mut criterion);
+    claims(&mut criterion);
     criterion.final_summary();
 }
 
@@ -115,4 +116,27 @@ fn ledger(criterion: &mut Criterion) {
             ledger.state(0, seed.fingerprint(0, &number.to_le_bytes()))
         });
     });
+}
+
+/// What marking one more key costs, from the first to so many: it must not grow with their number.
+fn claims(criterion: &mut Criterion) {
+    let seed = Seed::random();
+    let mut group = criterion.benchmark_group("ledger: claim and settle each key");
+    group.sample_size(10);
+    for keys in [1_000_000_u32, 20_000_000] {
+        group.throughput(Throughput::Elements(u64::from(keys)));
+        group.bench_function(format!("{keys} keys"), |bencher| {
+            bencher.iter(|| {
+                let ledger = Ledger::new(Groups::default());
+                for number in 0..keys {
+                    let key = seed.fingerprint(0, &number.to_le_bytes());
+                    black_box(ledger.claim(0, key));
+                    black_box(ledger.settle(0, key, false));
+                }
+                assert!(ledger.bytes() / keys as usize <= 24, "{} bytes", ledger.bytes());
+                ledger
+            });
+        });
+    }
+    group.finish();
 }

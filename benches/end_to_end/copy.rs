@@ -1,4 +1,5 @@
-//! `crossfade copy` of a generated data set: how fast, and what it costs all three processes.
+//! `crossfade copy` of a generated data set, then `crossfade compare` of the two servers: how fast,
+//! and what it costs all three processes.
 
 use std::time::Instant;
 
@@ -19,34 +20,43 @@ struct Cost {
 
 pub(crate) fn run(scale: Scale) -> Result<()> {
     let keys = KEYS / scale.divisor;
-    let mut cost = Cost::default();
+    let (mut copy, mut compare) = (Cost::default(), Cost::default());
     for _ in 0..scale.repeats {
-        once(keys, &mut cost)?;
+        let (source, target) = (Server::start()?, Server::start()?);
+        crate::data::fill(&mut source.client()?, keys)?;
+        copy.measure("copy", keys, &source, &target)?;
+        let copied: u64 = redis::cmd("DBSIZE").query(&mut target.client()?)?;
+        if copied != keys {
+            return Err(format!("copy: {copied} of {keys} keys arrived").into());
+        }
+        compare.measure("compare", keys, &source, &target)?;
     }
-    title(&format!("crossfade copy: {keys} keys of four types, rounds: {}", scale.repeats));
-    head(&["1000 keys/s", "crossfade CPU s", "source CPU s", "target CPU s"]);
-    row(&[cost.rate.show(1), cost.crossfade.show(2), cost.source.show(2), cost.target.show(2)]);
+    title(&format!("copy and compare: {keys} keys of four types, rounds: {}", scale.repeats));
+    head(&["", "1000 keys/s", "crossfade CPU s", "source CPU s", "target CPU s"]);
+    row(&copy.cells("copy"));
+    row(&compare.cells("compare"));
     Ok(())
 }
 
-#[allow(clippy::cast_precision_loss, reason = "counts of keys are far below 2^52")]
-fn once(keys: u64, cost: &mut Cost) -> Result<()> {
-    let (source, target) = (Server::start()?, Server::start()?);
-    crate::data::fill(&mut source.client()?, keys)?;
-    let before = (children_cpu()?, source.process.cpu()?, target.process.cpu()?);
-    let began = Instant::now();
-    let output = crossfade_between("copy", &source, &target).output()?;
-    let elapsed = began.elapsed();
-    if !output.status.success() {
-        return Err(format!("copy: {}", String::from_utf8_lossy(&output.stderr)).into());
+impl Cost {
+    #[allow(clippy::cast_precision_loss, reason = "counts of keys are far below 2^52")]
+    fn measure(&mut self, verb: &str, keys: u64, source: &Server, target: &Server) -> Result<()> {
+        let before = (children_cpu()?, source.process.cpu()?, target.process.cpu()?);
+        let began = Instant::now();
+        let output = crossfade_between(verb, source, target).output()?;
+        let elapsed = began.elapsed();
+        if !output.status.success() {
+            return Err(format!("{verb}: {}", String::from_utf8_lossy(&output.stderr)).into());
+        }
+        self.rate.add(keys as f64 / elapsed.as_secs_f64() / 1000.0);
+        self.crossfade.add(children_cpu()? - before.0);
+        self.source.add(source.process.cpu()? - before.1);
+        self.target.add(target.process.cpu()? - before.2);
+        Ok(())
     }
-    let copied: u64 = redis::cmd("DBSIZE").query(&mut target.client()?)?;
-    if copied != keys {
-        return Err(format!("copy: {copied} of {keys} keys arrived").into());
+
+    fn cells(&self, verb: &str) -> [String; 5] {
+        let Self { rate, crossfade, source, target } = self;
+        [verb.to_owned(), rate.show(1), crossfade.show(2), source.show(2), target.show(2)]
     }
-    cost.rate.add(keys as f64 / elapsed.as_secs_f64() / 1000.0);
-    cost.crossfade.add(children_cpu()? - before.0);
-    cost.source.add(source.process.cpu()? - before.1);
-    cost.target.add(target.process.cpu()? - before.2);
-    Ok(())
 }

@@ -2,8 +2,10 @@
 //! proxies that people run today.
 //!
 //! `cargo bench --bench end_to_end` runs every part, in a few minutes; `-- requests latency copy
-//! cutover memory` runs those named, `-- --quick` each of them once and shorter. The tables come out as
-//! Markdown. It knows nothing of crossfade's insides: only its commands and its admin API.
+//! cutover memory stall` runs those named, `-- --quick` each of them once and shorter. The tables
+//! come out as Markdown.
+//!
+//! It knows nothing of crossfade's insides: only its commands and its admin API.
 
 mod admin;
 mod contender;
@@ -15,6 +17,7 @@ mod load;
 mod memory;
 mod process;
 mod requests;
+mod stall;
 mod stats;
 
 use std::error::Error;
@@ -35,12 +38,13 @@ const QUICK: Scale = Scale { repeats: 1, divisor: 10 };
 
 type Part = fn(Scale) -> Result<()>;
 
-const PARTS: [(&str, Part); 5] = [
+const PARTS: [(&str, Part); 6] = [
     ("requests", requests::run),
     ("latency", latency::run),
     ("copy", copy::run),
     ("cutover", cutover::run),
     ("memory", memory::run),
+    ("stall", stall::run),
 ];
 
 fn main() -> Result<()> {

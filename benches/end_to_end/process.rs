@@ -37,6 +37,10 @@ impl Process {
         Ok(Self { child, log })
     }
 
+    pub(crate) fn is_running(&mut self) -> Result<bool> {
+        Ok(self.child.try_wait()?.is_none())
+    }
+
     /// The seconds of CPU that it has used so far, user and system.
     pub(crate) fn cpu(&self) -> Result<f64> {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;

@@ -9,7 +9,7 @@ use crate::payload::Payload;
 use crate::resp::{Flat, Row, array_header, bulk, bulk_integer, command, parse_integer};
 
 /// What was read of one key.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) enum Read<'a> {
     /// There is none.
     Gone,

@@ -36,7 +36,7 @@ impl<'a> Flat<'a> {
 }
 
 /// Iterates over the replies in a frame of whole ones; ends at what it does not understand.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub struct Row<'a> {
     rest: &'a [u8],
 }

@@ -56,12 +56,12 @@ impl Verify {
         let wrong = Wrongs::default();
         let mut remain = 0;
         for db in self.used(&self.primary.0, |db| self.databases.to(db).is_some()).await? {
-            self.forward(db, &wrong).await?;
+            Box::pin(self.forward(db, &wrong)).await?;
         }
         let back = self.databases.reversed();
         for db in self.used(&self.secondary.0, |db| back.to(db).is_some()).await? {
             let Some(home) = back.to(db) else { continue };
-            self.backward(db, home, &wrong).await?;
+            Box::pin(self.backward(db, home, &wrong)).await?;
         }
         let mut wrong = wrong.into_inner();
         // Several walkers found them.

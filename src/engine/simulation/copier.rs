@@ -79,7 +79,7 @@ impl Copy {
                 self.stage = Stage::Read(Copied { steps, in_position: self.held.is_some() });
             }
             // One way of offering is as good as the other.
-            Stage::Read(copied) if self.ticket.attempts % 2 == 0 => {
+            Stage::Read(copied) if self.ticket.attempts.is_multiple_of(2) => {
                 let mut copies = Copies::with_room(0, copied.in_position);
                 let step = copied.steps.first().expect("a step");
                 copies.push(&self.ticket, |out| out.extend_from_slice(step.request.raw()));
