@@ -12,6 +12,10 @@ use super::wait_until;
 /// Below the range that the system takes for outgoing connections, so that a restart gets its port back.
 const PORTS: std::ops::Range<u64> = 10_000..32_000;
 
+/// What is answered is in the file, though not on the disk: it survives a kill of the process. With the
+/// default a server answers up to two seconds before it writes, while the disk is busy.
+const DURABLE: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "no"];
+
 /// A server on loopback; it dies with this value.
 pub struct Server {
     process: Process,
@@ -46,12 +50,12 @@ impl Server {
 
     /// A source that keeps acknowledged writes through a kill.
     pub fn durable_source() -> Self {
-        Self::source_with(&["--appendonly", "yes"])
+        Self::source_with(&DURABLE)
     }
 
     /// A target that keeps acknowledged writes through a kill.
     pub fn durable_target() -> Self {
-        Self::target_with(&["--appendonly", "yes"])
+        Self::target_with(&DURABLE)
     }
 
     /// Starts the program on a free port and waits until it answers.
