@@ -44,7 +44,7 @@
 //! | assembly | [`cli`] [`copy`] [`compare`] [`check`] [`control`] [`admin`] [`telemetry`] [`config`] [`failure`] [`bar`] | puts things together, speaks to operators; [`control`] owns the phase |
 //! | roles | [`proxy`] [`mirror`] [`backfill`] [`verify`] | siblings that meet only in the engine |
 //! | lanes | [`lane`] | pipelined connections, and the engine as tasks share it ([`lane::Hub`]) |
-//! | I/O | [`value`] [`backend`] [`net`] [`metrics`] | servers, sockets, values read part by part |
+//! | I/O | [`value`] [`backend`] [`net`] [`record`] [`metrics`] | servers, sockets, values read part by part, what a crash must not forget |
 //! | core | [`engine`] [`effect`] [`command`] [`payload`] [`ledger`] [`resp`] [`diff`] [`status`] [`databases`] [`capability`] [`own_keys`] | events in, decisions out: no socket, task, clock or log line |
 //!
 //! # The life of a write
@@ -85,7 +85,8 @@
 //! 3. [`Engine::accept`](engine::Engine::accept) appends it to the log, if no write touched the key
 //!    meanwhile and none is in flight; then the key is migrated and effects follow. Else it is dirty
 //!    again. A key that keeps being written is read while the copier holds it in the order.
-//! 4. The mirror sends it between the effects, like one of them.
+//! 4. The mirror sends it between the effects, like one of them. Small values, which are nearly all,
+//!    take these steps by the hundred: one lock, one entry of the log, one look at the answers.
 //!
 //! # The life of a flip
 //!
@@ -114,10 +115,11 @@
 //! | expiry is absolute | what could create a key carries its end, and the end is compared | `effect/expiry.rs`, `effect/rules/` |
 //! | parity | every answer of the secondary is held against the primary's | `mirror/judge.rs`, [`effect::Expect`] |
 //! | payloads travel only where they are read alike | what a server takes is tried at the start | `payload/acceptance.rs`, `value/probe.rs` |
-//! | leave no trace | eviction clocks are left alone and carried over | `backfill/copier.rs`, [`backend::Setup`] |
+//! | leave no trace | eviction clocks are left alone and carried over | `backfill/read.rs`, [`backend::Setup`] |
 //! | big values stall nobody | parts of bounded size, built under a scratch name | `backfill/whole.rs`, [`value`] |
 //! | a difference is one | it is looked at again when nothing is on its way | `verify/settle.rs` |
 //! | a flip happens whole or not | before the durable phase everything goes back by itself | `control/flip.rs` |
+//! | recorded before it is sent | what a crash would leave in doubt is on disk before the write goes out | `engine/intent.rs`; written by [`lane::Hub::with`] to the [`record`] |
 //! | the phase is durable first | written beside, synced, renamed | `control/state.rs` |
 //! | ours is not theirs | the keys that crossfade makes are never data | [`own_keys`] |
 //!
@@ -138,9 +140,10 @@
 //! ```
 //!
 //! [`status::Phase`] names them. The source serves in the first three, the target from *cut over*
-//! on; while it is held nobody does. A start after a stop that left both servers equal goes on where
-//! it was; after any other, the first pass copies everything again and removes what the primary no
-//! longer holds, in the direction that the durable phase names.
+//! on; while it is held nobody does. A start with the state of an earlier process serves from the
+//! side that the durable phase names; its first pass goes over the groups of keys that the [`record`]
+//! leaves in doubt, copies them and removes what the primary no longer holds. No believable record
+//! means every group.
 
 pub mod admin;
 pub mod backend;
@@ -167,6 +170,7 @@ pub mod net;
 pub mod own_keys;
 pub mod payload;
 pub mod proxy;
+pub mod record;
 pub mod resp;
 pub mod status;
 pub mod telemetry;

@@ -123,6 +123,8 @@ pub struct Status {
     pub mirror: Mirror,
     /// The last full comparison.
     pub verify: Verify,
+    /// What a crash would leave in doubt.
+    pub record: Record,
     /// The last flip, in either direction.
     pub cutover: Cutover,
     /// The applications.
@@ -145,6 +147,7 @@ impl Default for Status {
             backfill: Backfill::default(),
             mirror: Mirror::default(),
             verify: Verify::default(),
+            record: Record::default(),
             cutover: Cutover::default(),
             clients: Clients::default(),
             ready: false,
@@ -279,6 +282,18 @@ pub struct Verify {
     pub repaired: u64,
     /// When it ended, in Unix seconds.
     pub finished_at: Option<f64>,
+}
+
+/// The write-intent record.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Record {
+    /// Whether one is kept.
+    pub kept: bool,
+    /// Groups of keys, of 65,536, that a crash would leave in doubt now.
+    pub groups: u64,
+    /// Why it can't be written, when it can't; then a crash leaves everything in doubt.
+    pub error: Option<String>,
 }
 
 /// The last flip.

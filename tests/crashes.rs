@@ -11,8 +11,9 @@
 mod support;
 
 use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
 use std::time::Duration;
-use support::{Crossfade, Launch, Server, assert_equal};
+use support::{Crossfade, Launch, Rng, Server, assert_equal, fill, random_write};
 
 /// A place for state that outlives the processes of a test.
 struct Restartable {
@@ -108,34 +109,145 @@ fn a_kill_after_the_cutover_leaves_the_target_primary_and_the_source_following()
     nothing_is_lost(&scene.source, "list", acknowledged);
 }
 
+/// Clients that write anything, and count. They end when the proxy dies under them.
+struct Load(Vec<JoinHandle<i64>>);
+
+impl Load {
+    fn start(crossfade: &Crossfade, rng: &mut Rng) -> Self {
+        let client = |index: u64| {
+            let (mut client, mut rng) = (crossfade.client(), rng.fork());
+            std::thread::spawn(move || {
+                let mut acknowledged = 0;
+                loop {
+                    let mut burst: Vec<_> =
+                        (0..rng.below(12)).map(|_| random_write(&mut rng)).collect();
+                    burst.push(vec![b"INCR".to_vec(), counter(index).into_bytes()]);
+                    match client.try_pipeline(burst) {
+                        Ok(replies) => acknowledged = replies[replies.len() - 1].integer(),
+                        Err(_) => return acknowledged,
+                    }
+                }
+            })
+        };
+        Self((0..4).map(client).collect())
+    }
+
+    /// What each client was told last.
+    fn acknowledged(self) -> Vec<i64> {
+        self.0.into_iter().map(|client| client.join().unwrap()).collect()
+    }
+}
+
+fn counter(client: u64) -> String {
+    format!("counter:{client}")
+}
+
+/// Nothing that a client was told is missing.
+fn counters_hold(server: &Server, acknowledged: &[i64]) {
+    for (index, told) in (0..).zip(acknowledged) {
+        let there = match server.ok(format!("GET {}", counter(index))) {
+            support::Value::Null => 0,
+            value => value.integer(),
+        };
+        assert!(there >= *told, "client {index} was told {told}, {there} is there");
+    }
+}
+
+/// What an operator asks for just before the process is killed.
+#[derive(Clone, Copy, Debug)]
+enum Asked {
+    Nothing,
+    CutOver,
+    RollBack,
+}
+
+/// Kills under load at a random moment, starts again, and looks at everything.
+fn kill_at_a_random_moment(scene: &Restartable, crossfade: Crossfade, asked: Asked, rng: &mut Rng) {
+    let load = Load::start(&crossfade, rng);
+    crossfade.wait_status("clients write", |status| {
+        status["clients"]["commands"].as_u64() > Some(1_000)
+    });
+    let admin = crossfade.admin().address().to_owned();
+    // Kept open until the process is dead: a caller that hangs up would end the request.
+    let _asking = match asked {
+        Asked::Nothing => None,
+        Asked::CutOver => Some(post(&admin, "/v1/cutover", r#"{"timeout_ms":5000,"force":true}"#)),
+        Asked::RollBack => Some(post(&admin, "/v1/rollback", r#"{"timeout_ms":5000}"#)),
+    };
+    std::thread::sleep(Duration::from_micros(rng.below(60_000)));
+    crossfade.kill();
+    let acknowledged = load.acknowledged();
+    let again = scene.start(&[]);
+    let primary = again.status()["primary"].as_str().unwrap().to_owned();
+    let server = if primary == "source" { &scene.source } else { &scene.target };
+    counters_hold(server, &acknowledged);
+    let marked = scene.source.ok("EXISTS crossfade:cutover").integer() == 1;
+    assert_eq!(marked, primary == "target", "the marker says who serves");
+    again.client().ok("RPUSH after 1");
+    again.wait_converged();
+    assert_equal(&scene.source, &scene.target);
+    counters_hold(&scene.source, &acknowledged);
+}
+
+/// Sends a request and does not wait for the answer.
+fn post(admin: &str, path: &str, body: &str) -> std::net::TcpStream {
+    let length = body.len();
+    let request = format!(
+        "POST {path} HTTP/1.1\r\nHost: {admin}\r\nContent-Type: application/json\r\n\
+         Content-Length: {length}\r\n\r\n{body}"
+    );
+    let mut asking = std::net::TcpStream::connect(admin).unwrap();
+    std::io::Write::write_all(&mut asking, request.as_bytes()).unwrap();
+    asking
+}
+
+/// A source that holds something of everything.
+fn filled(rng: &mut Rng) -> Server {
+    let source = Server::source();
+    fill(&mut source.client(), rng, 300);
+    source.client().pipeline((0..1_000).map(|n| format!("SET plain:{n} {n}")));
+    source
+}
+
 #[test]
-fn a_kill_in_the_middle_of_a_flip_ends_in_one_phase_or_the_other() {
-    for delay in [0, 2, 5, 10] {
-        let scene = Restartable::new(Server::source());
+fn kills_at_random_moments_of_the_backfill_and_after_it_lose_nothing() {
+    let mut rng = Rng::arbitrary();
+    for _ in 0..4 {
+        let scene = Restartable::new(filled(&mut rng));
+        let rate = rng.pick(&["400", "4000"]);
+        let crossfade = scene.start(&[("--backfill-rate", rate)]);
+        kill_at_a_random_moment(&scene, crossfade, Asked::Nothing, &mut rng);
+        let crossfade = scene.start(&[]);
+        kill_at_a_random_moment(&scene, crossfade, Asked::Nothing, &mut rng);
+    }
+}
+
+#[test]
+fn kills_at_random_moments_after_the_cutover_lose_nothing() {
+    let mut rng = Rng::arbitrary();
+    let scene = Restartable::new(filled(&mut rng));
+    let crossfade = scene.start(&[]);
+    crossfade.cut_over();
+    crossfade.kill();
+    for _ in 0..4 {
+        let crossfade = scene.start(&[]);
+        assert_eq!(crossfade.phase(), "cut_over");
+        kill_at_a_random_moment(&scene, crossfade, Asked::Nothing, &mut rng);
+    }
+}
+
+#[test]
+fn kills_in_the_middle_of_flips_under_load_end_on_one_side_or_the_other() {
+    let mut rng = Rng::arbitrary();
+    let scene = Restartable::new(filled(&mut rng));
+    for _ in 0..10 {
         let crossfade = scene.start(&[]);
         crossfade.wait_converged();
-        crossfade.verify();
-        let mut client = crossfade.client();
-        let acknowledged =
-            (0..200).filter(|n| !client.call(format!("RPUSH list {n}")).is_error()).count();
-        let admin = crossfade.admin().address().to_owned();
-        let mut asking = std::net::TcpStream::connect(&admin).unwrap();
-        let body = r#"{"timeout_ms":5000,"force":false}"#;
-        let length = body.len();
-        let request = format!(
-            "POST /v1/cutover HTTP/1.1\r\nHost: {admin}\r\nContent-Type: application/json\r\n\
-             Content-Length: {length}\r\n\r\n{body}"
-        );
-        std::io::Write::write_all(&mut asking, request.as_bytes()).unwrap();
-        std::thread::sleep(Duration::from_millis(delay));
-        crossfade.kill();
-        let again = scene.start(&[]);
-        let phase = again.phase();
-        assert!(["backfilling", "mirroring", "cut_over"].contains(&phase.as_str()), "{phase}");
-        again.client().ok("RPUSH list last");
-        again.wait_converged();
-        assert_equal(&scene.source, &scene.target);
-        nothing_is_lost(&scene.target, "list", acknowledged);
+        let asked = match crossfade.phase().as_str() {
+            "mirroring" => Asked::CutOver,
+            _ => Asked::RollBack,
+        };
+        kill_at_a_random_moment(&scene, crossfade, asked, &mut rng);
     }
 }
 

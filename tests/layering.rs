@@ -41,7 +41,7 @@ const MODULES: &[(&str, Layer, &str)] = &[
         "control",
         Assembly,
         "admin backend backfill command config databases diff engine failure lane ledger metrics \
-         mirror own_keys payload proxy resp status telemetry value verify",
+         mirror own_keys payload proxy record resp status telemetry value verify",
     ),
     ("admin", Assembly, "backend metrics status"),
     ("telemetry", Assembly, "config"),
@@ -56,7 +56,8 @@ const MODULES: &[(&str, Layer, &str)] = &[
         "backend capability databases effect engine lane ledger own_keys payload resp value",
     ),
     ("verify", Role, "backend capability databases diff engine lane own_keys resp value"),
-    ("lane", Lane, "backend engine net resp"),
+    ("lane", Lane, "backend engine net record resp"),
+    ("record", Io, "ledger"),
     ("value", Io, "backend capability diff effect own_keys payload resp"),
     ("backend", Io, "capability net resp"),
     ("net", Io, ""),

@@ -351,12 +351,12 @@ async fn a_payload_of_a_newer_version_is_restored_under_a_footer_written_anew() 
     let acceptance = Acceptance::expected(&to.server);
     for key in &filled {
         let dump = from.connection.command([b"DUMP".as_ref(), key]).await.unwrap();
-        let newer = Payload::new(dump.text().unwrap().clone()).unwrap().with_version(99);
+        let newer = Payload::new(dump.text().unwrap()).unwrap().with_version(99);
         assert_eq!(acceptance.way(Family::Redis, &newer), Way::Footer(acceptance.version()));
         let restore =
-            |payload: &Payload| Request::new([b"RESTORE".as_ref(), key, b"0", payload.raw()]);
+            |payload: &Payload<'_>| Request::new([b"RESTORE".as_ref(), key, b"0", payload.raw()]);
         assert!(to.connection.ask(&restore(&newer)).await.unwrap().is_error());
-        let carried = acceptance.carry(Family::Redis, &newer).unwrap();
+        let carried = acceptance.carry(Family::Redis, newer).unwrap();
         assert!(to.connection.ask(&restore(&carried)).await.unwrap().is_ok(), "{key:?}");
     }
     run(&mut from.connection, "PERSIST text:expiring").await;
@@ -369,8 +369,8 @@ async fn a_payload_of_a_newer_version_is_restored_under_a_footer_written_anew() 
 async fn an_old_servers_relative_times_are_compared_as_absolute_ones() {
     let (one, two) = (Server::start().await, Server::start().await);
     let (mut a, mut b) = (one.connect().await, two.connect().await);
-    run(&mut a, "SET k 1 PX 5000000").await;
-    run(&mut b, "SET k 1 PX 5000000").await;
+    run(&mut a, "SET k 1 PXAT 4102444800000").await;
+    run(&mut b, "SET k 1 PXAT 4102444800000").await;
     let mut old = one.side().await;
     old.server = Capabilities { family: Family::Redis, version: (6, 0, 0) };
     let mut comparer = Comparer::new(old, two.side().await, LEEWAY);
@@ -392,8 +392,8 @@ fn other_servers() -> Vec<PathBuf> {
 /// By payload where that goes, else by commands; whether the value is there now.
 async fn carry(key: &Bytes, from: &mut Side, to: &mut Side, taken: Acceptance) -> bool {
     let dump = from.connection.command([b"DUMP".as_ref(), key]).await.unwrap();
-    let payload = Payload::new(dump.text().unwrap().clone()).unwrap();
-    if let Some(payload) = taken.carry(from.server.family, &payload) {
+    let payload = Payload::new(dump.text().unwrap()).unwrap();
+    if let Some(payload) = taken.carry(from.server.family, payload) {
         let restore = [b"RESTORE".as_ref(), key, b"0", payload.raw()];
         let reply = to.connection.command(restore).await.unwrap();
         assert!(reply.is_ok(), "{key:?} {} {reply:?}", payload.type_byte());

@@ -27,7 +27,7 @@ pub struct Setup {
     pub db: u32,
     /// Who to be; `None` logs in as nobody.
     pub login: Option<(Option<String>, Secret)>,
-    /// The name shown by `CLIENT LIST`.
+    /// The name shown by `CLIENT LIST`, where the endpoint's tag follows it.
     pub name: &'static str,
     /// Leave the eviction clocks of keys alone, where the server can (`CLIENT NO-TOUCH`).
     pub no_touch: bool,
@@ -73,7 +73,7 @@ impl Endpoint {
         let attempt = async {
             let stream = dial(self).await.map_err(|error| unreachable(error.to_string()))?;
             let mut wire = Wire::new(stream);
-            login(&mut wire, setup)
+            login(&mut wire, setup, self.tag.as_deref())
                 .await
                 .map_err(|error| unreachable(error.to_string()))?
                 .map_err(|reply| ConnectError::Refused { address: self.address.clone(), reply })?;
@@ -121,8 +121,12 @@ fn tune(tcp: &TcpStream) -> io::Result<()> {
 }
 
 /// Sends the whole introduction at once and reads the answers; the inner error is the server's.
-async fn login(wire: &mut Wire, setup: &Setup) -> Result<Result<(), String>, Broken> {
-    let introduction = introduction(setup);
+async fn login(
+    wire: &mut Wire,
+    setup: &Setup,
+    tag: Option<&str>,
+) -> Result<Result<(), String>, Broken> {
+    let introduction = introduction(setup, tag);
     for (request, _) in &introduction {
         wire.push(request.raw());
     }
@@ -139,7 +143,7 @@ async fn login(wire: &mut Wire, setup: &Setup) -> Result<Result<(), String>, Bro
 }
 
 /// The requests of the introduction, and whether a refusal of each is one of the connection.
-fn introduction(setup: &Setup) -> Vec<(Request, bool)> {
+fn introduction(setup: &Setup, tag: Option<&str>) -> Vec<(Request, bool)> {
     let mut requests = Vec::with_capacity(6);
     if let Some((user, password)) = &setup.login {
         requests.push(match user {
@@ -151,7 +155,11 @@ fn introduction(setup: &Setup) -> Vec<(Request, bool)> {
         requests.push((Request::new(["HELLO", "3"]), true));
     }
     if !setup.name.is_empty() {
-        requests.push((Request::new(["CLIENT", "SETNAME", setup.name]), false));
+        let name = match tag {
+            Some(tag) => format!("{}:{tag}", setup.name),
+            None => setup.name.to_owned(),
+        };
+        requests.push((Request::new(["CLIENT", "SETNAME", &name]), false));
     }
     if setup.no_touch {
         requests.push((Request::new(["CLIENT", "NO-TOUCH", "ON"]), false));

@@ -69,6 +69,8 @@ pub struct Endpoint {
     pub password: Option<Secret>,
     /// The database that the URL names.
     pub db: Option<u32>,
+    /// What the names of our connections end with, so that a later process knows them.
+    pub tag: Option<Arc<str>>,
 }
 
 /// What is wrong with a URL. The URL itself is not repeated: it may hold a password.
@@ -130,6 +132,7 @@ fn tcp(rest: &str, wants_tls: bool) -> Result<Endpoint, EndpointError> {
         user,
         password,
         db,
+        tag: None,
     })
 }
 
@@ -155,6 +158,7 @@ fn unix(rest: &str) -> Result<Endpoint, EndpointError> {
         user,
         password,
         db,
+        tag: None,
     })
 }
 

@@ -4,7 +4,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use thiserror::Error;
 use tokio_util::io::poll_read_buf;
 
@@ -91,6 +91,27 @@ impl Wire {
     /// The connection is broken.
     pub async fn frame(&mut self) -> Result<Frame, Broken> {
         std::future::poll_fn(|cx| self.poll_frame(cx)).await
+    }
+
+    /// Waits for the next `replies` replies, as one frame. None of them may be a push.
+    ///
+    /// # Errors
+    /// The connection is broken.
+    pub async fn row(&mut self, replies: usize) -> Result<Bytes, Broken> {
+        if replies == 0 {
+            return Ok(Bytes::new());
+        }
+        self.scanner = Scanner::of_row(replies);
+        Ok(self.frame().await?.raw)
+    }
+
+    /// Steps over the replies that are here already and read exactly `plain`, up to `most` of them.
+    /// How many there were.
+    pub fn skip(&mut self, plain: &[u8], most: usize) -> usize {
+        let replies = self.incoming.chunks_exact(plain.len()).take(most);
+        let count = replies.take_while(|reply| *reply == plain).count();
+        self.incoming.advance(count * plain.len());
+        count
     }
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Result<Frame, Broken>> {

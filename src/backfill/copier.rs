@@ -4,24 +4,26 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use smallvec::SmallVec;
-use thiserror::Error;
 use tokio::time::{sleep, timeout};
 use tracing::warn;
 
 use super::Progress;
 use crate::backend::{Broken, ConnectError, Connection, Endpoint, Setup};
 use crate::capability::Capabilities;
-use crate::effect::{Expect, Expiry, Step};
-use crate::engine::{Accepted, ConnId, Copied, Ticket};
+use crate::engine::{Accepted, ConnId, Copied, Copies, Ticket};
 use crate::lane::Hub;
-use crate::payload::{Acceptance, Payload};
-use crate::resp::{Builder, Reply, Request};
+use crate::payload::Acceptance;
+use crate::resp::{Row, command};
 
 /// From this estimate of its memory on, a value is copied in chunks, in bytes.
 const BIG: i64 = 512 * 1024;
 /// Values read together take about so much memory, in bytes.
 const TOGETHER: i64 = 4 * 1024 * 1024;
+
+/// Copies go into the log in lots of about so many bytes.
+const LOT: usize = 128 * 1024;
+/// What surrounds key and payload in the command that restores them, in bytes, roughly.
+const OVERHEAD: usize = 64;
 
 /// What copiers of one direction share.
 #[derive(Debug)]
@@ -51,23 +53,6 @@ pub struct Copier {
     pub(super) connection: Connection,
     db: u32,
 }
-
-/// What was read of one key.
-#[derive(Debug)]
-enum Read {
-    /// There is none.
-    Gone,
-    Value {
-        expiry: Expiry,
-        clock: Option<i64>,
-        payload: Bytes,
-    },
-}
-
-/// The primary won't let us read a key: its error.
-#[derive(Debug, Error)]
-#[error("the primary refuses: {}", .0.escape_ascii())]
-struct Refused(Bytes);
 
 impl Copier {
     /// Connects.
@@ -108,11 +93,11 @@ impl Copier {
             together.push(ticket);
             bytes += size;
             if bytes >= TOGETHER {
-                self.copy_small(&std::mem::take(&mut together)).await?;
+                self.copy_small(&std::mem::take(&mut together), false).await?;
                 bytes = 0;
             }
         }
-        self.copy_small(&together).await
+        self.copy_small(&together, false).await
     }
 
     /// Copies one key while holding it: no write to it is in flight meanwhile.
@@ -137,15 +122,7 @@ impl Copier {
         if size >= BIG {
             return self.copy_whole(ticket, true).await;
         }
-        let read = self.read(&[ticket]).await?.pop().unwrap_or(Ok(Read::Gone));
-        match read.map(|read| self.steps(ticket, read)) {
-            Ok(Some(steps)) => {
-                self.accept(ticket, &Copied { steps, in_position: true }).await;
-            }
-            Ok(None) => self.copy_whole(ticket, true).await?,
-            Err(reason) => self.refuse(&[ticket], &reason),
-        }
-        Ok(())
+        self.copy_small(&[ticket], true).await
     }
 
     async fn select(&mut self, db: u32) -> Result<(), Broken> {
@@ -158,64 +135,52 @@ impl Copier {
 
     /// The memory that values take, roughly; 0 for a key that is gone or can't be asked about.
     async fn sizes(&mut self, tickets: &[Ticket]) -> Result<Vec<i64>, Broken> {
-        for ticket in tickets {
-            self.connection.queue_command(&[b"MEMORY", b"USAGE", ticket.key()]);
-        }
-        let mut sizes = Vec::with_capacity(tickets.len());
-        for _ in tickets {
-            sizes.push(self.connection.answer().await?.integer().unwrap_or(0));
-        }
-        Ok(sizes)
+        let wire = self.connection.wire();
+        wire.outgoing.write(|out| {
+            for ticket in tickets {
+                command(out, &[b"MEMORY", b"USAGE", ticket.key()]);
+            }
+        });
+        let answers = wire.row(tickets.len()).await?;
+        let sizes = Row::new(&answers).map(|size| size.integer().unwrap_or(0));
+        Ok(sizes.chain(std::iter::repeat(0)).take(tickets.len()).collect())
     }
 
-    async fn copy_small(&mut self, tickets: &[&Ticket]) -> Result<(), Broken> {
-        let reads = self.read(tickets).await?;
-        let mut copies = Vec::with_capacity(tickets.len());
+    /// Copies keys whose values are small.
+    async fn copy_small(&mut self, tickets: &[&Ticket], in_position: bool) -> Result<(), Broken> {
+        let answers = self.read(tickets).await?;
+        let room = (answers.len() + tickets.len() * OVERHEAD).min(LOT);
+        let none = || Copies::with_room(room, in_position);
+        let (mut row, mut copies) = (Row::new(&answers), none());
         let (mut odd, mut refused, mut reason) = (Vec::new(), Vec::new(), None);
-        for (ticket, read) in tickets.iter().zip(reads) {
-            match read.map(|read| self.steps(ticket, read)) {
-                Ok(Some(steps)) => copies.push((*ticket, Copied { steps, in_position: false })),
+        for ticket in tickets {
+            match self.route.read(&mut row).map(|read| self.route.restore(read)) {
+                Ok(Some(restore)) => copies.push(ticket, |out| restore.write(ticket.key(), out)),
                 Ok(None) => odd.push(*ticket),
                 Err(why) => {
                     refused.push(*ticket);
                     reason = Some(why);
                 }
             }
+            if copies.bytes() >= LOT {
+                self.accept_all(std::mem::replace(&mut copies, none())).await;
+            }
         }
+        self.accept_all(copies).await;
         if let Some(reason) = reason {
             self.refuse(&refused, &reason);
         }
-        self.accept_all(&copies).await;
         for ticket in odd {
-            self.copy_whole(ticket, false).await?;
+            self.copy_whole(ticket, in_position).await?;
         }
         Ok(())
     }
 
-    async fn read(&mut self, tickets: &[&Ticket]) -> Result<Vec<Result<Read, Refused>>, Broken> {
-        let absolute = self.route.from.tells_absolute_expiry();
-        let clock: &[u8] = if self.route.by_frequency { b"FREQ" } else { b"IDLETIME" };
-        for ticket in tickets {
-            let key: &[u8] = ticket.key();
-            if absolute {
-                self.connection.queue_command(&[b"PEXPIRETIME", key]);
-            } else {
-                self.connection.queue_command(&[b"TIME"]);
-                self.connection.queue_command(&[b"PTTL", key]);
-            }
-            self.connection.queue_command(&[b"OBJECT", clock, key]);
-            self.connection.queue_command(&[b"DUMP", key]);
-        }
-        let mut reads = Vec::with_capacity(tickets.len());
-        for _ in tickets {
-            let now =
-                if absolute { 0 } else { unix_milliseconds(&self.connection.answer().await?) };
-            let expiry = self.connection.answer().await?;
-            let clock = self.connection.answer().await?.integer();
-            let dump = self.connection.answer().await?;
-            reads.push(understand(&expiry, now, clock, dump));
-        }
-        Ok(reads)
+    /// Asks for expiry, eviction clock and payload of all keys.
+    async fn read(&mut self, tickets: &[&Ticket]) -> Result<Bytes, Broken> {
+        let (route, wire) = (&self.route, self.connection.wire());
+        wire.outgoing.write(|out| tickets.iter().for_each(|ticket| route.ask(ticket.key(), out)));
+        wire.row(tickets.len() * route.replies()).await
     }
 
     /// Gives copies up that can't be made now, and names the reason in the log, without the keys.
@@ -230,25 +195,27 @@ impl Copier {
         let hub = &self.route.hub;
         loop {
             match hub.with(|engine| engine.accept(ticket, copied)) {
-                Accepted::NoRoom => self.wait_for_room().await,
+                Accepted::NoRoom => self.wait_for_more_room().await,
                 accepted => return accepted,
             }
         }
     }
 
-    /// Offers copies to the engine, as many under one lock as it has room for.
-    async fn accept_all(&self, copies: &[(&Ticket, Copied)]) {
-        let mut left = copies;
-        while !left.is_empty() {
-            let taken = self.route.hub.with(|engine| {
-                let accepted = left.iter().map(|(ticket, copied)| engine.accept(ticket, copied));
-                accepted.take_while(|accepted| *accepted != Accepted::NoRoom).count()
-            });
-            left = left.get(taken..).unwrap_or_default();
-            if !left.is_empty() {
-                self.wait_for_room().await;
+    /// Offers small copies to the engine.
+    async fn accept_all(&self, copies: Copies<'_>) {
+        let mut left = Some(copies);
+        while let Some(copies) = left {
+            left = self.route.hub.with(|engine| engine.accept_all(copies));
+            if left.is_some() {
+                self.wait_for_more_room().await;
             }
         }
+    }
+
+    /// Waits until there may be more room in the log than there was.
+    async fn wait_for_more_room(&self) {
+        let _ = timeout(Duration::from_millis(20), self.route.hub.copies.notified()).await;
+        self.wait_for_room().await;
     }
 
     /// Waits until copies are welcome in the log.
@@ -258,60 +225,6 @@ impl Copier {
             let _ = timeout(Duration::from_millis(20), hub.copies.notified()).await;
         }
     }
-
-    /// What gives the secondary this state; `None` when only commands can.
-    fn steps(&self, ticket: &Ticket, read: Read) -> Option<SmallVec<[Step; 1]>> {
-        let Read::Value { expiry, clock, payload } = read else {
-            return Some(success(Request::new([b"DEL".as_ref(), ticket.key()])));
-        };
-        let payload = self.route.carry(&Payload::new(payload).ok()?)?;
-        let mut restore = Builder::default();
-        restore.push(b"RESTORE").push(ticket.key());
-        let at = match expiry {
-            Expiry::At(at) => at + self.route.clock_offset,
-            _ => 0,
-        };
-        restore.push_integer(at).push(payload.raw()).push(b"REPLACE");
-        if at > 0 {
-            restore.push(b"ABSTTL");
-        }
-        if let (Some(clock), true) = (clock, self.route.to.since_redis(5, 0)) {
-            restore.push(if self.route.by_frequency { b"FREQ" } else { b"IDLETIME" });
-            restore.push_integer(clock);
-        }
-        Some(success(restore.finish()))
-    }
-}
-
-impl Route {
-    fn carry(&self, payload: &Payload) -> Option<Payload> {
-        self.acceptance.carry(self.from.family, payload)
-    }
-}
-
-fn success(request: Request) -> SmallVec<[Step; 1]> {
-    SmallVec::from_iter([Step { request, expect: Expect::Success }])
-}
-
-/// Makes sense of the answers about one key.
-fn understand(expiry: &Reply, now: i64, clock: Option<i64>, dump: Reply) -> Result<Read, Refused> {
-    match (expiry, dump) {
-        (Reply::Error(text), _) => Err(Refused(text.clone())),
-        (_, Reply::Error(text)) => Err(Refused(text)),
-        (Reply::Integer(expiry), Reply::Bulk(payload)) => match Expiry::from_answer(*expiry, now) {
-            Expiry::Missing => Ok(Read::Gone),
-            expiry => Ok(Read::Value { expiry, clock, payload }),
-        },
-        _ => Ok(Read::Gone),
-    }
-}
-
-fn unix_milliseconds(time: &Reply) -> i64 {
-    let number = |index: usize| {
-        let text = time.items()?.get(index)?.text()?;
-        crate::resp::parse_integer(text)
-    };
-    number(0).unwrap_or(0) * 1000 + number(1).unwrap_or(0) / 1000
 }
 
 /// Tickets that are given up unless they were dealt with: one that nobody holds any more would keep

@@ -14,6 +14,7 @@ mod copier;
 mod pace;
 mod pass;
 mod progress;
+mod read;
 mod recopy;
 mod whole;
 

@@ -123,16 +123,14 @@ impl Pass {
     /// Keys of the secondary that the primary does not hold: copying them removes them.
     async fn find_extras(&self, secondary: &Endpoint, groups: &Groups) {
         let back = self.databases.reversed();
+        let seed = self.route.hub.with(|engine| engine.settings().seed);
         let mut scan = Scan::new(secondary.clone());
         let mut primary = Scan::new(self.route.endpoint.clone());
         for db in scan.databases(&back).await {
             let Some(home) = back.to(db) else { continue };
             scan.start(db);
             while let Some(keys) = scan.next().await {
-                let doubtful = |key: &Bytes| {
-                    let named = self.route.hub.with(|engine| engine.named(home, key.clone()));
-                    !is_ours(db, key) && groups.contains(named.fingerprint.group())
-                };
+                let doubtful = |key: &Bytes| !is_ours(db, key) && groups.contains(seed.group(key));
                 let keys: Vec<Bytes> = keys.into_iter().filter(doubtful).collect();
                 let missing = primary.missing(home, &keys).await;
                 self.route.hub.with(|engine| {

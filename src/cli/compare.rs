@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::options;
 use super::output::print_result;
-use super::runtime::block_on;
+use super::runtime::block_on_one_thread;
 use crate::compare::{self, Report};
 use crate::config::Servers;
 use crate::failure::Failure;
@@ -35,7 +35,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let Servers { source, target, databases } = config.servers;
     let expiry_tolerance = config.expiry_tolerance;
     let options = compare::Options { source, target, databases, expiry_tolerance, show: SHOWN };
-    let report = block_on(async { Ok(compare::run(options).await?) })?;
+    let report = block_on_one_thread(async { Ok(compare::run(options).await?) })?;
     let result = if report.is_equal() { "equal" } else { "different" };
     print_result(args.json, &Told { result, report: &report });
     if report.is_equal() { Ok(()) } else { Err(Failure::silent()) }

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::options::{self, Servers};
 use super::output::print_result;
-use super::runtime::block_on;
+use super::runtime::block_on_one_thread;
 use crate::copy;
 use crate::failure::Failure;
 use crate::telemetry;
@@ -36,7 +36,7 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let config = options::resolve(args)?;
     telemetry::init_quiet().map_err(|error| Failure::no(error.to_string()))?;
-    let summary = block_on(copy::run(config))?;
+    let summary = block_on_one_thread(copy::run(config))?;
     print_result(args.json, &summary);
     if summary.failed == 0 { Ok(()) } else { Err(Failure::silent()) }
 }

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::client::Api;
 use super::output::{columns, grouped, period};
 use crate::failure::Failure;
-use crate::status::{Backfill, BackfillState, Mirror, Server, Status, Verify};
+use crate::status::{Backfill, BackfillState, Mirror, Record, Server, Status, Verify};
 
 /// Shows how a running migration is doing, and what stands in the way of a cut-over.
 #[derive(clap::Args)]
@@ -34,6 +34,7 @@ fn text(status: &Status) -> String {
         ("backfill", backfill(&status.backfill)),
         ("mirror", mirror(&status.mirror)),
         ("verify", verify(&status.verify)),
+        ("record", record(&status.record)),
         ("clients", clients(status)),
         ("cutover", if status.ready { "ready" } else { "not ready" }.to_owned()),
     ];
@@ -96,6 +97,16 @@ pub(super) fn verify(verify: &Verify) -> String {
         grouped(verify.different),
         grouped(verify.repaired)
     )
+}
+
+fn record(record: &Record) -> String {
+    match &record.error {
+        Some(error) => format!("CAN'T BE WRITTEN ({error}): a crash leaves everything in doubt"),
+        None if record.kept => {
+            format!("a crash leaves {} of 65,536 groups in doubt", grouped(record.groups))
+        }
+        None => "none is kept".to_owned(),
+    }
 }
 
 fn clients(status: &Status) -> String {

@@ -26,6 +26,13 @@ impl Servers {
         }
     }
 
+    /// Makes the names of all connections end with `tag`.
+    pub fn tag_connections(&mut self, tag: &str) {
+        for endpoint in [&mut self.source, &mut self.target] {
+            endpoint.tag = Some(tag.into());
+        }
+    }
+
     pub(super) fn read(reader: &mut Reader) -> Option<Self> {
         let source = endpoint(reader, &SOURCE);
         let target = endpoint(reader, &TARGET);

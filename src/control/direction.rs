@@ -197,6 +197,11 @@ pub(super) fn marker() -> Request {
     Request::new([b"SET".as_ref(), MARKER, b"clients have been cut over to the target"])
 }
 
+/// What takes it away again.
+pub(super) fn no_marker() -> Request {
+    Request::new([b"DEL".as_ref(), MARKER])
+}
+
 fn route(
     world: &World,
     primary: Side,
@@ -232,7 +237,7 @@ fn route(
         pool: Pool::new(serving, stand_in, READ_LANES),
         hub: hub.clone(),
         databases: world.client_databases(primary),
-        authority,
+        authority: proxy::Authority::new(authority),
         cursors: after_a_flip.then(proxy::Cursors::default),
     }
 }

@@ -9,15 +9,13 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{info, warn};
 
-use super::direction::{Direction, marker};
+use super::direction::{Direction, marker, no_marker};
 use super::migration::{Migration, unix_now};
 use super::passes::Beginning;
 use super::survey::{Survey, connect};
 use crate::admin::{Flipped, Refusal};
 use crate::ledger::Groups;
-use crate::own_keys::MARKER;
 use crate::proxy::{Next, Stage};
-use crate::resp::Request;
 use crate::status::{Phase, Side};
 
 /// How long subscribers may take to open their channels on the next primary.
@@ -142,7 +140,7 @@ impl Migration {
         let source = self.world.endpoint(Side::Source);
         let request = match to {
             Side::Target => marker(),
-            Side::Source => Request::new([b"DEL".as_ref(), MARKER]),
+            Side::Source => no_marker(),
         };
         let mut connection = connect_to_zero(source).await.map_err(|error| conflict(&error))?;
         let reply = connection.ask(&request).await.map_err(|error| conflict(&error))?;
@@ -151,7 +149,7 @@ impl Migration {
         }
         if let Err(error) = self.persist(after) {
             let undo = match to {
-                Side::Target => Request::new([b"DEL".as_ref(), MARKER]),
+                Side::Target => no_marker(),
                 Side::Source => marker(),
             };
             // The refusal is reported; a marker too many is named by the next start.
@@ -165,6 +163,9 @@ impl Migration {
     fn turn(&self, old: &Direction, new: &Arc<Direction>, after: Phase) {
         {
             let mut inner = self.inner.lock();
+            if let Some(record) = old.hub.take_record() {
+                new.hub.keep(record);
+            }
             inner.direction = new.clone();
             // A pass of the old direction that began after the drain ends with it.
             inner.passing = false;
@@ -185,7 +186,7 @@ impl Migration {
     /// Starts what keeps the new direction equal.
     pub(super) fn follow(self: &Arc<Self>) {
         let direction = self.direction();
-        self.world.tasks.spawn(self.clone().supervise(direction, Beginning::Equal));
+        self.world.tasks.spawn(self.clone().supervise(direction, Beginning::Flipped));
     }
 }
 

@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use parking_lot::Mutex;
 use tokio::sync::watch;
-use tracing::warn;
 
 use super::direction::{Direction, World};
 use super::state::{State, StateDir};
@@ -45,6 +44,8 @@ pub(super) struct Inner {
     pub(super) direction: Arc<Direction>,
     /// Whether a pass is under way.
     pub(super) passing: bool,
+    /// When the last one began.
+    pub(super) pass_began: Instant,
     pub(super) cause: Option<String>,
     pub(super) verify: status::Verify,
     pub(super) cutover: status::Cutover,
@@ -56,13 +57,13 @@ pub(super) struct Inner {
 /// Keys a second, smoothed over looks.
 #[derive(Debug, Default)]
 pub(super) struct Speed {
-    last: Option<(std::time::Instant, u64)>,
+    last: Option<(Instant, u64)>,
     keys_per_second: f64,
 }
 
 impl Speed {
     fn look(&mut self, copied: u64) -> f64 {
-        let now = std::time::Instant::now();
+        let now = Instant::now();
         match self.last {
             Some((then, before)) => {
                 let seconds = now.duration_since(then).as_secs_f64();
@@ -108,26 +109,6 @@ impl Migration {
         Ok(())
     }
 
-    /// A stop has left both servers equal: a restart that finds the same two processes needs no
-    /// pass. Only good until anything is written, so the next start forgets it first.
-    pub(super) fn remember_equality(&self) {
-        let mut inner = self.inner.lock();
-        if inner.passing || !matches!(inner.phase, Phase::Mirroring | Phase::CutOver) {
-            return;
-        }
-        let survey = &inner.direction.survey;
-        let (primary, secondary) = (survey.primary.run_id.clone(), survey.secondary.run_id.clone());
-        inner.state.equal = Some(match inner.direction.primary {
-            Side::Source => (primary, secondary),
-            Side::Target => (secondary, primary),
-        });
-        if let Some(store) = &self.store
-            && let Err(error) = store.save(&inner.state)
-        {
-            warn!(%error, "the state of a clean stop could not be kept");
-        }
-    }
-
     /// Whether keys are being copied, so that nobody knows how many may differ.
     pub(super) fn is_passing(&self) -> bool {
         self.inner.lock().passing
@@ -149,7 +130,12 @@ impl Migration {
         });
         // A pass stands for keys that may differ; before the flip the phase says so.
         let unsure = inner.passing && inner.phase != Phase::Backfilling;
-        let (dirty, lag) = if unsure { (dirty.max(1), lag.max(1)) } else { (dirty, lag) };
+        let (dirty, lag) = if unsure {
+            let since = u64::try_from(inner.pass_began.elapsed().as_millis()).unwrap_or(u64::MAX);
+            (dirty.max(1), lag.max(since).max(1))
+        } else {
+            (dirty, lag)
+        };
         let connected = direction.peer.is_connected();
         let reached = self.primary_connected.load(Ordering::Relaxed);
         let primary = direction.primary;
@@ -187,6 +173,7 @@ impl Migration {
                 degraded: hub.acks().is_some_and(crate::lane::Acks::is_degraded),
             },
             verify: inner.verify.clone(),
+            record: super::recording::status(hub),
             cutover: inner.cutover.clone(),
             clients: status::Clients {
                 connected: registry.map_or(0, Registry::connected) as u64,
@@ -226,6 +213,8 @@ impl Migration {
         let skipped = status.backfill.scanned.saturating_sub(dealt_with);
         metrics.backfill_keys.of(BackfillOutcome::Skipped).absolute(skipped);
         metrics.backfill_keys_estimated.set(status.backfill.total_estimate as f64);
+        metrics.record_groups.set(status.record.groups as f64);
+        metrics.record_failing.set(f64::from(u8::from(status.record.error.is_some())));
         metrics.ledger_keys.set(ledger.len() as f64);
         metrics.ledger_bytes.set(ledger.bytes() as f64);
         if let Some(registry) = self.registry() {
@@ -263,6 +252,9 @@ impl Migration {
         if self.store.is_none() {
             blockers
                 .push("no --state-dir: a crash after the flip could not be survived".to_owned());
+        }
+        if let Some(fault) = super::recording::status(&inner.direction.hub).error {
+            blockers.push(format!("the write-intent record can't be written: {fault}"));
         }
         blockers.extend(inner.findings.iter().cloned());
         blockers

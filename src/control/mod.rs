@@ -8,13 +8,16 @@
 //!
 //! *Must not know:* HTTP, commands, sockets.
 
+mod default_user;
 mod direction;
 mod flip;
 mod libraries;
 mod migration;
 mod operate;
 mod passes;
+mod predecessor;
 mod preflight;
+mod recording;
 mod start;
 mod state;
 mod survey;

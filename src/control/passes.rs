@@ -1,7 +1,7 @@
 //! Running passes: the first one, and those that a direction asks for later.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 use tracing::info;
@@ -11,21 +11,32 @@ use super::libraries;
 use super::migration::Migration;
 use crate::backfill::Pass;
 use crate::config::TargetPolicy;
-use crate::ledger::Groups;
+use crate::ledger::{GROUPS, Groups};
 use crate::status::{Phase, Side, VerifyState};
 
 /// How often a direction is asked whether it needs something.
 const LOOK: Duration = Duration::from_millis(100);
 
 /// What is known of the secondary's keys before the first pass.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Beginning {
     /// Everything is there: a flip has just happened.
-    Equal,
+    Flipped,
     /// There is nothing, or what there is may stay.
     Fresh,
-    /// Anything may be there: a crash, a restart.
-    Unknown,
+    /// What another process has left: keys of these groups may differ, or be there in vain.
+    Resumed(Groups),
+}
+
+impl Beginning {
+    /// The groups that must be passed over.
+    pub(super) fn doubtful(&self) -> Groups {
+        match self {
+            Self::Flipped => Groups::default(),
+            Self::Fresh => Groups::full(),
+            Self::Resumed(groups) => groups.clone(),
+        }
+    }
 }
 
 impl Migration {
@@ -43,10 +54,15 @@ impl Migration {
     }
 
     async fn keep_equal(&self, direction: &Direction, beginning: Beginning) {
-        if beginning != Beginning::Equal {
+        if beginning != Beginning::Flipped {
             libraries::copy(&self.world, direction).await;
-            let groups = Groups::full();
-            self.pass(direction, &groups, beginning == Beginning::Unknown).await;
+        }
+        let doubtful = beginning.doubtful();
+        if let Beginning::Resumed(groups) = &beginning {
+            info!(groups = groups.len(), of = GROUPS, "groups of keys in doubt are copied again");
+        }
+        if !doubtful.is_empty() {
+            self.pass(direction, &doubtful, beginning != Beginning::Fresh).await;
         }
         loop {
             sleep(LOOK).await;
@@ -54,7 +70,7 @@ impl Migration {
                 libraries::copy(&self.world, direction).await;
             }
             if direction.hub.with(|engine| engine.needs_pass()) {
-                self.inner.lock().passing = true;
+                self.pass_begins();
                 let (groups, cause) = direction.hub.with(crate::engine::Engine::begin_pass);
                 let cause = cause.map_or("dirty keys beyond the buffer", |cause| cause.label());
                 info!(cause, groups = groups.len(), "keys are copied again");
@@ -70,19 +86,22 @@ impl Migration {
         if inner.verify.state == VerifyState::Clean {
             inner.verify.state = VerifyState::Stale;
         }
-        inner.passing = true;
         let mirroring = inner.phase == Phase::Mirroring;
         drop(inner);
         if mirroring {
+            // Not durable: what a restart must copy is in the record.
             self.show(Phase::Backfilling);
-            // Not durable is safe: a restart begins with a pass in any case.
-            let _ = self.persist(Phase::Backfilling);
         }
+    }
+
+    fn pass_begins(&self) {
+        let mut inner = self.inner.lock();
+        (inner.passing, inner.pass_began) = (true, Instant::now());
     }
 
     /// One pass, and the wait until the secondary has what it appended.
     async fn pass(&self, direction: &Direction, groups: &Groups, remove_extras: bool) {
-        self.inner.lock().passing = true;
+        self.pass_begins();
         let secondary = direction.primary.other();
         // Under this policy the target may hold keys of its own, which nobody may remove.
         let keeps_extras =
@@ -95,6 +114,9 @@ impl Migration {
         };
         pass.run(groups).await;
         self.catch_up(direction).await;
+        if groups.is_full() {
+            self.note_processes(direction);
+        }
         self.inner.lock().passing = false;
         info!(keys = self.world.progress.scanned(), "every key has been copied");
         if self.phase() == Phase::Backfilling {

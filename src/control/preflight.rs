@@ -1,5 +1,8 @@
 //! What must be so before anything is copied.
 
+use tracing::warn;
+
+use super::direction::{marker, no_marker};
 use super::survey::connect;
 use crate::backend::{Broken, Connection, Endpoint, keyspace};
 use crate::config::{RunConfig, TargetPolicy};
@@ -7,7 +10,7 @@ use crate::databases::Databases;
 use crate::failure::Failure;
 use crate::own_keys::MARKER;
 use crate::resp::Request;
-use crate::status::Side;
+use crate::status::{Phase, Side};
 
 /// A connection to one of the servers.
 pub(crate) async fn open(config: &RunConfig, side: Side) -> Result<Connection, Failure> {
@@ -20,9 +23,7 @@ pub(crate) async fn check_marker(config: &RunConfig) -> Result<(), Failure> {
     if config.ignore_cutover_marker {
         return Ok(());
     }
-    let zero = Endpoint { db: None, ..config.servers.source.clone() };
-    let connected = connect(&zero).await;
-    let mut connection = connected.map_err(|error| Failure::connect("source", &error))?;
+    let mut connection = database_zero(config).await?;
     let reply = connection.command([b"EXISTS".as_ref(), MARKER]).await;
     match reply.map(|reply| reply.integer()) {
         Ok(Some(1)) => Err(Failure::no(
@@ -33,6 +34,25 @@ pub(crate) async fn check_marker(config: &RunConfig) -> Result<(), Failure> {
         Ok(_) => Ok(()),
         Err(error) => Err(Failure::unreachable(format!("source {error}"))),
     }
+}
+
+/// A crash in the middle of a flip may have left the source with the marker of the other phase.
+pub(super) async fn align_marker(config: &RunConfig, phase: Phase) -> Result<(), Failure> {
+    let request = if phase == Phase::CutOver { marker() } else { no_marker() };
+    match database_zero(config).await?.ask(&request).await {
+        Ok(reply) => {
+            if reply.is_error() {
+                warn!(?reply, "the source refuses the marker of a cut-over, or its removal");
+            }
+            Ok(())
+        }
+        Err(error) => Err(Failure::unreachable(format!("source {error}"))),
+    }
+}
+
+async fn database_zero(config: &RunConfig) -> Result<Connection, Failure> {
+    let zero = Endpoint { db: None, ..config.servers.source.clone() };
+    connect(&zero).await.map_err(|error| Failure::connect("source", &error))
 }
 
 /// Does with the target's keys what the policy says.

@@ -1,7 +1,7 @@
 //! From settings to a running migration.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
@@ -12,14 +12,17 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
+use super::default_user;
 use super::direction::{Direction, Known, World};
 use super::migration::{Inner, Migration, Speed};
 use super::passes::Beginning;
-use super::preflight::{check_marker, check_target, open};
+use super::predecessor;
+use super::preflight::{align_marker, check_marker, check_target, open};
+use super::recording::{self, Opened};
 use super::state::{State, StateDir};
 use super::survey::{Survey, acceptance};
 use crate::admin;
-use crate::backend::{Endpoint, Setup};
+use crate::backend::Broken;
 use crate::config::RunConfig;
 use crate::failure::Failure;
 use crate::lane::SideLine;
@@ -30,60 +33,89 @@ use crate::proxy::{Limits, Listener, Pause, Registry, Shared, Stage, Unknown};
 use crate::status::{self, Phase, Side, VerifyState};
 use crate::telemetry;
 
+/// What was learnt of the servers before anything is started.
+struct Found {
+    primary: Side,
+    survey: Survey,
+    /// What payloads the source takes, and the target.
+    acceptances: (Acceptance, Acceptance),
+}
+
 /// Runs a migration until a signal stops it.
 ///
 /// # Errors
 /// It can't start: a server, the target's keys, the state directory, an address.
-pub async fn start(config: RunConfig) -> Result<(), Failure> {
+pub async fn start(mut config: RunConfig) -> Result<(), Failure> {
+    survive_file_limits()?;
     let (store, mut state, resumed) = open_state(&config)?;
-    let mut source = open(&config, Side::Source).await?;
-    let mut target = open(&config, Side::Target).await?;
-    if !resumed {
-        check_marker(&config).await?;
-        check_target(&config, &mut target).await?;
-    }
-    let primary = match state.phase {
-        Phase::CutOver | Phase::Finalized => Side::Target,
-        _ => Side::Source,
-    };
-    let (first, second) = match primary {
-        Side::Source => (&mut source, &mut target),
-        Side::Target => (&mut target, &mut source),
-    };
-    let survey = Survey::ask(first, second).await;
-    let survey = survey.map_err(|error| Failure::unreachable(error.to_string()))?;
-    let (source_info, target_info) = match primary {
-        Side::Source => (&survey.primary, &survey.secondary),
-        Side::Target => (&survey.secondary, &survey.primary),
-    };
-    let processes = (source_info.run_id.clone(), target_info.run_id.clone());
-    let beginning = match &state.equal {
-        _ if !resumed => Beginning::Fresh,
-        Some(then) if *then == processes => Beginning::Equal,
-        _ => Beginning::Unknown,
-    };
-    state.equal = None;
-    if state.phase != Phase::Finalized {
-        state.admits_anonymous = admits_anonymous(&config.servers.source).await;
-    }
+    config.servers.tag_connections(&state.tag());
     let listener = Listener::bind(&config.listen.to_string())
         .await
         .map_err(|error| Failure::no(format!("--listen {}: {error}", config.listen)))?;
     let admin = TcpListener::bind(config.admin).await;
     let admin = admin.map_err(|error| Failure::no(format!("--admin {}: {error}", config.admin)))?;
+    let (found, opened) = if state.phase == Phase::Finalized {
+        let beginning = Beginning::Resumed(Groups::default());
+        (ask_target(&config).await?, Opened { record: None, beginning, why: None })
+    } else {
+        let found = ask_both(&config, &mut state, resumed).await?;
+        let identity = recording::identity(&state, found.primary, &found.survey);
+        (found, recording::open(store.as_ref(), resumed, identity)?)
+    };
     if let Some(store) = &store {
         store.save(&state).map_err(|error| Failure::no(error.to_string()))?;
     }
-    let acceptances =
-        (acceptance(source_info, &mut source).await, acceptance(target_info, &mut target).await);
-    let migration = assemble(config, store, state, (primary, survey), acceptances, beginning);
+    let beginning = opened.beginning.clone();
+    let migration = assemble(config, store, state, found, opened);
     serve(migration, listener, admin, beginning).await
 }
 
-/// Whether a client may do without a password there.
-async fn admits_anonymous(source: &Endpoint) -> bool {
-    let nobody = Setup { name: "crossfade-control", ..Setup::default() };
-    source.connect(&nobody).await.is_ok()
+/// A file that may not grow any more is an error like a full disk, not the end of the process.
+fn survive_file_limits() -> Result<(), Failure> {
+    /// `SIGXFSZ`, on the systems that number it so.
+    const FILE_TOO_LARGE: i32 = 25;
+    let caught = signal(SignalKind::from_raw(FILE_TOO_LARGE));
+    caught.map(drop).map_err(|error| Failure::no(format!("signals: {error}")))
+}
+
+/// Looks at both servers, and at the target's keys when nothing has been copied yet.
+async fn ask_both(config: &RunConfig, state: &mut State, resumed: bool) -> Result<Found, Failure> {
+    let lost = |error: Broken| Failure::unreachable(error.to_string());
+    let mut source = open(config, Side::Source).await?;
+    let mut target = open(config, Side::Target).await?;
+    if resumed {
+        predecessor::end(&state.tag(), &mut source).await.map_err(lost)?;
+        predecessor::end(&state.tag(), &mut target).await.map_err(lost)?;
+        align_marker(config, state.phase).await?;
+    } else {
+        check_marker(config).await?;
+        check_target(config, &mut target).await?;
+    }
+    let known = default_user::ask(&config.servers.source).await;
+    let known = known.map_err(|error| Failure::unreachable(error.to_string()))?;
+    (state.admits_anonymous, state.passwords) = (known.anonymous, known.passwords);
+    let primary = if state.phase == Phase::CutOver { Side::Target } else { Side::Source };
+    let survey = match primary {
+        Side::Source => Survey::ask(&mut source, &mut target).await,
+        Side::Target => Survey::ask(&mut target, &mut source).await,
+    };
+    let survey = survey.map_err(lost)?;
+    let (source_info, target_info) = match primary {
+        Side::Source => (&survey.primary, &survey.secondary),
+        Side::Target => (&survey.secondary, &survey.primary),
+    };
+    let acceptances =
+        (acceptance(source_info, &mut source).await, acceptance(target_info, &mut target).await);
+    Ok(Found { primary, survey, acceptances })
+}
+
+/// Looks at the target alone: the source has been let go, and may be gone.
+async fn ask_target(config: &RunConfig) -> Result<Found, Failure> {
+    let mut target = open(config, Side::Target).await?;
+    let survey = Survey::of_one(&mut target).await;
+    let survey = survey.map_err(|error| Failure::unreachable(error.to_string()))?;
+    let acceptance = Acceptance::expected(&survey.primary.capabilities);
+    Ok(Found { primary: Side::Target, survey, acceptances: (acceptance, acceptance) })
 }
 
 fn open_state(config: &RunConfig) -> Result<(Option<StateDir>, State, bool), Failure> {
@@ -107,29 +139,33 @@ fn assemble(
     config: RunConfig,
     store: Option<StateDir>,
     state: State,
-    (primary, survey): (Side, Survey),
-    acceptances: (Acceptance, Acceptance),
-    beginning: Beginning,
+    found: Found,
+    opened: Opened,
 ) -> Arc<Migration> {
     let metrics = Metrics::install();
-    let known = Known { acceptances, admits_anonymous: state.admits_anonymous };
+    let Opened { record, beginning, why } = opened;
+    let known = Known { acceptances: found.acceptances, admits_anonymous: state.admits_anonymous };
     let world = Arc::new(World::new(config, Seed::from_bytes(state.seed), known));
     let resumed = beginning != Beginning::Fresh;
-    let equal = beginning == Beginning::Equal;
-    let migrated = if equal { Groups::full() } else { Groups::default() };
-    let direction = Direction::new(&world, primary, survey, migrated, resumed);
+    let doubtful = beginning.doubtful();
+    let direction = Direction::new(&world, found.primary, found.survey, doubtful.others(), resumed);
+    if let Some(record) = record {
+        direction.hub.keep(record);
+    }
     let stage = Stage { route: direction.route.clone(), held: false, next: None };
     let phase = match state.phase {
         Phase::CutOver | Phase::Finalized => state.phase,
-        Phase::Mirroring if equal => Phase::Mirroring,
-        _ => Phase::Backfilling,
+        _ if doubtful.is_full() => Phase::Backfilling,
+        _ => Phase::Mirroring,
     };
     metrics.enter(phase);
+    let left = || "an earlier process left keys in doubt".to_owned();
     let inner = Inner {
         phase,
         direction,
-        passing: phase != Phase::Finalized && !equal,
-        cause: (resumed && !equal).then(|| "restart".to_owned()),
+        passing: !doubtful.is_empty(),
+        pass_began: Instant::now(),
+        cause: (resumed && !doubtful.is_empty()).then(|| why.unwrap_or_else(left)),
         verify: status::Verify {
             state: if resumed { VerifyState::Stale } else { VerifyState::Never },
             ..Default::default()
@@ -189,9 +225,9 @@ async fn serve(
     info!("stopping: clients are answered, the mirror is drained");
     stop_clients.cancel();
     clients.close();
-    let _ = timeout(world.config.drain_timeout, clients.wait()).await;
-    if drain(&migration).await {
-        migration.remember_equality();
+    let gone = timeout(world.config.drain_timeout, clients.wait()).await.is_ok();
+    if drain(&migration).await && gone {
+        migration.close_record();
     }
     migration.direction().stop.cancel();
     stop_admin.cancel();
@@ -202,9 +238,13 @@ async fn serve(
 fn begin(migration: &Arc<Migration>, beginning: Beginning) {
     migration.world.tasks.spawn(migration.clone().watch());
     if migration.phase() == Phase::Finalized {
-        migration.direction().hub.with(crate::engine::Engine::let_go);
+        let direction = migration.direction();
+        direction.hub.with(crate::engine::Engine::let_go);
+        let default_user = migration.inner.lock().state.default_user();
+        direction.route.authority.let_go(default_user);
         return;
     }
+    migration.world.tasks.spawn(migration.clone().look_after_record());
     let direction = migration.direction();
     direction.start(&migration.world);
     migration.world.tasks.spawn(migration.clone().supervise(direction, beginning));

@@ -1,12 +1,16 @@
-//! What a restart needs, on disk.
+//! What a restart needs, on disk: the phase, and whose migration it is. Which keys may differ is in
+//! the [record](crate::record) beside it.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+use xxhash_rust::xxh3::xxh3_64;
 
+use crate::proxy::DefaultUser;
 use crate::status::Phase;
 
 const VERSION: u32 = 1;
@@ -29,11 +33,18 @@ pub struct State {
     /// The secret of the fingerprints.
     pub seed: [u8; 8],
     /// Whether the source lets in clients that do not log in.
-    #[serde(default)]
     pub admits_anonymous: bool,
-    /// Set by a stop that left both servers equal: the processes that they were, source first.
-    #[serde(default)]
-    pub equal: Option<(String, String)>,
+    /// Digests of the passwords that the source takes from its default user.
+    pub passwords: Vec<String>,
+}
+
+/// The state as it is written.
+#[derive(Serialize)]
+struct Sealed<'a> {
+    #[serde(flatten)]
+    state: &'a State,
+    /// Over the rest.
+    checksum: String,
 }
 
 /// Why a state directory can't be used.
@@ -97,8 +108,23 @@ impl State {
             databases,
             seed,
             admits_anonymous: false,
-            equal: None,
+            passwords: Vec::new(),
         }
+    }
+
+    /// What is asked of the default user.
+    pub fn default_user(&self) -> DefaultUser {
+        let (anonymous, passwords) = (self.admits_anonymous, self.passwords.clone());
+        DefaultUser { anonymous, passwords }
+    }
+
+    /// Stands for the migration in the names of connections and in the record.
+    pub fn tag(&self) -> String {
+        format!("{:08x}", xxh3_64(&self.seed) >> 32)
+    }
+
+    fn checksum(&self) -> serde_json::Result<String> {
+        Ok(format!("{:016x}", xxh3_64(&serde_json::to_vec(self)?)))
     }
 }
 
@@ -116,6 +142,11 @@ impl StateDir {
             Err(fs::TryLockError::WouldBlock) => Err(StateError::InUse(path.to_owned())),
             Err(fs::TryLockError::Error(error)) => Err(fault(error)),
         }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// What was kept, if anything was.
@@ -140,7 +171,11 @@ impl StateDir {
             let version = u32::try_from(version).unwrap_or(u32::MAX);
             return Err(StateError::Newer { path, version });
         }
+        let checksum = raw.get("checksum").and_then(serde_json::Value::as_str).map(str::to_owned);
         let state: State = serde_json::from_value(raw).map_err(|e| damaged(&e))?;
+        if checksum != Some(state.checksum().map_err(|e| damaged(&e))?) {
+            return Err(damaged(&"the checksum does not fit"));
+        }
         let other =
             |state: &State| (state.source.clone(), state.target.clone(), state.databases.clone());
         if other(&state) != other(mine) {
@@ -158,8 +193,12 @@ impl StateDir {
     pub fn rehearse(&self, state: &State) -> Result<(), StateError> {
         let fresh = self.fresh();
         let fault = |error| StateError::Io { path: fresh.clone(), error };
-        let text = serde_json::to_vec_pretty(state).map_err(|error| fault(error.into()))?;
-        let mut file = File::create(&fresh).map_err(fault)?;
+        let sealed = state.checksum().map(|checksum| Sealed { state, checksum });
+        let text = sealed.and_then(|sealed| serde_json::to_vec_pretty(&sealed));
+        let text = text.map_err(|error| fault(error.into()))?;
+        let mut options = File::options();
+        options.write(true).create(true).truncate(true).mode(0o600);
+        let mut file = options.open(&fresh).map_err(fault)?;
         file.write_all(&text).map_err(fault)?;
         file.sync_all().map_err(fault)
     }
@@ -208,7 +247,12 @@ mod tests {
         assert!(matches!(store.load(&state()), Err(StateError::Foreign { .. })));
         store.save(&State { version: 99, ..state() }).unwrap();
         assert!(matches!(store.load(&state()), Err(StateError::Newer { version: 99, .. })));
-        fs::write(dir.path().join(FILE), "{").unwrap();
-        assert!(matches!(store.load(&state()), Err(StateError::Damaged { .. })));
+        store.save(&state()).unwrap();
+        let file = dir.path().join(FILE);
+        let good = fs::read_to_string(&file).unwrap();
+        for bad in ["{".to_owned(), good.replace("backfilling", "cut_over")] {
+            fs::write(&file, bad).unwrap();
+            assert!(matches!(store.load(&state()), Err(StateError::Damaged { .. })));
+        }
     }
 }

@@ -22,6 +22,13 @@ impl Survey {
         Self::ask(&mut first, &mut second).await.map_err(|error| error.to_string())
     }
 
+    /// Asks a server that has no other beside it any more.
+    pub(super) async fn of_one(primary: &mut Connection) -> Result<Self, Broken> {
+        let primary = ServerInfo::ask(primary).await?;
+        let secondary = ServerInfo::default();
+        Ok(Self { primary, secondary, by_frequency: false, clock_offset: 0 })
+    }
+
     pub(crate) async fn ask(
         first: &mut Connection,
         second: &mut Connection,

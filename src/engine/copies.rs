@@ -64,7 +64,7 @@ impl Engine {
     pub fn claim(&mut self, db: u32, key: bytes::Bytes) -> Option<Ticket> {
         self.settings.databases.to(db)?;
         let named = self.named(db, key);
-        match self.ledger.state(named.space, named.fingerprint) {
+        match self.ledger.claim(named.space, named.fingerprint) {
             State::Unmigrated => Some(self.ticket(named, None)),
             State::Dirty => {
                 let dirty = self.dirty.remove(named.fingerprint);
@@ -81,6 +81,7 @@ impl Engine {
             let Some((fingerprint, dirty)) = self.dirty.next() else { break };
             let named = Named { fingerprint, space: dirty.space, key: dirty.key.clone() };
             if self.settings.databases.to(self.spaces.number(dirty.space)).is_some() {
+                self.ledger.set(named.space, named.fingerprint, State::Copying);
                 tickets.push(self.ticket(named, Some(&dirty)));
             } else {
                 self.ledger.set(dirty.space, fingerprint, State::Migrated);
@@ -90,12 +91,11 @@ impl Engine {
     }
 
     fn ticket(&mut self, named: Named, dirty: Option<&DirtyKey>) -> Ticket {
-        self.ledger.set(named.space, named.fingerprint, State::Copying);
         self.next_ticket += 1;
         let attempts = dirty.map_or(0, |dirty| dirty.attempts);
         let copying = Copying {
             id: self.next_ticket,
-            named: named.clone(),
+            space: named.space,
             since: dirty.map(|dirty| dirty.since),
             cause: dirty.map(|dirty| dirty.cause),
             attempts,
@@ -108,17 +108,18 @@ impl Engine {
     /// Offers what was read.
     pub fn accept(&mut self, ticket: &Ticket, copied: &Copied) -> Accepted {
         let Named { fingerprint, space, .. } = ticket.named;
-        if self.copying.get(&fingerprint).is_none_or(|copying| copying.id != ticket.id) {
+        if !self.is_current(ticket) {
             return Accepted::Superseded;
         }
         let touched = self.ledger.state(space, fingerprint) != State::Copying
             || self.order.is_in_flight(fingerprint);
-        if ticket.epoch != self.epoch || (touched && !copied.in_position) {
+        if !self.is_of_now(ticket) || (touched && !copied.in_position) {
             self.abandon(ticket);
             return Accepted::Again;
         }
         let number = self.spaces.number(space);
         let Some(db) = self.settings.databases.to(number) else { return Accepted::Superseded };
+        self.touch(fingerprint.group());
         let draft = Draft {
             since: self.now,
             db,
@@ -160,7 +161,7 @@ impl Engine {
     /// Whether nobody has written to the key since its claim.
     pub fn is_untouched(&self, ticket: &Ticket) -> bool {
         let Named { fingerprint, space, .. } = ticket.named;
-        ticket.epoch == self.epoch && self.ledger.state(space, fingerprint) == State::Copying
+        self.is_of_now(ticket) && self.ledger.state(space, fingerprint) == State::Copying
     }
 
     /// Appends a part of a copy that is built under another name; false when there is no room. If
@@ -168,12 +169,23 @@ impl Engine {
     pub fn append_part(&mut self, ticket: &Ticket, steps: &[Step]) -> bool {
         let number = self.spaces.number(ticket.named.space);
         let Some(db) = self.settings.databases.to(number) else { return true };
+        self.touch(ticket.named.fingerprint.group());
         let keys = SmallVec::from_iter([ticket.named.clone()]);
         let draft = Draft { since: self.now, db, atomic: false, keys, kind: Kind::Keys };
         self.log.append(draft, steps).is_ok()
     }
 
-    fn count_copy(&mut self, fingerprint: Fingerprint) {
+    /// Whether the key is still copied under this ticket.
+    pub(super) fn is_current(&self, ticket: &Ticket) -> bool {
+        self.copying.get(&ticket.named.fingerprint).is_some_and(|copying| copying.id == ticket.id)
+    }
+
+    /// Whether nothing has voided all copies since the claim.
+    pub(super) fn is_of_now(&self, ticket: &Ticket) -> bool {
+        ticket.epoch == self.epoch
+    }
+
+    pub(super) fn count_copy(&mut self, fingerprint: Fingerprint) {
         let Some(copying) = self.copying.remove(&fingerprint) else { return };
         match copying.cause {
             Some(cause) => {
@@ -194,6 +206,7 @@ impl Engine {
         let groups = if cause.is_some() { Groups::full() } else { lost };
         let keep = self.exceptions();
         self.ledger.begin_pass(&groups, &keep);
+        self.passing = true;
         (groups, cause)
     }
 
@@ -201,12 +214,13 @@ impl Engine {
     pub fn end_pass(&mut self) {
         let keep = self.exceptions();
         self.ledger.end_pass(&keep);
+        self.passing = false;
     }
 
     fn exceptions(&self) -> Vec<(Fingerprint, State)> {
         let dirty = self.dirty.fingerprints().map(|fingerprint| (fingerprint, State::Dirty));
         let copying = self.copying.iter().map(|(fingerprint, copying)| {
-            (*fingerprint, self.ledger.state(copying.named.space, *fingerprint))
+            (*fingerprint, self.ledger.state(copying.space, *fingerprint))
         });
         dirty.chain(copying).collect()
     }

@@ -15,11 +15,23 @@ use crate::effect::{Expect, Step};
 use crate::ledger::Fingerprint;
 use crate::resp;
 
+/// What many copies in one entry weigh.
+fn copies_weight(bytes: usize, copies: usize) -> usize {
+    bytes + ENTRY_WEIGHT + copies * COPY_WEIGHT
+}
+
 /// A place in the log. Later entries have larger ones.
 pub type Position = u64;
 
 /// What an entry weighs beyond its bytes, roughly.
 const ENTRY_WEIGHT: usize = size_of::<Entry>() + 64;
+
+/// Copies are welcome while less than this waits, in bytes: enough to keep the secondary busy. More
+/// would only take memory, and make effects wait behind them.
+const COPIES: usize = 16 * 1024 * 1024;
+/// What each of many copies in one entry weighs beyond its bytes: a key by name, shared with the
+/// page of the scan that it was found in, and its place.
+const COPY_WEIGHT: usize = size_of::<Named>() + 64;
 
 /// A key by name, for making it dirty when its effect fails.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +51,9 @@ pub enum Kind {
     Keys,
     /// A key: a copy of its whole state.
     Copy,
+    /// Keys: a copy of the whole state of each, by one command, in the order of the keys. Each must
+    /// succeed.
+    Copies,
     /// Whole databases. No key stands for it, so it is kept even when the log is full.
     Databases,
     /// Scripts and function libraries; kept like the former.
@@ -62,7 +77,7 @@ pub struct Entry {
     pub db: u32,
     /// The commands as bytes, `MULTI` and `EXEC` included where atomic.
     pub commands: Bytes,
-    /// What the secondary should answer to each command.
+    /// What the secondary should answer to each command; nothing is said for [`Kind::Copies`].
     pub expect: SmallVec<[Expect; 2]>,
     /// Whether the commands are one transaction.
     pub atomic: bool,
@@ -71,6 +86,22 @@ pub struct Entry {
     /// What it is about.
     pub kind: Kind,
     weight: usize,
+}
+
+impl Entry {
+    /// How many effects it stands for.
+    fn effects(&self) -> usize {
+        if self.kind == Kind::Copies { self.keys.len() } else { 1 }
+    }
+}
+
+/// An entry handed out and not yet acknowledged.
+#[derive(Debug)]
+struct OnTheWay {
+    position: Position,
+    since: Millis,
+    weight: usize,
+    effects: usize,
 }
 
 /// What is to be appended.
@@ -94,11 +125,13 @@ pub(super) struct Log {
     entries: VecDeque<Entry>,
     /// Weight of what waits and of what is on its way.
     bytes: usize,
+    /// Effects that wait and are on their way; each of many copies in one entry counts.
+    effects: usize,
     limit: usize,
     next: Position,
     acknowledged: Position,
     /// Entries handed out and not yet acknowledged, oldest first.
-    on_the_way: VecDeque<(Position, Millis, usize)>,
+    on_the_way: VecDeque<OnTheWay>,
     arena: BytesMut,
 }
 
@@ -108,6 +141,7 @@ impl Log {
         Self {
             entries: VecDeque::new(),
             bytes: 0,
+            effects: 0,
             limit,
             next: 1,
             acknowledged: 0,
@@ -135,13 +169,35 @@ impl Log {
         } else {
             draft.keys.iter().map(|named| self.keep(named)).collect()
         };
+        Ok(self.push(Draft { keys, ..draft }, commands, expect, weight))
+    }
+
+    /// Whether there is room for so many copies of so many bytes together.
+    pub(super) fn takes_copies(&self, bytes: usize, copies: usize) -> bool {
+        self.bytes + copies_weight(bytes, copies) <= self.limit
+    }
+
+    /// Appends many copies, for which there must be room.
+    pub(super) fn append_copies(&mut self, draft: Draft, commands: Bytes) -> Position {
+        let weight = copies_weight(commands.len(), draft.keys.len());
+        self.push(draft, commands, SmallVec::new(), weight)
+    }
+
+    fn push(
+        &mut self,
+        draft: Draft,
+        commands: Bytes,
+        expect: SmallVec<[Expect; 2]>,
+        weight: usize,
+    ) -> Position {
         let position = self.next;
         self.next += 1;
         self.bytes += weight;
-        let Draft { since, db, atomic, kind, .. } = draft;
+        let Draft { since, db, atomic, kind, keys } = draft;
         let entry = Entry { position, since, db, commands, expect, atomic, keys, kind, weight };
+        self.effects += entry.effects();
         self.entries.push_back(entry);
-        Ok(position)
+        position
     }
 
     /// The bytes to be sent and what is expected in answer. A copy's command was made for the log
@@ -185,7 +241,9 @@ impl Log {
         while sum < bytes {
             let Some(entry) = self.entries.pop_front() else { break };
             sum += entry.commands.len();
-            self.on_the_way.push_back((entry.position, entry.since, entry.weight));
+            let Entry { position, since, weight, .. } = entry;
+            let effects = entry.effects();
+            self.on_the_way.push_back(OnTheWay { position, since, weight, effects });
             taken.push(entry);
         }
         taken
@@ -193,23 +251,23 @@ impl Log {
 
     /// The secondary has answered everything up to `position`, well or badly.
     pub(super) fn acknowledge(&mut self, position: Position) {
-        while self.on_the_way.front().is_some_and(|(first, ..)| *first <= position) {
-            if let Some((first, _, weight)) = self.on_the_way.pop_front() {
-                self.bytes -= weight;
-                self.acknowledged = first;
-            }
+        while self.on_the_way.front().is_some_and(|first| first.position <= position) {
+            let Some(first) = self.on_the_way.pop_front() else { return };
+            self.bytes -= first.weight;
+            self.effects -= first.effects;
+            self.acknowledged = first.position;
         }
     }
 
     /// When the oldest effect that is not acknowledged was done.
     pub(super) fn oldest(&self) -> Option<Millis> {
-        let on_the_way = self.on_the_way.front().map(|(_, since, _)| *since);
+        let on_the_way = self.on_the_way.front().map(|first| first.since);
         on_the_way.or_else(|| self.entries.front().map(|entry| entry.since))
     }
 
     /// Effects that are not acknowledged.
     pub(super) fn len(&self) -> usize {
-        self.entries.len() + self.on_the_way.len()
+        self.effects
     }
 
     /// Whether everything is acknowledged.
@@ -229,7 +287,7 @@ impl Log {
 
     /// Whether at least half of the room is left: copies wait for that, effects come first.
     pub(super) fn has_room_for_copies(&self) -> bool {
-        self.bytes < self.limit / 2
+        self.bytes < (self.limit / 2).min(COPIES)
     }
 
     /// The last place given.

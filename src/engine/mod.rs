@@ -4,7 +4,7 @@
 //! the dirty keys. Events go in (a step wants to go, was answered, was lost; a copy has been read;
 //! the secondary has answered), decisions come out. A file for each event (`step`, `settle`,
 //! `copies`, `secondary`, `scripts`, `watch`), and for each thing that they move (`order`, `log`,
-//! `dirty`, `spaces`, `unit`); `view` only looks. Which rule of the design is held where: see the
+//! `dirty`, `intent`, `spaces`, `unit`); `view` only looks. Which rule of the design is held where: see the
 //! table in [the crate's documentation](crate#the-rules-and-where-they-are-held).
 //!
 //! *Guarantees:* for every interleaving of events, once the log is applied and no key is dirty, the
@@ -14,6 +14,7 @@
 
 mod copies;
 mod dirty;
+mod intent;
 mod log;
 mod order;
 mod scripts;
@@ -23,6 +24,7 @@ mod settle;
 mod simulation;
 mod spaces;
 mod step;
+mod together;
 mod unit;
 mod view;
 mod watch;
@@ -41,9 +43,11 @@ pub use log::{Entry, Kind, Named, Position};
 pub use order::{ConnId, Woken};
 pub use secondary::Gate;
 pub use settle::Answer;
+pub use together::Copies;
 pub use unit::{Unit, Write};
 
 use dirty::DirtyKeys;
+use intent::Intent;
 use log::Log;
 use order::Order;
 use scripts::Scripts;
@@ -114,6 +118,10 @@ pub struct Engine {
     epoch: u64,
     /// Set when nothing is known any more and all keys must be copied again.
     resync: Option<Cause>,
+    /// Whether a pass is under way: not every key is migrated that is not marked otherwise.
+    passing: bool,
+    /// What a crash would leave in doubt, where that is kept.
+    intent: Option<Intent>,
     /// Set when the function libraries must be copied again.
     code_is_stale: bool,
     counters: Counters,
@@ -127,7 +135,7 @@ pub struct Engine {
 #[derive(Clone, Debug)]
 struct Copying {
     id: u64,
-    named: Named,
+    space: u32,
     /// Since when a write waits for this copy.
     since: Option<Millis>,
     cause: Option<Cause>,
@@ -139,6 +147,8 @@ impl Engine {
     pub fn new(settings: Settings, migrated: Groups) -> Self {
         Self {
             order: Order::default(),
+            passing: !migrated.is_full(),
+            intent: None,
             ledger: Arc::new(Ledger::new(migrated)),
             spaces: Spaces::default(),
             // A quarter of the room is kept for the names of dirty keys.
@@ -179,6 +189,7 @@ impl Engine {
         if !self.settings.mirroring || self.settings.databases.to(number).is_none() {
             return;
         }
+        self.touch(fingerprint.group());
         match self.ledger.state(space, fingerprint) {
             State::Unmigrated | State::Migrated => {
                 self.ledger.set(space, fingerprint, State::Dirty);
@@ -208,6 +219,7 @@ impl Engine {
         self.dirty = DirtyKeys::new(0);
         self.copying.clear();
         self.resync = None;
+        self.intent = None;
     }
 
     /// Corrects the clock difference, which drifts.

@@ -130,6 +130,11 @@ impl Order {
             || self.everything.front().is_some_and(|conn| self.in_flight.contains_key(conn))
     }
 
+    /// Keys that writes are in flight to.
+    pub(super) fn keys_in_flight(&self) -> impl Iterator<Item = Fingerprint> + '_ {
+        self.keys.iter().filter(|(_, held)| held.in_flight > 0).map(|(key, _)| *key)
+    }
+
     /// Whether a step that claims everything is in flight or waits.
     pub(super) fn wants_everything(&self) -> bool {
         !self.everything.is_empty()

@@ -48,14 +48,11 @@ impl Engine {
             _ => {}
         }
         for named in &entry.keys {
-            let newest = self.copied_at.get(&named.fingerprint).copied().unwrap_or(0);
-            if newest <= entry.position {
-                self.soil(named, cause);
-            }
+            self.soil_since(named, entry.position, cause);
         }
         match entry.kind {
-            Kind::Keys | Kind::Copy => {}
-            Kind::Databases => self.resync = Some(cause),
+            Kind::Keys | Kind::Copy | Kind::Copies => {}
+            Kind::Databases => self.distrust(cause),
             Kind::Code => {
                 self.code_is_stale = true;
                 self.scripts.forget_told();
@@ -68,16 +65,25 @@ impl Engine {
     /// void, and everything must be copied again.
     pub fn start_over(&mut self, cause: Cause) {
         self.epoch += 1;
-        self.resync = Some(cause);
+        self.distrust(cause);
     }
 
     /// The secondary is not what it was: everything must be copied again.
     pub fn distrust(&mut self, cause: Cause) {
+        self.touch_all();
         self.resync = Some(cause);
     }
 
-    fn acknowledge(&mut self, entry: &Entry) {
-        if entry.kind == Kind::Copy {
+    /// What went wrong at `position` matters to a key unless a newer copy stands behind it.
+    pub(super) fn soil_since(&mut self, named: &Named, position: Position, cause: Cause) {
+        let newest = self.copied_at.get(&named.fingerprint).copied().unwrap_or(0);
+        if newest <= position {
+            self.soil(named, cause);
+        }
+    }
+
+    pub(super) fn acknowledge(&mut self, entry: &Entry) {
+        if matches!(entry.kind, Kind::Copy | Kind::Copies) {
             for named in &entry.keys {
                 if self.copied_at.get(&named.fingerprint) == Some(&entry.position) {
                     self.copied_at.remove(&named.fingerprint);

@@ -255,6 +255,9 @@ impl Engine {
         }
         let Batch { db, steps, checks, keys } = batch;
         let atomic = atomic && steps.len() > 1;
+        for named in &keys {
+            self.touch(named.fingerprint.group());
+        }
         let draft = Draft { since: self.now, db, atomic, keys, kind: Kind::Keys };
         if let Err(keys) = self.log.append(draft, steps.iter().chain(&checks)) {
             for named in keys {
@@ -264,6 +267,9 @@ impl Engine {
     }
 
     fn append_vital(&mut self, kind: Kind, db: u32, steps: &[Step]) {
+        if kind == Kind::Databases {
+            self.touch_all();
+        }
         let draft = Draft { since: self.now, db, atomic: false, keys: SmallVec::new(), kind };
         // A vital entry is always taken.
         let _ = self.log.append(draft, steps);

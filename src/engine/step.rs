@@ -77,6 +77,9 @@ impl Engine {
             self.renumber(unit);
         }
         let admitted = self.order.begin(conn, claim(unit));
+        if admitted {
+            self.touch_unit(unit);
+        }
         if admitted && unit.scripts {
             self.scripts.begin(unit.writes.iter().map(|write| write.db));
         }

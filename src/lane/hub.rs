@@ -10,6 +10,7 @@ use tokio::sync::{Notify, watch};
 
 use super::{Acks, Mailbox};
 use crate::engine::{ConnId, Engine, Gate, Millis, Named, Unit, Woken};
+use crate::record::Record;
 
 /// Whether it is known what scripts write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,10 +26,17 @@ pub enum Following {
     Impossible,
 }
 
+/// The engine, and what a crash must not forget of it.
+#[derive(Debug)]
+struct Inner {
+    engine: Engine,
+    record: Option<Record>,
+}
+
 /// The engine and who waits for it.
 #[derive(Debug)]
 pub struct Hub {
-    engine: Mutex<Engine>,
+    inner: Mutex<Inner>,
     started: Instant,
     waiting: Mutex<HashMap<ConnId, Waker>>,
     /// Effects wait to be sent.
@@ -49,7 +57,7 @@ impl Hub {
         let following =
             if engine.settings().follow_scripts { Following::Off } else { Following::Impossible };
         Arc::new(Self {
-            engine: Mutex::new(engine),
+            inner: Mutex::new(Inner { engine, record: None }),
             started,
             waiting: Mutex::default(),
             effects: Notify::new(),
@@ -60,14 +68,20 @@ impl Hub {
         })
     }
 
-    /// Does something with the engine, then wakes who has something to do because of it.
+    /// Does something with the engine, writes down what a crash would leave in doubt because of it,
+    /// and wakes who has something to do.
     pub fn with<R>(&self, act: impl FnOnce(&mut Engine) -> R) -> R {
-        let mut engine = self.engine.lock();
+        let mut inner = self.inner.lock();
+        let Inner { engine, record } = &mut *inner;
         engine.tick(self.now());
-        let result = act(&mut engine);
+        let result = act(engine);
+        // Under the lock, so that nobody takes for written what is only about to be.
+        if let (Some(groups), Some(record)) = (engine.intent(), record) {
+            record.write(groups);
+        }
         let (effects, copies) = (engine.has_effects(), engine.wants_copies());
         let scripts = engine.unfenced_scripts().is_some();
-        drop(engine);
+        drop(inner);
         if effects {
             self.effects.notify_one();
         }
@@ -78,6 +92,23 @@ impl Hub {
             self.scripts.notify_one();
         }
         result
+    }
+
+    /// From now on `record` is kept.
+    pub fn keep(&self, record: Record) {
+        let mut inner = self.inner.lock();
+        inner.engine.keep_record(record.groups().clone());
+        inner.record = Some(record);
+    }
+
+    /// Does something with the record, where one is kept.
+    pub fn with_record<R>(&self, act: impl FnOnce(&mut Record) -> R) -> Option<R> {
+        self.inner.lock().record.as_mut().map(act)
+    }
+
+    /// The record is kept no longer, or by somebody else.
+    pub fn take_record(&self) -> Option<Record> {
+        self.inner.lock().record.take()
     }
 
     /// Waits until the primary tells which keys are written, or it is certain that it will not. To

@@ -4,7 +4,7 @@ use std::hash::{BuildHasher, Hash, Hasher};
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::groups::{GROUPS, Group};
+use super::groups::Group;
 
 /// The secret under which fingerprints are made, so that nobody outside can choose two keys that
 /// share one. Kept with the state: groups of keys must mean the same after a restart.
@@ -28,9 +28,17 @@ impl Seed {
     }
 
     /// The fingerprint of `key` in `space`.
+    ///
+    /// The space changes no bit of the [group](Fingerprint::group): groups must mean the same when
+    /// databases have changed numbers, and on the server that counts them otherwise.
     pub fn fingerprint(self, space: u32, key: &[u8]) -> Fingerprint {
-        let seed = self.0 ^ u64::from(space).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        Fingerprint(xxh3_64_with_seed(key, seed).to_le_bytes())
+        let space = u64::from(space).wrapping_mul(0x9e37_79b9_7f4a_7c15) << u16::BITS;
+        Fingerprint((xxh3_64_with_seed(key, self.0) ^ space).to_le_bytes())
+    }
+
+    /// The group of `key`, in whatever space.
+    pub fn group(self, key: &[u8]) -> Group {
+        self.fingerprint(0, key).group()
     }
 }
 
@@ -39,9 +47,10 @@ impl Seed {
 pub struct Fingerprint([u8; 8]);
 
 impl Fingerprint {
-    /// The group that the key belongs to.
+    /// The group that the key belongs to: keys of one name, whatever their space, are in one.
     pub fn group(self) -> Group {
-        Group((u64::from_le_bytes(self.0) % GROUPS as u64) as u16)
+        let [low, high, ..] = self.0;
+        Group(u16::from_le_bytes([low, high]))
     }
 }
 
@@ -78,5 +87,18 @@ impl Hasher for Identity {
 
     fn write_u64(&mut self, value: u64) {
         self.0 = value;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_has_one_group_in_all_spaces_and_a_fingerprint_in_each() {
+        let seed = Seed::from_bytes([7; 8]);
+        let (here, there) = (seed.fingerprint(0, b"a"), seed.fingerprint(3, b"a"));
+        assert_ne!(here, there);
+        assert_eq!((here.group(), there.group()), (seed.group(b"a"), seed.group(b"a")));
     }
 }

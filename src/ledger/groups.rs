@@ -2,10 +2,11 @@
 
 /// How many groups the keys fall into.
 pub const GROUPS: usize = 65_536;
-const WORDS: usize = GROUPS / 64;
+/// How many words hold them.
+pub const WORDS: usize = GROUPS / 64;
 
 /// One group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Group(pub u16);
 
 /// A set of groups, 8 KiB.
@@ -42,6 +43,26 @@ impl Groups {
         }
     }
 
+    /// Adds all of `other`.
+    pub fn extend(&mut self, other: &Self) {
+        for (word, other) in self.0.iter_mut().zip(&other.0) {
+            *word |= other;
+        }
+    }
+
+    /// Keeps those that are in `other` too.
+    pub fn retain(&mut self, other: &Self) {
+        for (word, other) in self.0.iter_mut().zip(&other.0) {
+            *word &= other;
+        }
+    }
+
+    /// Those that are not in here.
+    #[must_use]
+    pub fn others(&self) -> Self {
+        Self(self.0.iter().map(|word| !word).collect())
+    }
+
     /// Takes `group` out.
     pub fn remove(&mut self, group: Group) {
         if let Some(word) = self.0.get_mut(word(group)) {
@@ -57,6 +78,21 @@ impl Groups {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.0.iter().all(|word| *word == 0)
+    }
+
+    /// Whether all of them are in here.
+    pub fn is_full(&self) -> bool {
+        self.0.iter().all(|word| *word == u64::MAX)
+    }
+
+    /// As bits, 64 groups a word.
+    pub fn words(&self) -> &[u64] {
+        &self.0
+    }
+
+    /// From what [`Self::words`] gave; `None` for another number of words.
+    pub fn from_words(words: Vec<u64>) -> Option<Self> {
+        (words.len() == WORDS).then(|| Self(words.into_boxed_slice()))
     }
 
     /// Each of them.
@@ -87,5 +123,21 @@ mod tests {
         groups.remove(Group(63));
         assert_eq!(groups.iter().map(|group| group.0).collect::<Vec<_>>(), [0, 64, 65_535]);
         assert_eq!(Groups::full().len(), GROUPS);
+    }
+
+    #[test]
+    fn sets_of_groups_are_joined_cut_and_turned_round() {
+        let (mut one, mut two) = (Groups::default(), Groups::default());
+        one.insert(Group(3));
+        two.insert(Group(900));
+        let others = one.others();
+        assert!(!others.contains(Group(3)) && others.len() == GROUPS - 1);
+        one.extend(&two);
+        assert_eq!(one.len(), 2);
+        one.retain(&others);
+        assert_eq!(one, two);
+        assert!(Groups::full().is_full() && !others.is_full());
+        assert_eq!(Groups::from_words(one.words().to_vec()), Some(two));
+        assert_eq!(Groups::from_words(vec![0]), None);
     }
 }

@@ -18,11 +18,11 @@
 mod fingerprint;
 mod groups;
 
-use dashmap::DashMap;
+use dashmap::{DashMap, Entry};
 use parking_lot::RwLock;
 
 pub use fingerprint::{Fingerprint, Seed};
-pub use groups::{GROUPS, Group, Groups};
+pub use groups::{GROUPS, Group, Groups, WORDS};
 
 pub(crate) use fingerprint::Passthrough;
 
@@ -40,6 +40,9 @@ pub enum State {
     /// As copying, but written since the read began: what was read is void.
     Touched,
 }
+
+/// Pieces that grow one by one: none holds the engine up for long while it moves its marks.
+const SHARDS: usize = 256;
 
 /// One byte in the map: a state that differs from the key's default.
 type Marks = DashMap<Fingerprint, State, Passthrough>;
@@ -83,6 +86,37 @@ impl Ledger {
     pub fn state(&self, space: u32, fingerprint: Fingerprint) -> State {
         let mark = self.marks.read().get(&fingerprint).map(|mark| *mark);
         mark.unwrap_or_else(|| self.defaults.read().of(space, fingerprint))
+    }
+
+    /// Takes a key that must be copied for copying; its state before.
+    pub fn claim(&self, space: u32, fingerprint: Fingerprint) -> State {
+        let default = self.defaults.read().of(space, fingerprint);
+        let marks = self.marks.read();
+        let mark = marks.entry(fingerprint);
+        let state = if let Entry::Occupied(mark) = &mark { *mark.get() } else { default };
+        if matches!(state, State::Unmigrated | State::Dirty) {
+            mark.insert(State::Copying);
+        }
+        state
+    }
+
+    /// Moves a key that is being copied to migrated. False when it is not being copied, or when it
+    /// is touched and was not to be `even_touched`.
+    pub fn settle(&self, space: u32, fingerprint: Fingerprint, even_touched: bool) -> bool {
+        let default = self.defaults.read().of(space, fingerprint);
+        let marks = self.marks.read();
+        let Entry::Occupied(mut mark) = marks.entry(fingerprint) else { return false };
+        let counts = match *mark.get() {
+            State::Copying => true,
+            State::Touched => even_touched,
+            State::Unmigrated | State::Migrated | State::Dirty => false,
+        };
+        if counts && default == State::Migrated {
+            mark.remove();
+        } else if counts {
+            mark.insert(State::Migrated);
+        }
+        counts
     }
 
     /// Moves a key to `state`.
@@ -156,7 +190,7 @@ impl Ledger {
 }
 
 fn marks() -> Marks {
-    DashMap::with_hasher(Passthrough)
+    DashMap::with_hasher_and_shard_amount(Passthrough, SHARDS)
 }
 
 #[cfg(test)]
@@ -202,6 +236,18 @@ mod tests {
         ledger.begin_pass(&groups, &[]);
         assert_eq!(ledger.state(0, a), State::Unmigrated);
         assert_eq!(ledger.state(0, b), State::Migrated);
+    }
+
+    #[test]
+    fn a_claimed_key_settles_unless_it_was_touched() {
+        let ledger = Ledger::new(Groups::default());
+        let (a, b) = (fingerprint("a"), fingerprint("b"));
+        assert_eq!((ledger.claim(0, a), ledger.claim(0, a)), (State::Unmigrated, State::Copying));
+        assert!(ledger.settle(0, a, false) && !ledger.settle(0, a, false));
+        assert_eq!((ledger.state(0, a), ledger.claim(0, a)), (State::Migrated, State::Migrated));
+        ledger.claim(0, b);
+        ledger.set(0, b, State::Touched);
+        assert!(!ledger.settle(0, b, false) && ledger.settle(0, b, true));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use smallvec::SmallVec;
 use tokio::sync::futures::Notified;
 use tokio::time::sleep;
@@ -17,14 +18,16 @@ use tracing::{info, warn};
 
 use super::judge;
 use crate::backend::{Broken, Connection, Endpoint, ServerInfo, Setup, Wire};
-use crate::engine::{Cause, Entry};
+use crate::engine::{Cause, Engine, Entry, Kind};
 use crate::lane::Hub;
-use crate::resp::Request;
+use crate::resp::{Frame, Request};
 
 /// Effects on their way to the secondary at once, in bytes: what is in doubt when it fails.
 const WINDOW: usize = 2 * 1024 * 1024;
 /// Effects taken from the log at once, in bytes.
 const TAKE: usize = 256 * 1024;
+/// What nearly every copy is answered with.
+const OK: &[u8] = b"+OK\r\n";
 /// How soon a lost connection is tried again.
 const RETRY: Duration = Duration::from_millis(100);
 
@@ -32,12 +35,18 @@ const RETRY: Duration = Duration::from_millis(100);
 #[derive(Debug, Default)]
 pub struct Peer {
     connected: AtomicBool,
+    run_id: Mutex<String>,
 }
 
 impl Peer {
     /// Whether it can be talked to.
     pub fn is_connected(&self) -> bool {
         self.connected.load(Ordering::Relaxed)
+    }
+
+    /// The process that the mirror is or was connected to.
+    pub fn run_id(&self) -> String {
+        self.run_id.lock().clone()
     }
 }
 
@@ -62,12 +71,26 @@ pub struct Mirror {
 #[derive(Debug)]
 enum Sent {
     /// The database was changed first.
-    Select,
+    Select {
+        answered: bool,
+    },
     Entry {
         entry: Box<Entry>,
         missing: usize,
         replies: SmallVec<[Bytes; 2]>,
     },
+    /// Many copies in one entry: how many are answered, and which of them were refused.
+    Copies {
+        entry: Box<Entry>,
+        answered: usize,
+        refused: Vec<usize>,
+    },
+}
+
+/// An entry that is wholly answered.
+enum Judged {
+    Effect(Box<Entry>, Option<Cause>),
+    Copies(Box<Entry>, Vec<usize>),
 }
 
 struct Link<'a> {
@@ -142,6 +165,8 @@ impl Mirror {
             self.run_id = info.run_id;
             self.hub.with(|engine| engine.distrust(Cause::Replaced));
         }
+        // Told only now: whoever notes this process must find everything distrusted.
+        self.peer.run_id.lock().clone_from(&self.run_id);
         Ok(connection.into_wire())
     }
 }
@@ -166,7 +191,7 @@ impl Drop for InDoubt<'_, '_> {
         let sent = std::mem::take(&mut self.0.sent);
         self.0.hub.with(|engine| {
             for sent in sent {
-                if let Sent::Entry { entry, .. } = sent {
+                if let Sent::Entry { entry, .. } | Sent::Copies { entry, .. } = sent {
                     engine.diverged(&entry, Cause::Unknown);
                 }
             }
@@ -220,55 +245,103 @@ impl Link<'_> {
             if entry.db != self.db {
                 self.wire.push(Request::new(["SELECT", &entry.db.to_string()]).raw());
                 self.db = entry.db;
-                self.sent.push_back(Sent::Select);
+                self.sent.push_back(Sent::Select { answered: false });
             }
             self.wire.push(&entry.commands);
             self.in_flight += entry.commands.len();
-            let missing = judge::replies(&entry);
-            let (entry, replies) = (Box::new(entry), SmallVec::new());
-            self.sent.push_back(Sent::Entry { entry, missing, replies });
+            self.sent.push_back(Sent::new(entry));
         }
         any
     }
 
     /// Compares whole answers and tells the engine, all under one lock.
     fn receive(&mut self) -> Result<(), Broken> {
-        let mut judged: Vec<(Box<Entry>, Option<Cause>)> = Vec::new();
-        let now = if self.tells_absolute { 0 } else { unix_now() + self.clock_offset };
-        let result = loop {
-            let frame = match self.wire.buffered() {
-                Ok(Some(frame)) => frame,
-                Ok(None) => break Ok(()),
-                Err(error) => break Err(error),
-            };
-            match self.sent.front_mut() {
-                None => {}
-                Some(Sent::Select) => drop(self.sent.pop_front()),
-                Some(Sent::Entry { missing, replies, .. }) => {
-                    replies.push(frame.raw);
-                    *missing -= 1;
-                    if *missing == 0
-                        && let Some(Sent::Entry { entry, replies, .. }) = self.sent.pop_front()
-                    {
-                        self.in_flight -= entry.commands.len();
-                        let verdict = judge::verdict(&entry, &replies, now);
-                        judged.push((entry, verdict));
-                    }
-                }
-            }
-        };
+        let mut judged = Vec::new();
+        let result = self.answers(&mut judged);
         if !judged.is_empty() {
-            self.hub.with(|engine| {
-                for (entry, verdict) in &judged {
-                    match verdict {
-                        None => engine.applied(entry),
-                        Some(cause) => engine.diverged(entry, *cause),
-                    }
-                }
-            });
+            self.hub.with(|engine| judged.iter().for_each(|judged| judged.tell(engine)));
             self.hub.release_acks();
         }
         result
+    }
+
+    /// Takes answers until the next one is not all there.
+    fn answers(&mut self, judged: &mut Vec<Judged>) -> Result<(), Broken> {
+        let now = if self.tells_absolute { 0 } else { unix_now() + self.clock_offset };
+        loop {
+            if let Some(Sent::Copies { entry, answered, .. }) = self.sent.front_mut() {
+                *answered += self.wire.skip(OK, entry.keys.len() - *answered);
+            }
+            if self.sent.front().is_some_and(Sent::is_answered) {
+                let sent = self.sent.pop_front();
+                judged.extend(sent.and_then(|sent| self.judge(sent, now)));
+                continue;
+            }
+            let Some(frame) = self.wire.buffered()? else { return Ok(()) };
+            if let Some(sent) = self.sent.front_mut() {
+                sent.answer(frame);
+            }
+        }
+    }
+
+    fn judge(&mut self, sent: Sent, now: i64) -> Option<Judged> {
+        let judged = match sent {
+            Sent::Select { .. } => return None,
+            Sent::Entry { entry, replies, .. } => {
+                let verdict = judge::verdict(&entry, &replies, now);
+                Judged::Effect(entry, verdict)
+            }
+            Sent::Copies { entry, refused, .. } => Judged::Copies(entry, refused),
+        };
+        let (Judged::Effect(entry, _) | Judged::Copies(entry, _)) = &judged;
+        self.in_flight -= entry.commands.len();
+        Some(judged)
+    }
+}
+
+impl Sent {
+    fn new(entry: Entry) -> Self {
+        let entry = Box::new(entry);
+        if entry.kind == Kind::Copies {
+            return Self::Copies { entry, answered: 0, refused: Vec::new() };
+        }
+        let missing = judge::replies(&entry);
+        Self::Entry { entry, missing, replies: SmallVec::new() }
+    }
+
+    /// Takes the next answer to it.
+    fn answer(&mut self, frame: Frame) {
+        match self {
+            Self::Select { answered } => *answered = true,
+            Self::Entry { missing, replies, .. } => {
+                replies.push(frame.raw);
+                *missing -= 1;
+            }
+            Self::Copies { answered, refused, .. } => {
+                if frame.is_error() {
+                    refused.push(*answered);
+                }
+                *answered += 1;
+            }
+        }
+    }
+
+    fn is_answered(&self) -> bool {
+        match self {
+            Self::Select { answered } => *answered,
+            Self::Entry { missing, .. } => *missing == 0,
+            Self::Copies { entry, answered, .. } => *answered == entry.keys.len(),
+        }
+    }
+}
+
+impl Judged {
+    fn tell(&self, engine: &mut Engine) {
+        match self {
+            Self::Effect(entry, None) => engine.applied(entry),
+            Self::Effect(entry, Some(cause)) => engine.diverged(entry, *cause),
+            Self::Copies(entry, refused) => engine.restored(entry, refused),
+        }
     }
 }
 

@@ -74,7 +74,7 @@ impl Acceptance {
     }
 
     /// The way for one payload that a server of `from` wrote.
-    pub fn way(self, from: Family, payload: &Payload) -> Way {
+    pub fn way(self, from: Family, payload: &Payload<'_>) -> Way {
         // A server reads what its own kind wrote so far, layouts that we have never heard of too.
         let own_kind = from == self.family && payload.version() <= self.version;
         let known = self.knows(from, payload.type_byte());
@@ -88,9 +88,9 @@ impl Acceptance {
     }
 
     /// The payload to `RESTORE`; `None` when the value has to go by commands.
-    pub fn carry(self, from: Family, payload: &Payload) -> Option<Payload> {
-        match self.way(from, payload) {
-            Way::AsIs => Some(payload.clone()),
+    pub fn carry<'a>(self, from: Family, payload: Payload<'a>) -> Option<Payload<'a>> {
+        match self.way(from, &payload) {
+            Way::AsIs => Some(payload),
             Way::Footer(version) => Some(payload.with_version(version)),
             Way::Commands => None,
         }

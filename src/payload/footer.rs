@@ -1,6 +1,7 @@
 //! The footer: version and checksum.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use std::borrow::Cow;
+
 use crc::{CRC_64_REDIS, Crc, Table};
 use thiserror::Error;
 
@@ -18,17 +19,17 @@ pub struct TooShort;
 
 /// A payload as `DUMP` gave it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Payload {
-    raw: Bytes,
+pub struct Payload<'a> {
+    raw: Cow<'a, [u8]>,
 }
 
-impl Payload {
+impl<'a> Payload<'a> {
     /// Takes what `DUMP` answered.
     ///
     /// # Errors
     /// It is too short to hold a type byte and a footer.
-    pub fn new(raw: Bytes) -> Result<Self, TooShort> {
-        if raw.len() > FOOTER { Ok(Self { raw }) } else { Err(TooShort) }
+    pub fn new(raw: &'a [u8]) -> Result<Self, TooShort> {
+        if raw.len() > FOOTER { Ok(Self { raw: raw.into() }) } else { Err(TooShort) }
     }
 
     /// A payload of `version` around a body that begins with its type byte.
@@ -36,11 +37,11 @@ impl Payload {
     /// # Errors
     /// The body is empty.
     pub fn around(body: &[u8], version: u16) -> Result<Self, TooShort> {
-        if body.is_empty() { Err(TooShort) } else { Ok(Self { raw: seal(body, version) }) }
+        if body.is_empty() { Err(TooShort) } else { Ok(Self { raw: seal(body, version).into() }) }
     }
 
     /// The bytes for `RESTORE`.
-    pub fn raw(&self) -> &Bytes {
+    pub fn raw(&self) -> &[u8] {
         &self.raw
     }
 
@@ -68,8 +69,8 @@ impl Payload {
 
     /// The same value under a footer of another version.
     #[must_use]
-    pub fn with_version(&self, version: u16) -> Self {
-        Self { raw: seal(self.body(), version) }
+    pub fn with_version(&self, version: u16) -> Payload<'static> {
+        Payload { raw: seal(self.body(), version).into() }
     }
 
     fn split(&self) -> (&[u8], &[u8]) {
@@ -77,13 +78,13 @@ impl Payload {
     }
 }
 
-fn seal(body: &[u8], version: u16) -> Bytes {
-    let mut raw = BytesMut::with_capacity(body.len() + FOOTER);
-    raw.put_slice(body);
-    raw.put_u16_le(version);
+fn seal(body: &[u8], version: u16) -> Vec<u8> {
+    let mut raw = Vec::with_capacity(body.len() + FOOTER);
+    raw.extend_from_slice(body);
+    raw.extend_from_slice(&version.to_le_bytes());
     let checksum = CRC.checksum(&raw);
-    raw.put_u64_le(checksum);
-    raw.freeze()
+    raw.extend_from_slice(&checksum.to_le_bytes());
+    raw
 }
 
 #[cfg(test)]
@@ -96,7 +97,7 @@ mod tests {
 
     #[test]
     fn a_servers_own_payload_is_understood() {
-        let payload = Payload::new(Bytes::from_static(ONE)).unwrap();
+        let payload = Payload::new(ONE).unwrap();
         assert_eq!((payload.type_byte(), payload.version()), (0, 10));
         assert_eq!(payload.body(), b"\x00\xc0\x01");
         assert!(payload.is_intact());
@@ -108,13 +109,13 @@ mod tests {
         for index in 0..ONE.len() {
             let mut damaged = ONE.to_vec();
             damaged[index] ^= 1;
-            assert!(!Payload::new(damaged.into()).unwrap().is_intact(), "byte {index}");
+            assert!(!Payload::new(&damaged).unwrap().is_intact(), "byte {index}");
         }
     }
 
     #[test]
     fn what_is_too_short_is_no_payload() {
-        assert_eq!(Payload::new(Bytes::from_static(&[0; 10])), Err(TooShort));
+        assert_eq!(Payload::new(&[0; 10]), Err(TooShort));
         assert_eq!(Payload::around(b"", 9), Err(TooShort));
     }
 

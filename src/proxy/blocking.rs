@@ -114,11 +114,15 @@ impl Client {
         let id = session.id();
         let db = route.databases.to(self.context.db).unwrap_or(self.context.db);
         let unit = route.hub.with(|engine| {
-            engine.unit([engine.write(Some(command), request.clone(), db, &[])], false)
+            let write = engine.write(Some(command), request.clone(), db, &[]);
+            let unit = engine.unit([write], false);
+            engine.await_service(&unit);
+            unit
         });
         let (sender, mut receiver) = oneshot::channel();
         let mut jobs = vec![Job::pass(request.clone(), Sink::Task(sender))];
         if !session.submit(&mut jobs) {
+            route.hub.with(|engine| engine.waited(&unit));
             return Ok(Some(Woken::Flip));
         }
         let woken = self.until_served(&mut receiver).await;
@@ -128,14 +132,16 @@ impl Client {
             None => self.end_wait(&route, id, &mut receiver).await,
         };
         // Whatever has been taken from the keys is known now, or never will be.
-        match &reply {
-            Some(reply) if !is_nothing(reply) => {
-                let answer = Answer { reply, probes: &[] };
-                route.hub.with(|engine| engine.served(&unit, answer));
+        route.hub.with(|engine| {
+            match &reply {
+                Some(reply) if !is_nothing(reply) => {
+                    engine.served(&unit, Answer { reply, probes: &[] });
+                }
+                Some(_) => {}
+                None => engine.soil_unit(&unit, Cause::Unknown),
             }
-            Some(_) => {}
-            None => route.hub.with(|engine| engine.soil_unit(&unit, Cause::Unknown)),
-        }
+            engine.waited(&unit);
+        });
         let unblocked = self.entry.seen.lock().unblocked.take();
         match (woken.is_some(), reply) {
             (_, None) => Err(Close::Now),

@@ -3,11 +3,12 @@
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
+use super::authority::Decision;
 use super::client::{Client, Close, Replies, Way};
 use super::session::Standing;
 use crate::backend::{Secret, Wire};
 use crate::command::Connection;
-use crate::lane::{Identity, Job, Sink};
+use crate::lane::{Context, Identity, Job, Sink, Upstream};
 use crate::resp::{self, Protocol, Request, parse_integer};
 
 impl Client {
@@ -204,16 +205,40 @@ impl Client {
         Some(with_integer_behind(&reply, b"$2\r\nid\r\n:", self.entry.id))
     }
 
-    /// Sends a request about users to the server that knows them, on a connection of its own that
-    /// is in the state which the client's would be in.
+    /// Has a request about users decided by whoever knows them.
     async fn ask_authority(&self, request: &Request) -> Option<Bytes> {
-        let authority = &self.route.authority;
-        let stream = crate::backend::dial(&authority.endpoint).await.ok()?;
+        match self.route.authority.source() {
+            Ok(source) => {
+                let login = match &self.context.identity {
+                    Identity::Anonymous => None,
+                    Identity::User(user, password) => Some((user.clone(), password.clone())),
+                };
+                self.ask_server(source, login, request).await
+            }
+            Err(default_user) => match default_user.judge(request, &self.context.identity) {
+                Decision::Answer(text) => Some(Bytes::from_static(text.as_bytes())),
+                Decision::Ask(request, identity) => {
+                    let pool = &self.route.pool;
+                    let context = Context { identity, ..self.context.clone() };
+                    let login = pool.setup(&context, "").login;
+                    self.ask_server(pool.upstream(), login, &request).await
+                }
+            },
+        }
+    }
+
+    /// Sends a request about users to a server, on a connection of its own that is in the state
+    /// which the client's would be in.
+    async fn ask_server(
+        &self,
+        server: &Upstream,
+        login: Option<(Option<String>, Secret)>,
+        request: &Request,
+    ) -> Option<Bytes> {
+        let stream = crate::backend::dial(&server.endpoint).await.ok()?;
         let mut wire = Wire::new(stream);
         let mut before = 0;
-        if let (Identity::User(user, password), false) =
-            (&self.context.identity, request.is(0, "AUTH"))
-        {
+        if let (Some((user, password)), false) = (login, request.is(0, "AUTH")) {
             let user = user.as_deref().unwrap_or("default");
             wire.push(Request::new(["AUTH", user, password.reveal()]).raw());
             before += 1;
@@ -229,7 +254,7 @@ impl Client {
             }
             Some(wire.frame().await.ok()?.raw)
         };
-        tokio::time::timeout(authority.timeout, answer).await.ok()?
+        tokio::time::timeout(server.timeout, answer).await.ok()?
     }
 }
 

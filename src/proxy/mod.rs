@@ -9,6 +9,7 @@
 //!
 //! *Must not know:* the secondary, copies, phases; only where to send (the [`Stage`]).
 
+mod authority;
 mod blocking;
 mod client;
 mod client_command;
@@ -28,6 +29,7 @@ mod subscriber;
 mod transaction;
 mod unknown;
 
+pub use authority::{Authority, DefaultUser, password_digest};
 pub use listener::{Limits, Listener};
 pub use pause::Pause;
 pub use registry::Registry;

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::Cursors;
+use super::{Authority, Cursors};
 use crate::databases::Databases;
-use crate::lane::{Hub, Pool, Upstream};
+use crate::lane::{Hub, Pool};
 
 /// One server as the primary.
 #[derive(Debug)]
@@ -17,7 +17,7 @@ pub struct Route {
     /// From the clients' database numbers to this server's.
     pub databases: Databases,
     /// The server whose users and passwords decide who may connect.
-    pub authority: Arc<Upstream>,
+    pub authority: Authority,
     /// The cursors that this server has given; `None` while no other has served before it.
     pub cursors: Option<Cursors>,
 }

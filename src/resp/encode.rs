@@ -2,6 +2,7 @@
 
 use bytes::{BufMut, BytesMut};
 
+use super::number::digits;
 use super::{Protocol, write_integer};
 
 /// Appends `*N\r\n`.
@@ -18,6 +19,13 @@ pub fn bulk_len(out: &mut BytesMut, len: usize) {
 pub fn bulk(out: &mut BytesMut, bytes: &[u8]) {
     bulk_len(out, bytes.len());
     out.put_slice(bytes);
+    out.put_slice(b"\r\n");
+}
+
+/// Appends the decimal form of `value` as a bulk string.
+pub fn bulk_integer(out: &mut BytesMut, value: i64) {
+    bulk_len(out, digits(value));
+    write_integer(out, value);
     out.put_slice(b"\r\n");
 }
 
@@ -83,7 +91,16 @@ pub fn null_array(out: &mut BytesMut, protocol: Protocol) {
 }
 
 fn header(out: &mut BytesMut, kind: u8, len: usize) {
-    out.put_u8(kind);
-    write_integer(out, len as i64);
-    out.put_slice(b"\r\n");
+    match u8::try_from(len) {
+        // Nearly all of them: written at once.
+        Ok(digit @ 0..10) => out.put_slice(&[kind, b'0' + digit, b'\r', b'\n']),
+        Ok(digits @ 10..100) => {
+            out.put_slice(&[kind, b'0' + digits / 10, b'0' + digits % 10, b'\r', b'\n']);
+        }
+        _ => {
+            out.put_u8(kind);
+            write_integer(out, len as i64);
+            out.put_slice(b"\r\n");
+        }
+    }
 }

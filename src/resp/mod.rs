@@ -14,15 +14,18 @@ mod inline;
 mod number;
 mod reply;
 mod request;
+mod row;
 mod scan;
 
 pub use decode::{Decoder, ProtocolError};
 pub use encode::{
-    array_header, bulk, bulk_len, command, error, integer, null, null_array, simple, verbatim,
+    array_header, bulk, bulk_integer, bulk_len, command, error, integer, null, null_array, simple,
+    verbatim,
 };
 pub use number::{parse_integer, write_integer};
 pub use reply::{Reply, ReplyError};
 pub use request::{Builder, Request};
+pub use row::{Flat, Row};
 pub use scan::{Frame, Scanner};
 
 /// The protocol version that a connection speaks; `HELLO` changes it.

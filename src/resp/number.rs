@@ -21,6 +21,12 @@ pub fn parse_integer(text: &[u8]) -> Option<i64> {
     })
 }
 
+/// How many bytes the decimal form of `value` takes.
+pub(super) fn digits(value: i64) -> usize {
+    let digits = value.unsigned_abs().checked_ilog10().unwrap_or(0) as usize + 1;
+    digits + usize::from(value < 0)
+}
+
 /// Appends the decimal form of `value`.
 pub fn write_integer(out: &mut BytesMut, value: i64) {
     let mut digits = [0u8; 20];

@@ -44,6 +44,11 @@ impl Default for Scanner {
 }
 
 impl Scanner {
+    /// A scanner whose first frame holds so many replies, one behind the other.
+    pub fn of_row(replies: usize) -> Self {
+        Self { position: 0, missing: replies as u64 }
+    }
+
     /// Takes the next whole reply from the front of `buffer`; `None` when more bytes are needed.
     ///
     /// # Errors
@@ -139,6 +144,17 @@ mod tests {
             }
             assert_eq!(found, REPLIES, "in pieces of {chunk}");
         }
+    }
+
+    #[test]
+    fn a_row_of_replies_is_one_frame_and_the_next_is_a_single_one() {
+        let mut scanner = Scanner::of_row(3);
+        let mut buffer = BytesMut::from(&b":1\r\n*1\r\n+a\r\n$2\r\nbc"[..]);
+        assert_eq!(scanner.next(&mut buffer), Ok(None));
+        buffer.extend_from_slice(b"\r\n+next\r\n");
+        let mut frame = || scanner.next(&mut buffer).unwrap().unwrap().raw;
+        assert_eq!(frame(), ":1\r\n*1\r\n+a\r\n$2\r\nbc\r\n");
+        assert_eq!(frame(), "+next\r\n");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use thiserror::Error;
 
 use crate::backend::Broken;
-use crate::resp::{Reply, parse_integer};
+use crate::resp::{Flat, Reply, parse_integer};
 
 /// Why a value could not be read.
 #[derive(Debug, Error)]
@@ -35,9 +35,7 @@ impl Answer {
         match reply {
             Reply::Error(text) if text.starts_with(b"WRONGTYPE") => Err(ReadError::Changed),
             Reply::Error(text) if text.starts_with(b"ERR no such key") => Err(ReadError::Changed),
-            Reply::Error(text) => {
-                Err(ReadError::Refused(String::from_utf8_lossy(&text).into_owned()))
-            }
+            Reply::Error(text) => Err(refusal(&text)),
             reply => Ok(Self { reply, question }),
         }
     }
@@ -94,6 +92,20 @@ impl Answer {
         let value = items.get_mut(index + 1)?;
         let reply = std::mem::replace(&mut value.reply, Reply::Null);
         Some(Self { reply, question: value.question })
+    }
+}
+
+/// A server's error as ours.
+pub(super) fn refusal(text: &[u8]) -> ReadError {
+    ReadError::Refused(String::from_utf8_lossy(text).into_owned())
+}
+
+/// The integer that one of many answers must be.
+pub(super) fn integer(answer: Option<Flat<'_>>, question: &'static str) -> Result<i64, ReadError> {
+    match answer {
+        Some(Flat::Integer(value)) => Ok(value),
+        Some(Flat::Error(text)) => Err(refusal(text)),
+        _ => Err(ReadError::Unexpected(question)),
     }
 }
 

@@ -8,7 +8,7 @@ use tokio::time::sleep;
 
 use super::ReadError;
 use super::counterpart::counterpart;
-use super::glance::{Glance, bodies, glance, lacking};
+use super::glance::{Dumps, Glance, glance, lacking};
 use super::head::{Head, Type, head};
 use super::reader::{Reader, size_request};
 use crate::backend::Connection;
@@ -144,15 +144,11 @@ impl Comparer {
         let small = |seen: &Seen| matches!(seen, Seen::Small { .. });
         let dumped: Vec<&Bytes> =
             keys.iter().zip(&*seen).filter(|(_, seen)| small(seen)).map(|(key, _)| key).collect();
-        let (first, second) = both(
-            bodies(&dumped, &mut self.first.connection),
-            bodies(&dumped, &mut self.second.connection),
-        )
-        .await?;
+        let (first, second) = self.dump(&dumped).await?;
         let slots = seen.iter_mut().filter(|seen| small(seen));
-        for (slot, (a, b)) in slots.zip(first.iter().zip(&second)) {
+        for (slot, same) in slots.zip(first.same(&second)) {
             *slot = match slot {
-                Seen::Small { same_end: true } if a == b => Seen::Settled(Verdict::Equal),
+                Seen::Small { same_end: true } if same => Seen::Settled(Verdict::Equal),
                 _ => Seen::Open,
             };
         }
@@ -200,13 +196,16 @@ impl Comparer {
     }
 
     async fn same_payload(&mut self, key: &Bytes) -> Result<bool, CompareError> {
-        let keys = [key];
-        let (a, b) = both(
-            bodies(&keys, &mut self.first.connection),
-            bodies(&keys, &mut self.second.connection),
+        let (first, second) = self.dump(&[key]).await?;
+        Ok(first.same(&second).all(|same| same))
+    }
+
+    async fn dump(&mut self, keys: &[&Bytes]) -> Result<(Dumps, Dumps), CompareError> {
+        both(
+            Dumps::ask(keys, &mut self.first.connection),
+            Dumps::ask(keys, &mut self.second.connection),
         )
-        .await?;
-        Ok(a == b)
+        .await
     }
 
     async fn same_value(&mut self, key: &Bytes, kind: Kind) -> Result<bool, CompareError> {

@@ -1,24 +1,24 @@
 //! A quick look at many keys of one server: size, expiry, payload.
 //!
 //! Two servers that hold the same small value in the same encoding dump the same bytes, so nearly
-//! every key is settled here. Frames are taken as they come: nothing is parsed that is only to be
-//! compared.
+//! every key is settled here. Answers are taken as they come, all in one piece, and looked at in
+//! place.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use super::ReadError;
-use super::answer::Answer;
-use super::head::{clock, ends_at};
+use super::answer::{Answer, integer, refusal};
+use super::head::clock;
 use crate::backend::Connection;
 use crate::capability::Capabilities;
 use crate::effect::Expiry;
-use crate::resp::{Reply, command};
+use crate::resp::{Flat, Row, command};
 
 /// Above this estimate of its memory a key is not dumped but read in parts, in bytes. It bounds
 /// how long one `DUMP` holds a server up, and with the number of keys a batch's memory.
 const BIG: i64 = 32 * 1024;
-/// What surrounds a payload's value in a frame: version, checksum and line end.
-const FOOTER: usize = 12;
+/// What follows the value in a payload: version and checksum.
+const FOOTER: usize = 10;
 
 /// The first question's answers about one key.
 #[derive(Clone, Copy, Debug)]
@@ -44,38 +44,47 @@ pub(super) async fn glance(
             command(out, &[expiry, key]);
         }
     });
-    let now = if absolute { 0 } else { clock(connection.answer().await?)? };
+    let time = if absolute { 0 } else { clock(connection.answer().await?)? };
+    let answers = connection.wire().row(2 * keys.len()).await?;
+    let mut row = Row::new(&answers);
     let mut glances = Vec::with_capacity(keys.len());
     for _ in keys {
-        let (size, expiry) = (connection.answer().await?, connection.answer().await?);
         // A server that may not be asked for sizes has its keys dumped, whatever their size.
-        let big = size.integer().is_some_and(|size| size > BIG);
-        glances.push(Glance { expiry: ends_at(expiry, now)?, big });
+        let size = row.next().and_then(Flat::integer);
+        let big = size.is_some_and(|size| size > BIG);
+        let expiry = Expiry::from_answer(integer(row.next(), "PTTL")?, time);
+        glances.push(Glance { expiry, big });
     }
     Ok(glances)
 }
 
-/// What `DUMP` answers for all keys, each as its frame without the footer.
-pub(super) async fn bodies(
-    keys: &[&Bytes],
-    connection: &mut Connection,
-) -> Result<Vec<Bytes>, ReadError> {
-    connection.wire().outgoing.write(|out: &mut BytesMut| {
-        for key in keys {
-            command(out, &[b"DUMP", key]);
+/// What `DUMP` answers for many keys, as it came.
+pub(super) struct Dumps {
+    answers: Bytes,
+}
+
+impl Dumps {
+    /// Asks for all of them.
+    pub(super) async fn ask(
+        keys: &[&Bytes],
+        connection: &mut Connection,
+    ) -> Result<Self, ReadError> {
+        let wire = connection.wire();
+        wire.outgoing.write(|out| keys.iter().for_each(|key| command(out, &[b"DUMP", key])));
+        let answers = wire.row(keys.len()).await?;
+        match Row::new(&answers).find(|dump| matches!(dump, Flat::Error(_))) {
+            Some(Flat::Error(text)) => Err(refusal(text)),
+            _ => Ok(Self { answers }),
         }
-    });
-    let mut bodies = Vec::with_capacity(keys.len());
-    let mut refusal = None;
-    for _ in keys {
-        let frame = connection.wire().frame().await?;
-        if frame.is_error() {
-            let reply = Reply::parse(&frame.raw).unwrap_or(Reply::Null);
-            refusal = refusal.or(Answer::new(reply, "DUMP").err());
-        }
-        bodies.push(frame.raw.slice(..frame.raw.len().saturating_sub(FOOTER)));
     }
-    refusal.map_or(Ok(bodies), Err)
+
+    /// Whether both servers gave the same, key by key; their versions may differ. A key that both
+    /// lack is the same.
+    pub(super) fn same<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = bool> + 'a {
+        let body = |dump: Flat<'a>| dump.text().and_then(|dump| dump.split_last_chunk::<FOOTER>());
+        let pairs = Row::new(&self.answers).zip(Row::new(&other.answers));
+        pairs.map(move |(a, b)| body(a).map(|(a, _)| a) == body(b).map(|(b, _)| b))
+    }
 }
 
 /// Those of the keys that are not there.

@@ -41,10 +41,7 @@ async fn own_version(key: &Bytes, connection: &mut Connection) -> Result<Option<
     let set = Request::new([b"SET".as_ref(), key, b"1", b"PX", LIFETIME.as_bytes()]);
     let dump = Request::new([b"DUMP".as_ref(), key]);
     let replies = connection.ask_all(&[set, dump]).await?;
-    let payload = match replies.into_iter().nth(1) {
-        Some(Reply::Bulk(raw)) => Payload::new(raw).ok(),
-        _ => None,
-    };
+    let payload = replies.get(1).and_then(Reply::text).and_then(|raw| Payload::new(raw).ok());
     Ok(payload.map(|payload| payload.version()))
 }
 

@@ -83,7 +83,8 @@ impl Writing {
 
     /// The command that removes what was written so far.
     pub fn abandon(&self) -> Request {
-        self.builder("DEL").finish()
+        // Where the server can, without anybody waiting for it.
+        self.builder(if self.server.since_redis(4, 0) { "UNLINK" } else { "DEL" }).finish()
     }
 
     fn builder(&self, command: &str) -> Builder {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use thiserror::Error;
+use tokio::sync::Mutex;
 use tokio::time::sleep;
 use tracing::{info, warn};
 
@@ -22,6 +23,9 @@ const DOUBTFUL: usize = 1000;
 const REMEMBERED: usize = 100_000;
 /// Differences that are named in the log; the rest is only counted.
 const NAMED: u64 = 50;
+
+/// What walkers have found.
+type Wrongs = parking_lot::Mutex<Vec<Wrong>>;
 
 /// Why a pass could not be finished.
 #[derive(Debug, Error)]
@@ -49,16 +53,19 @@ impl Verify {
     /// # Errors
     /// The pass could not be finished.
     pub async fn run(&self) -> Result<bool, VerifyError> {
-        let mut wrong = Vec::new();
+        let wrong = Wrongs::default();
         let mut remain = 0;
         for db in self.used(&self.primary.0, |db| self.databases.to(db).is_some()).await? {
-            self.forward(db, &mut wrong).await?;
+            self.forward(db, &wrong).await?;
         }
         let back = self.databases.reversed();
         for db in self.used(&self.secondary.0, |db| back.to(db).is_some()).await? {
             let Some(home) = back.to(db) else { continue };
-            self.backward(db, home, &mut wrong).await?;
+            self.backward(db, home, &wrong).await?;
         }
+        let mut wrong = wrong.into_inner();
+        // Several walkers found them.
+        wrong.sort_by_key(|wrong| wrong.db);
         for wrong in wrong.chunks(256) {
             remain += self.check_repair(wrong).await?;
         }
@@ -66,59 +73,58 @@ impl Verify {
         Ok(remain == 0)
     }
 
-    async fn forward(&self, db: u32, wrong: &mut Vec<Wrong>) -> Result<(), VerifyError> {
-        let mut scan = open(&self.primary.0, db).await?;
+    async fn forward(&self, db: u32, wrong: &Wrongs) -> Result<(), VerifyError> {
+        let scan = Mutex::new(Scan::new(open(&self.primary.0, db).await?, db));
+        let walk = || self.walk_forward(db, &scan, wrong);
+        // While one waits for a server, the others keep it busy.
+        tokio::try_join!(walk(), walk(), walk()).map(drop)
+    }
+
+    async fn walk_forward(
+        &self,
+        db: u32,
+        scan: &Mutex<Scan>,
+        wrong: &Wrongs,
+    ) -> Result<(), VerifyError> {
         let mut comparer = self.comparer(db).await?;
-        let mut cursor = Bytes::from_static(b"0");
         let mut doubtful = Vec::new();
-        loop {
-            let keys = step(&mut scan, &mut cursor).await?;
-            let keys: Vec<Bytes> = keys.into_iter().filter(|key| !is_ours(db, key)).collect();
+        while let Some(keys) = page(scan).await? {
             let verdicts = comparer.compare(&keys).await?;
             let suspects = keys.iter().zip(&verdicts);
             let suspects = suspects.filter(|(_, verdict)| matches!(verdict, Verdict::Different(_)));
             doubtful.extend(suspects.map(|(key, _)| key.clone()));
             Tally::add(&self.tally.checked, keys.len());
-            let last = cursor.as_ref() == b"0";
-            if last || doubtful.len() >= DOUBTFUL {
+            if doubtful.len() >= DOUBTFUL {
                 self.judge(db, std::mem::take(&mut doubtful), &mut comparer, wrong).await?;
             }
-            if last {
-                return Ok(());
-            }
         }
+        self.judge(db, doubtful, &mut comparer, wrong).await
     }
 
     /// Keys of the secondary that the primary does not hold.
-    async fn backward(
+    async fn backward(&self, db: u32, home: u32, wrong: &Wrongs) -> Result<(), VerifyError> {
+        let scan = Mutex::new(Scan::new(open(&self.secondary.0, db).await?, db));
+        let walk = || self.walk_backward(home, &scan, wrong);
+        tokio::try_join!(walk(), walk(), walk()).map(drop)
+    }
+
+    async fn walk_backward(
         &self,
-        db: u32,
         home: u32,
-        wrong: &mut Vec<Wrong>,
+        scan: &Mutex<Scan>,
+        wrong: &Wrongs,
     ) -> Result<(), VerifyError> {
-        let mut scan = open(&self.secondary.0, db).await?;
-        let mut primary = open(&self.primary.0, home).await?;
         let mut comparer = self.comparer(home).await?;
-        let mut cursor = Bytes::from_static(b"0");
         let mut doubtful = Vec::new();
-        loop {
-            let keys = step(&mut scan, &mut cursor).await?;
-            let keys: Vec<Bytes> = keys.into_iter().filter(|key| !is_ours(db, key)).collect();
-            let exists = |key: &Bytes| Request::new([b"EXISTS".as_ref(), key]);
-            let replies = primary.ask_all(&keys.iter().map(exists).collect::<Vec<_>>()).await?;
-            let absent = keys.iter().zip(replies);
-            let absent = absent.filter(|(_, reply)| reply.integer() == Some(0));
-            let suspects: Vec<Bytes> = absent.map(|(key, _)| key.clone()).collect();
+        while let Some(keys) = page(scan).await? {
+            let suspects = comparer.lacking_first(&keys).await?;
             Tally::add(&self.tally.checked, suspects.len());
             doubtful.extend(suspects);
-            let last = cursor.as_ref() == b"0";
-            if last || doubtful.len() >= DOUBTFUL {
+            if doubtful.len() >= DOUBTFUL {
                 self.judge(home, std::mem::take(&mut doubtful), &mut comparer, wrong).await?;
             }
-            if last {
-                return Ok(());
-            }
         }
+        self.judge(home, doubtful, &mut comparer, wrong).await
     }
 
     /// Finds out which suspects are really different, and has them copied again.
@@ -127,7 +133,7 @@ impl Verify {
         db: u32,
         suspects: Vec<Bytes>,
         comparer: &mut Comparer,
-        wrong: &mut Vec<Wrong>,
+        wrong: &Wrongs,
     ) -> Result<(), VerifyError> {
         for (key, difference) in self.settle(db, suspects, comparer).await? {
             let is_extra = difference == crate::diff::Difference::Extra;
@@ -148,6 +154,7 @@ impl Verify {
                 let named = engine.named(db, key.clone());
                 engine.soil(&named, Cause::Verify);
             });
+            let mut wrong = wrong.lock();
             if wrong.len() < REMEMBERED {
                 wrong.push(Wrong { db, key });
             }
@@ -201,12 +208,34 @@ async fn open(endpoint: &Endpoint, db: u32) -> Result<Connection, ConnectError> 
     Connection::open(endpoint, &setup).await
 }
 
-async fn step(scan: &mut Connection, cursor: &mut Bytes) -> Result<Vec<Bytes>, VerifyError> {
-    let request = Request::new([b"SCAN".as_ref(), cursor, b"COUNT", BATCH.as_bytes()]);
-    let reply = scan.ask(&request).await?;
-    let Some([next, Reply::Array(keys)]) = reply.items() else {
-        return Err(VerifyError::Scan(format!("{reply:?}")));
-    };
-    *cursor = next.text().cloned().unwrap_or_default();
-    Ok(keys.iter().filter_map(|key| key.text().cloned()).collect())
+/// The next keys of a scan that several walk along.
+async fn page(scan: &Mutex<Scan>) -> Result<Option<Vec<Bytes>>, VerifyError> {
+    scan.lock().await.next().await
+}
+
+/// The keys of one database, page by page.
+struct Scan {
+    connection: Connection,
+    db: u32,
+    /// `None` once the scan is through.
+    cursor: Option<Bytes>,
+}
+
+impl Scan {
+    fn new(connection: Connection, db: u32) -> Self {
+        Self { connection, db, cursor: Some(Bytes::from_static(b"0")) }
+    }
+
+    /// The next keys that are the users', perhaps none; `None` after the last.
+    async fn next(&mut self) -> Result<Option<Vec<Bytes>>, VerifyError> {
+        let Some(cursor) = self.cursor.take() else { return Ok(None) };
+        let request = Request::new([b"SCAN".as_ref(), &cursor, b"COUNT", BATCH.as_bytes()]);
+        let reply = self.connection.ask(&request).await?;
+        let Some([next, Reply::Array(keys)]) = reply.items() else {
+            return Err(VerifyError::Scan(format!("{reply:?}")));
+        };
+        self.cursor = next.text().filter(|cursor| cursor.as_ref() != b"0").cloned();
+        let keys = keys.iter().filter_map(Reply::text);
+        Ok(Some(keys.filter(|key| !is_ours(self.db, key)).cloned().collect()))
+    }
 }

@@ -236,6 +236,11 @@ impl Crossfade {
         self.process.kill();
     }
 
+    /// Changes a limit of the system on the process: `["--fsize=0:unlimited"]`.
+    pub fn limit(&self, limit: &str) {
+        self.process.limit(limit);
+    }
+
     /// Asks it to stop, without waiting.
     pub fn terminate(&self) {
         self.process.signal("TERM");

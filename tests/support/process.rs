@@ -23,6 +23,15 @@ impl Process {
         assert!(status.success(), "cannot send {name} to process {}", self.0.id());
     }
 
+    /// Changes a limit of the system on the process, by `prlimit`.
+    pub fn limit(&self, limit: &str) {
+        let status = Command::new("prlimit")
+            .args([&format!("--pid={}", self.0.id()), limit])
+            .status()
+            .expect("prlimit runs");
+        assert!(status.success(), "cannot set {limit} on process {}", self.0.id());
+    }
+
     /// How the process ended, if it has.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         self.0.try_wait().expect("a child can be waited for")

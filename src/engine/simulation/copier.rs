@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 use super::model::Server;
 use super::rng::Rng;
 use crate::effect::{Expect, Step};
-use crate::engine::{Accepted, ConnId, Copied, Engine, Ticket, Woken};
+use crate::engine::{Accepted, ConnId, Copied, Copies, Engine, Ticket, Woken};
 use crate::resp::{Reply, Request};
 
 /// After so many copies in vain a key is read in position.
@@ -77,6 +77,15 @@ impl Copy {
                 let offset = engine.settings().clock_offset;
                 let steps = steps(key, *expiry, offset, dump);
                 self.stage = Stage::Read(Copied { steps, in_position: self.held.is_some() });
+            }
+            // One way of offering is as good as the other.
+            Stage::Read(copied) if self.ticket.attempts % 2 == 0 => {
+                let mut copies = Copies::with_room(0, copied.in_position);
+                let step = copied.steps.first().expect("a step");
+                copies.push(&self.ticket, |out| out.extend_from_slice(step.request.raw()));
+                if engine.accept_all(copies).is_none() {
+                    return Moved::Ends(self.end(engine));
+                }
             }
             Stage::Read(copied) => {
                 if engine.accept(&self.ticket, copied) != Accepted::NoRoom {

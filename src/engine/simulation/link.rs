@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use bytes::{Bytes, BytesMut};
 
 use super::model::Server;
-use crate::engine::{Cause, Engine, Entry};
+use crate::engine::{Cause, Engine, Entry, Kind};
 use crate::resp::{Decoder, Reply, Request};
 
 /// An entry on its way.
@@ -43,6 +43,9 @@ impl Link {
             return;
         }
         let sent = self.sent.pop_front().expect("an entry");
+        if sent.entry.kind == Kind::Copies {
+            return engine.restored(&sent.entry, &refused(&sent));
+        }
         match verdict(&sent) {
             None => engine.applied(&sent.entry),
             Some(cause) => engine.diverged(&sent.entry, cause),
@@ -66,8 +69,15 @@ fn requests(entry: &Entry) -> VecDeque<Request> {
         requests.pop_front();
         requests.pop_back();
     }
-    assert_eq!(requests.len(), entry.expect.len());
+    let replies = if entry.kind == Kind::Copies { entry.keys.len() } else { entry.expect.len() };
+    assert_eq!(requests.len(), replies);
     requests
+}
+
+/// The places of the copies that failed.
+fn refused(sent: &Sent) -> Vec<usize> {
+    let failed = |raw: &Bytes| Reply::parse(raw).expect("a reply").is_error();
+    sent.replies.iter().enumerate().filter(|(_, raw)| failed(raw)).map(|(place, _)| place).collect()
 }
 
 fn verdict(sent: &Sent) -> Option<Cause> {

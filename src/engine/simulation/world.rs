@@ -25,6 +25,10 @@ pub(super) struct World {
     link: Link,
     copies: Vec<Copy>,
     pass: Option<Pass>,
+    /// The write-intent record, as it survives the engine.
+    record: Groups,
+    /// Whether the engine dies now and then.
+    mortal: bool,
     now: i64,
     /// The true difference of the clocks.
     offset: i64,
@@ -38,7 +42,8 @@ impl World {
         let offset = clock_offset + rng.below(2 * CLOCK_ERROR + 1) as i64 - CLOCK_ERROR as i64;
         let buffer = rng.pick(&[2_000, 6_000, 1_000_000]);
         let mut engine = Engine::new(settings(clock_offset, buffer), Groups::default());
-        let upstreams = (0..4).map(|index| Upstream::new(engine.connect(), index % 2)).collect();
+        engine.keep_record(Groups::full());
+        let upstreams = upstreams(&mut engine);
         let mut primary = Server::default();
         for _ in 0..20 {
             let db = rng.below(DATABASES) as u32;
@@ -46,7 +51,20 @@ impl World {
         }
         let pass = Some(Pass::new(Groups::full(), &engine));
         let (secondary, link, copies) = Default::default();
-        Self { rng, engine, primary, secondary, upstreams, link, copies, pass, now: START, offset }
+        Self {
+            mortal: rng.one_in(2),
+            record: Groups::full(),
+            now: START,
+            rng,
+            engine,
+            primary,
+            secondary,
+            upstreams,
+            link,
+            copies,
+            pass,
+            offset,
+        }
     }
 
     /// Something happens.
@@ -63,13 +81,41 @@ impl World {
             27 if !self.copies.is_empty() => self.lose_copy(),
             28 => self.secondary.full = self.rng.one_in(4),
             29..32 => self.pass_time(),
+            32 if self.mortal && self.rng.one_in(2) => self.die(),
             _ => self.go_on(),
         }
+        self.write_down();
+    }
+
+    /// What the engine wants recorded is, before anything that it has decided takes effect.
+    fn write_down(&mut self) {
+        if let Some(recorded) = self.engine.intent() {
+            self.record = recorded.clone();
+        }
+    }
+
+    /// The process dies at once. What it has sent, the servers may still do a part of; its successor
+    /// knows nothing but the record.
+    fn die(&mut self) {
+        for _ in 0..self.rng.below(20) {
+            let upstream = self.rng.below(self.upstreams.len());
+            self.upstreams[upstream].execute(&mut self.primary, self.now);
+            if self.rng.one_in(2) {
+                self.link.execute(&mut self.secondary, self.now + self.offset);
+            }
+        }
+        let settings = self.engine.settings().clone();
+        self.engine = Engine::new(settings, self.record.others());
+        self.engine.keep_record(self.record.clone());
+        self.upstreams = upstreams(&mut self.engine);
+        (self.link, self.copies) = Default::default();
+        self.pass = Some(Pass::new(self.record.clone(), &self.engine));
+        self.engine.tick((self.now - START).cast_unsigned());
     }
 
     /// What is under way goes on somewhere.
     fn go_on(&mut self) {
-        match self.rng.below(8) {
+        match self.rng.below(9) {
             0 | 1 => {
                 let upstream = self.rng.below(self.upstreams.len());
                 self.upstreams[upstream].execute(&mut self.primary, self.now);
@@ -83,8 +129,10 @@ impl World {
             }
             5 => self.copy(),
             6 => self.scan(),
+            7 => self.engine.let_settled_groups_go(),
             _ => self.mirror(),
         }
+        self.write_down();
     }
 
     fn deliver(&mut self) {
@@ -198,7 +246,7 @@ impl World {
     }
 
     /// Both servers hold the same, and the engine holds nothing any more.
-    pub(super) fn check(&self) {
+    pub(super) fn check(&mut self) {
         for db in 0..DATABASES {
             let primary = self.living(&self.primary.databases[db], 0);
             let secondary =
@@ -206,6 +254,10 @@ impl World {
             assert_eq!(primary, secondary, "primary and secondary, database {db}");
         }
         assert!(self.engine.is_at_rest(), "{:?}", self.engine);
+        for _ in 0..2 {
+            self.engine.let_settled_groups_go();
+        }
+        assert_eq!(self.engine.recorded(), Some(0), "nothing is in doubt");
     }
 
     /// Keys that will be there in a moment yet, their expiries on the primary's clock.
@@ -218,6 +270,10 @@ impl World {
         living.retain(|_, entry| entry.expires.is_none_or(|at| at > soon));
         living
     }
+}
+
+fn upstreams(engine: &mut Engine) -> Vec<Upstream> {
+    (0..4).map(|index| Upstream::new(engine.connect(), index % 2)).collect()
 }
 
 fn settings(clock_offset: i64, buffer: usize) -> Settings {

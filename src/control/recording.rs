@@ -1,0 +1,140 @@
+//! Looking after the write-intent record: opening it, keeping it short, replacing it when the disk
+//! did not take what it had to say.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::spawn_blocking;
+use tokio::time::sleep;
+use tracing::{info, warn};
+
+use super::direction::Direction;
+use super::migration::Migration;
+use super::passes::Beginning;
+use super::state::{State, StateDir};
+use super::survey::Survey;
+use crate::engine::Engine;
+use crate::failure::Failure;
+use crate::lane::Hub;
+use crate::ledger::Groups;
+use crate::record::{Identity, Record};
+use crate::status::{self, Side};
+
+/// How often groups are let go: what was written in the last one or two rounds is in the record.
+const ROUND: Duration = Duration::from_millis(200);
+/// How often a record that can't be written is tried anew.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// The record of a migration, and what it says about how to begin. `why`: the reason for which
+/// everything is copied again.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) record: Option<Record>,
+    pub(super) beginning: Beginning,
+    pub(super) why: Option<String>,
+}
+
+/// Opens the record that the last process left, or begins one.
+///
+/// # Errors
+/// The state directory takes none.
+pub(super) fn open(
+    store: Option<&StateDir>,
+    resumed: bool,
+    identity: Identity,
+) -> Result<Opened, Failure> {
+    let Some(store) = store else {
+        return Ok(Opened { record: None, beginning: Beginning::Fresh, why: None });
+    };
+    let mut why = None;
+    if resumed {
+        match Record::open(store.path(), identity.clone()) {
+            Ok(record) => {
+                let beginning = Beginning::Resumed(record.groups().clone());
+                return Ok(Opened { record: Some(record), beginning, why });
+            }
+            Err(reason) => {
+                warn!(%reason, "everything is copied again");
+                why = Some(reason.to_string());
+            }
+        }
+    }
+    let record = Record::create(store.path(), identity)
+        .map_err(|error| Failure::no(format!("--state-dir {}: {error}", store.path().display())))?;
+    let beginning = if resumed { Beginning::Resumed(Groups::full()) } else { Beginning::Fresh };
+    Ok(Opened { record: Some(record), beginning, why })
+}
+
+/// What a record is to be believed for.
+pub(super) fn identity(state: &State, primary: Side, survey: &Survey) -> Identity {
+    let (first, second) = (survey.primary.run_id.clone(), survey.secondary.run_id.clone());
+    let (source, target) = match primary {
+        Side::Source => (first, second),
+        Side::Target => (second, first),
+    };
+    Identity { tag: state.tag(), source, target }
+}
+
+/// The record as the status shows it.
+pub(super) fn status(hub: &Hub) -> status::Record {
+    let error = hub.with_record(|record| record.fault().map(str::to_owned));
+    let groups = hub.with(|engine| engine.recorded()).unwrap_or(0);
+    match error {
+        None => status::Record::default(),
+        Some(error) => status::Record { kept: true, groups: groups as u64, error },
+    }
+}
+
+impl Migration {
+    /// Runs until the process ends.
+    pub(super) async fn look_after_record(self: Arc<Self>) {
+        loop {
+            sleep(ROUND).await;
+            let hub = self.direction().hub.clone();
+            hub.with(Engine::let_settled_groups_go);
+            let failing = hub.with_record(|record| record.fault().is_some());
+            if failing == Some(true) {
+                self.replace_record(&hub).await;
+                sleep(RETRY).await;
+            }
+        }
+    }
+
+    /// Begins another record in place of one that could not be written.
+    async fn replace_record(&self, hub: &Hub) {
+        let identity = hub.with_record(|record| record.identity().clone());
+        let (Some(store), Some(identity)) = (&self.store, identity) else { return };
+        let directory = store.path().to_owned();
+        let made = spawn_blocking(move || Record::create(&directory, identity)).await;
+        if let Ok(Ok(record)) = made {
+            // Not the hub that was asked: a flip may have come between.
+            let inner = self.inner.lock();
+            inner.direction.hub.keep(record);
+            info!("the write-intent record is kept again");
+        }
+    }
+
+    /// Everything has been copied to the process that is the secondary now: the record holds for it.
+    pub(super) fn note_processes(&self, direction: &Direction) {
+        let secondary = direction.peer.run_id();
+        direction.hub.with_record(|record| {
+            let mut identity = record.identity().clone();
+            match direction.primary {
+                Side::Source => identity.target = secondary,
+                Side::Target => identity.source = secondary,
+            }
+            record.identify(identity);
+        });
+    }
+
+    /// The process ends and both servers are equal, or the record says where they are not.
+    pub(super) fn close_record(&self) {
+        let hub = self.direction().hub.clone();
+        for _ in 0..2 {
+            hub.with(Engine::let_settled_groups_go);
+        }
+        if let Some(Err(error)) = hub.with_record(|record| record.close()) {
+            warn!(%error, "the write-intent record could not be closed");
+        }
+    }
+}
