@@ -212,8 +212,10 @@ impl Driver {
             if let Some(mailbox) = job.sink.answer(job.shape, sent, &replies, gate) {
                 self.hub.hold_back(&mailbox);
             }
-            if let Some(mailbox) = &self.pushes {
-                pushes.iter().for_each(|message| mailbox.push(message));
+            for message in &pushes {
+                if let Some(mailbox) = &self.pushes {
+                    mailbox.push(message);
+                }
             }
         }
     }
