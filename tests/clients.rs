@@ -278,6 +278,20 @@ fn a_client_that_changes_its_protocol_goes_on_tracking_and_watching() {
 }
 
 #[test]
+fn what_a_client_invalidates_itself_is_told_behind_its_reply() {
+    let migration = Migration::start();
+    let mut cache = resp3(&migration);
+    cache.ok("CLIENT TRACKING ON");
+    let invalidation = Value::Push(vec![bulk("invalidate"), Value::Array(vec![bulk("cached")])]);
+    for n in 1..=50 {
+        cache.call("GET cached");
+        assert_eq!(cache.call("INCR cached"), Value::Integer(n));
+        assert_eq!(cache.reply(), invalidation);
+    }
+    migration.assert_equal();
+}
+
+#[test]
 fn tracking_by_choice_caches_only_what_was_chosen() {
     let migration = Migration::start();
     let (mut cache, mut writer) = (resp3(&migration), migration.client());

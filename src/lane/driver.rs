@@ -25,6 +25,8 @@ struct Pending {
     job: Job,
     missing: usize,
     replies: SmallVec<[Bytes; 2]>,
+    /// Messages that came between the replies.
+    pushes: Vec<Bytes>,
 }
 
 /// The state of one connection.
@@ -144,7 +146,12 @@ impl Driver {
             self.wire.push(probe.raw());
         }
         let missing = job.replies();
-        self.pending.push_back(Pending { job, missing, replies: SmallVec::new() });
+        self.pending.push_back(Pending {
+            job,
+            missing,
+            replies: SmallVec::new(),
+            pushes: Vec::new(),
+        });
     }
 
     /// Gives out every whole reply that has come.
@@ -158,9 +165,7 @@ impl Driver {
             };
             if frame.is_push() {
                 self.complete(&mut done);
-                if let Some(mailbox) = &self.pushes {
-                    mailbox.push(&frame.raw);
-                }
+                self.push(frame.raw);
                 continue;
             }
             let Some(pending) = self.pending.front_mut() else { continue };
@@ -172,6 +177,16 @@ impl Driver {
         };
         self.complete(&mut done);
         result
+    }
+
+    /// Hands over a message. One that came behind the client's reply stays behind it, though the
+    /// answers to probes are still to come.
+    fn push(&mut self, message: Bytes) {
+        let Some(mailbox) = &self.pushes else { return };
+        match self.pending.front_mut() {
+            Some(pending) if !pending.replies.is_empty() => pending.pushes.push(message),
+            _ => mailbox.push(&message),
+        }
     }
 
     /// Settles answered steps under one lock of the engine, then tells who asked.
@@ -191,11 +206,16 @@ impl Driver {
             self.hub.wake(&woken);
         }
         self.queue.answered(done.len());
-        for Pending { job, replies, .. } in done.drain(..) {
+        for Pending { job, replies, pushes, .. } in done.drain(..) {
             let gate = job.unit.as_ref().and_then(|unit| self.hub.gate(unit));
             let sent = job.requests.len();
             if let Some(mailbox) = job.sink.answer(job.shape, sent, &replies, gate) {
                 self.hub.hold_back(&mailbox);
+            }
+            for message in &pushes {
+                if let Some(mailbox) = &self.pushes {
+                    mailbox.push(message);
+                }
             }
         }
     }

@@ -134,9 +134,9 @@ impl Mailbox {
         self.update(|inner| inner.add(&[text.freeze()], news));
     }
 
-    /// A message that answers no request.
+    /// A message that answers no request, in its place among the replies.
     pub fn push(&self, message: &Bytes) {
-        self.update(|inner| inner.keep(message));
+        self.update(|inner| inner.add(std::slice::from_ref(message), News::default()));
     }
 
     /// The blocking command that was tried would wait.
