@@ -4,14 +4,14 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help build demo test bench lint servers toolchain
+.PHONY: help build demo test bench lint advisories fuzz matrix servers toolchain
 
 NEED := deploy/dev/need.sh
 # rustup puts cargo where a non-interactive shell does not look.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: toolchain ## the release binary, target/release/crossfade
 	cargo build --release --locked
@@ -28,11 +28,25 @@ bench: toolchain ## cost per request beside the peers, copy speed, hold of a cut
 	@$(NEED) redis-server redis-benchmark=redis-tools taskset=util-linux
 	cargo bench --locked --bench '*'
 
+# Each of the five fuzzers takes so many seconds, the simulation about as long as one of them.
+SECONDS_EACH ?= 60
+fuzz: toolchain ## mangled input into every parser, SECONDS_EACH=60 each, and long simulations
+	CROSSFADE_FUZZ_SECONDS=$(SECONDS_EACH) cargo test --locked --test fuzz -- --nocapture
+	CROSSFADE_SIMULATION_RUNS=$$((500 * $(SECONDS_EACH))) cargo test --locked --lib simulation
+
+matrix: toolchain ## every fault in every phase, some minutes
+	@$(NEED) redis-server redis-cli=redis-tools
+	CROSSFADE_MATRIX=all cargo test --locked --test matrix
+
 lint: toolchain ## format, clippy, and cargo-deny where it is installed
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
-	@if command -v cargo-deny >/dev/null; then cargo deny --locked check; \
+	@if command -v cargo-deny >/dev/null; then cargo deny --locked check bans licenses sources; \
 	else echo "SKIPPED: cargo deny is not installed (cargo install cargo-deny)" >&2; fi
+
+# Needs the network: the database of advisories is fetched anew each time.
+advisories: toolchain ## known vulnerabilities of the dependencies, with cargo-deny
+	cargo deny --locked check advisories
 
 servers: ## other versions of Redis and Valkey for the tests, built or fetched
 	@$(NEED) cc=build-essential make python3

@@ -111,6 +111,7 @@
 //! | copy without a race | a copy counts only if no write came between its claim and its place | `engine/copies.rs` |
 //! | never twice | a write is sent to the primary once; unknown outcomes are in doubt | `lane/driver.rs`, `engine/step.rs` |
 //! | no early doubt | what broke in flight is copied only when the server is done with that connection | `lane/shared.rs`; for the secondary `mirror/apply.rs` |
+//! | who answers is who answered | another process at a server's address may hold anything: everything is copied again | `lane/process.rs`; for the secondary `mirror/apply.rs` |
 //! | scripts are overheard | what a script writes undeclared is told by the primary, and copied | `engine/scripts.rs`, `mirror/tracker.rs` |
 //! | expiry is absolute | what could create a key carries its end, and the end is compared | `effect/expiry.rs`, `effect/rules/` |
 //! | parity | every answer of the secondary is held against the primary's | `mirror/judge.rs`, [`effect::Expect`] |

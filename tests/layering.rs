@@ -33,7 +33,7 @@ enum Layer {
 
 /// Every module of the crate, its layer, and what it imports: only what stands below it here.
 const MODULES: &[(&str, Layer, &str)] = &[
-    ("cli", Assembly, "admin check compare config control copy failure status telemetry"),
+    ("cli", Assembly, "admin check compare config control copy failure net status telemetry"),
     ("copy", Assembly, "backfill bar config control failure ledger payload status"),
     ("compare", Assembly, "backend bar databases diff failure own_keys resp value"),
     ("check", Assembly, "backend capability config databases failure own_keys payload resp value"),
@@ -41,11 +41,11 @@ const MODULES: &[(&str, Layer, &str)] = &[
         "control",
         Assembly,
         "admin backend backfill command config databases diff engine failure lane ledger metrics \
-         mirror own_keys payload proxy record resp status telemetry value verify",
+         mirror net own_keys payload proxy record resp status telemetry value verify",
     ),
-    ("admin", Assembly, "backend metrics status"),
+    ("admin", Assembly, "backend metrics net status"),
     ("telemetry", Assembly, "config"),
-    ("config", Assembly, "backend databases status"),
+    ("config", Assembly, "backend databases net status"),
     ("failure", Assembly, "backend value"),
     ("bar", Assembly, ""),
     ("proxy", Role, "backend command databases engine lane metrics net resp"),

@@ -91,7 +91,7 @@ impl Fake {
         let address = listener.local_addr().unwrap();
         let (fake, stop) = (Arc::new(self), CancellationToken::new());
         let token = token.map(Secret::new);
-        tokio::spawn(serve(listener, fake.clone(), token, stop.clone()));
+        tokio::spawn(serve(listener, fake.clone(), (token, None), stop.clone()));
         Running { fake, address, _stop: stop.drop_guard() }
     }
 }

@@ -12,6 +12,7 @@ mod backfill;
 mod body;
 mod control;
 mod cutover;
+mod door;
 #[cfg(test)]
 pub(crate) mod fake;
 mod finalize;
@@ -33,12 +34,14 @@ use std::sync::Arc;
 use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
+use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::backend::Secret;
 
 pub use control::{Control, Flipped, Refusal};
+use door::Door;
 
 /// What the verbs share.
 struct Admin<C> {
@@ -49,18 +52,19 @@ struct Admin<C> {
 /// As axum hands it to the verbs.
 type Shared<C> = axum::extract::State<Arc<Admin<C>>>;
 
-/// Serves the API until `stop` is cancelled and the calls in flight are answered.
+/// Serves the API, over TLS where there are settings for it, until `stop` is cancelled and the calls in flight are answered.
 ///
 /// # Errors
 /// The listener is broken.
 pub async fn serve<C: Control>(
     listener: TcpListener,
     control: Arc<C>,
-    token: Option<Secret>,
+    (token, tls): (Option<Secret>, Option<Arc<ServerConfig>>),
     stop: CancellationToken,
 ) -> io::Result<()> {
     let router = router(Arc::new(Admin { control, token }));
-    axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await
+    let door = Door::open(listener, tls, stop.clone())?;
+    axum::serve(door, router).with_graceful_shutdown(stop.cancelled_owned()).await
 }
 
 fn router<C: Control>(admin: Arc<Admin<C>>) -> Router {

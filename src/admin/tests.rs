@@ -12,8 +12,9 @@ impl Running {
     /// One request as it goes over the wire; the status code and the answer.
     async fn call(&self, line: &str, headers: &str, body: &str) -> (u16, String) {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
+        let host = if headers.contains("host:") { "" } else { "host: localhost\r\n" };
         let request = format!(
-            "{line} HTTP/1.1\r\nhost: here\r\nconnection: close\r\n{headers}content-length: {}\r\n\r\n{body}",
+            "{line} HTTP/1.1\r\n{host}connection: close\r\n{headers}content-length: {}\r\n\r\n{body}",
             body.len()
         );
         stream.write_all(request.as_bytes()).await.unwrap();
@@ -69,8 +70,16 @@ async fn a_strange_web_page_changes_nothing() {
     let running = Fake::default().serve(None).await;
     let strange = "origin: http://elsewhere\r\n";
     assert_eq!(running.call("POST /v1/cutover", strange, "").await.0, 403);
-    assert_eq!(running.call("POST /v1/verify", "origin: http://here\r\n", "").await.0, 202);
+    assert_eq!(running.call("POST /v1/verify", "origin: http://localhost\r\n", "").await.0, 202);
     assert_eq!(*running.fake.asked.lock(), ["verify"]);
+}
+
+#[tokio::test]
+async fn a_page_whose_name_leads_here_changes_nothing_without_the_token() {
+    let rebound = "origin: http://evil.example\r\nhost: evil.example\r\n";
+    let running = Fake::default().serve(None).await;
+    assert_eq!(running.call("POST /v1/cutover", rebound, "").await.0, 403);
+    assert!(running.fake.asked.lock().is_empty());
 }
 
 #[tokio::test]

@@ -10,13 +10,13 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use super::{Address, Broken, Endpoint, Secret, Wire};
-use crate::net::Stream;
+use crate::net::{self, Stream};
 use crate::resp::{Protocol, Reply, Request};
 
 /// How long connecting and logging in may take together.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// After this much silence the kernel asks whether the other end is still there.
-const KEEPALIVE: Duration = Duration::from_secs(15);
+/// A server that has vanished is noticed after twice this.
+const SILENCE: Duration = Duration::from_secs(15);
 
 /// What a connection is to be before it is used.
 #[derive(Clone, Debug, Default)]
@@ -95,7 +95,7 @@ pub async fn dial(endpoint: &Endpoint) -> io::Result<Stream> {
         Address::Unix(path) => UnixStream::connect(path).await.map(Stream::Unix),
         Address::Tcp(host, port) => {
             let tcp = TcpStream::connect((host.as_str(), *port)).await?;
-            tune(&tcp)?;
+            net::tune(&tcp, SILENCE)?;
             match &endpoint.tls {
                 None => Ok(Stream::Tcp(tcp)),
                 Some(config) => {
@@ -107,17 +107,6 @@ pub async fn dial(endpoint: &Endpoint) -> io::Result<Stream> {
             }
         }
     }
-}
-
-/// No delay for small writes, and a peer that vanished is noticed.
-fn tune(tcp: &TcpStream) -> io::Result<()> {
-    tcp.set_nodelay(true)?;
-    let socket = socket2::SockRef::from(tcp);
-    let keepalive = socket2::TcpKeepalive::new()
-        .with_time(KEEPALIVE)
-        .with_interval(KEEPALIVE / 3)
-        .with_retries(3);
-    socket.set_tcp_keepalive(&keepalive)
 }
 
 /// Sends the whole introduction at once and reads the answers; the inner error is the server's.

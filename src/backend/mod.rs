@@ -8,12 +8,10 @@ mod connection;
 mod dial;
 mod endpoint;
 mod server;
-mod tls;
 mod wire;
 
 pub use connection::Connection;
 pub use dial::{ConnectError, Setup, dial};
 pub use endpoint::{Address, Endpoint, EndpointError, Secret};
 pub use server::{ServerInfo, clock_offset, keyspace};
-pub use tls::{TlsError, TlsOptions, client_config};
 pub use wire::{Broken, Wire};

@@ -1,5 +1,7 @@
 //! The other end of the admin API.
 
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -7,9 +9,11 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use ureq::Agent;
 use ureq::http::{Response, StatusCode};
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
 use super::output;
 use crate::failure::Failure;
+use crate::net;
 
 /// How long an answer may take beyond what the caller asked the server to wait.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -17,9 +21,12 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Where the running migration is.
 #[derive(clap::Args)]
 pub(super) struct Api {
-    /// Where the admin API of `crossfade run` is
+    /// Where the admin API of `crossfade run` is, with `https://` before it when it has a certificate
     #[arg(long, value_name = "ADDR", env = "CROSSFADE_ADMIN", default_value = "127.0.0.1:9680")]
     admin: String,
+    /// Authorities to trust for the admin API instead of the system's, in PEM; implies https
+    #[arg(long, value_name = "FILE", env = "CROSSFADE_ADMIN_CA")]
+    admin_ca: Option<PathBuf>,
     /// What it asks for before it changes something
     #[arg(long, value_name = "TOKEN", env = "CROSSFADE_ADMIN_TOKEN", hide_env_values = true)]
     admin_token: Option<String>,
@@ -31,7 +38,7 @@ pub(super) struct Api {
 impl Api {
     /// Asks for something.
     pub(super) fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
-        let request = agent(PATIENCE).get(self.url(path));
+        let request = self.agent(PATIENCE)?.get(self.url(path));
         let answer = self.read(request.call())?;
         serde_json::from_value(answer).map_err(|error| self.strange(&error.to_string()))
     }
@@ -43,7 +50,7 @@ impl Api {
         body: &impl Serialize,
         wait: Duration,
     ) -> Result<Value, Failure> {
-        let mut request = agent(wait.saturating_add(PATIENCE)).post(self.url(path));
+        let mut request = self.agent(wait.saturating_add(PATIENCE))?.post(self.url(path));
         if let Some(token) = &self.admin_token {
             request = request.header("authorization", format!("Bearer {token}"));
         }
@@ -60,7 +67,37 @@ impl Api {
     }
 
     fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.admin)
+        let admin = self.admin.trim_end_matches('/');
+        match admin.split_once("://") {
+            Some(_) => format!("{admin}{path}"),
+            None if self.admin_ca.is_some() => format!("https://{admin}{path}"),
+            None => format!("http://{admin}{path}"),
+        }
+    }
+
+    fn agent(&self, timeout: Duration) -> Result<Agent, Failure> {
+        let config = Agent::config_builder()
+            .timeout_connect(Some(Duration::from_secs(5)))
+            .timeout_global(Some(timeout))
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .proxy(None)
+            .tls_config(self.trust()?)
+            .build();
+        Ok(Agent::new_with_config(config))
+    }
+
+    /// Whom to trust. Without TLS nobody is asked, so the system's authorities are not read either.
+    fn trust(&self) -> Result<TlsConfig, Failure> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = TlsConfig::builder().unversioned_rustls_crypto_provider(provider);
+        if !self.url("").starts_with("https:") {
+            return Ok(config.build());
+        }
+        let trusted = net::authorities(self.admin_ca.as_deref())
+            .map_err(|error| Failure::usage(format!("--admin-ca {error}")))?;
+        let trusted = trusted.iter().map(|der| Certificate::from_der(der).to_owned()).collect();
+        Ok(config.root_certs(RootCerts::Specific(Arc::new(trusted))).build())
     }
 
     fn read(&self, sent: Result<Response<ureq::Body>, ureq::Error>) -> Result<Value, Failure> {
@@ -83,16 +120,6 @@ impl Api {
     fn strange(&self, what: &str) -> Failure {
         Failure::unreachable(format!("the admin API at {}: {what}", self.admin))
     }
-}
-
-fn agent(timeout: Duration) -> Agent {
-    let config = Agent::config_builder()
-        .timeout_connect(Some(Duration::from_secs(5)))
-        .timeout_global(Some(timeout))
-        .http_status_as_error(false)
-        .proxy(None)
-        .build();
-    Agent::new_with_config(config)
 }
 
 /// A refusal as lines: the error, then each blocker.

@@ -76,12 +76,30 @@ pub(super) struct Run {
     /// Where applications connect; port 0 takes a free one [default: 127.0.0.1:6380]
     #[arg(long, value_name = "ADDR")]
     listen: Option<String>,
+    /// Our certificate for applications, in PEM: then they are spoken to over TLS alone
+    #[arg(long, value_name = "FILE")]
+    listen_tls_cert: Option<String>,
+    /// The key of our certificate for applications, in PEM
+    #[arg(long, value_name = "FILE")]
+    listen_tls_key: Option<String>,
+    /// Authorities of applications' certificates, in PEM: then each application must show one
+    #[arg(long, value_name = "FILE")]
+    listen_tls_ca: Option<String>,
     /// Where the admin API, the metrics and the web page are [default: 127.0.0.1:9680]
     #[arg(long, value_name = "ADDR")]
     admin: Option<String>,
     /// What a call that changes something must bear; required when --admin is not a loopback
     #[arg(long, value_name = "TOKEN")]
     admin_token: Option<String>,
+    /// Our certificate for the admin API, in PEM: then it speaks HTTPS alone
+    #[arg(long, value_name = "FILE")]
+    admin_tls_cert: Option<String>,
+    /// The key of our certificate for the admin API, in PEM
+    #[arg(long, value_name = "FILE")]
+    admin_tls_key: Option<String>,
+    /// Authorities of operators' certificates, in PEM: then each call must show one
+    #[arg(long, value_name = "FILE")]
+    admin_tls_ca: Option<String>,
     /// Where to keep what a restart needs: the phase, and which keys may differ
     ///
     /// Created when missing. Without it nothing survives the process: a restart begins anew, and a

@@ -1,11 +1,12 @@
 //! Words for people on stdout and stderr.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 
 /// Prints an answer. A reader that has gone away wants no more of it.
 pub(super) fn print(text: &str) {
     let mut stdout = io::stdout().lock();
-    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    let _ = stdout.write_all(tame(text).as_bytes()).and_then(|()| stdout.flush());
 }
 
 /// Prints one JSON object.
@@ -27,9 +28,22 @@ pub(super) fn print_result(json: bool, result: &(impl serde::Serialize + std::fm
 /// Prints reasons to stderr, a line each.
 pub(super) fn complain(message: &str) {
     let mut stderr = io::stderr().lock();
-    for line in message.lines() {
+    for line in tame(message).lines() {
         let _ = writeln!(stderr, "crossfade: {line}");
     }
+}
+
+/// Shows what would steer a terminal: part of a text may be a server's, or a client's name.
+fn tame(text: &str) -> Cow<'_, str> {
+    let wild = |letter: char| letter.is_control() && letter != '\n';
+    if !text.contains(wild) {
+        return Cow::Borrowed(text);
+    }
+    let shown = |letter: char| {
+        let escape = wild(letter).then(|| letter.escape_default()).into_iter().flatten();
+        escape.chain((!wild(letter)).then_some(letter))
+    };
+    Cow::Owned(text.chars().flat_map(shown).collect())
 }
 
 /// Two columns, the first as wide as it must be.
@@ -71,6 +85,12 @@ pub(super) fn period(seconds: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_text_does_not_steer_the_terminal() {
+        assert_eq!(tame("two\nlines"), "two\nlines");
+        assert_eq!(tame("a\u{1b}[2J\rb"), "a\\u{1b}[2J\\rb");
+    }
 
     #[test]
     fn numbers_are_grouped_by_thousands() {

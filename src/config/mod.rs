@@ -9,6 +9,7 @@
 //!
 //! *Must not know:* clap, sockets, what the settings do.
 
+mod front;
 mod parse;
 mod reader;
 mod run;

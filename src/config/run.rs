@@ -3,11 +3,14 @@
 use std::net::SocketAddr;
 use std::num::NonZeroU64;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::parse;
+use rustls::ServerConfig;
+
 use super::reader::Reader;
 use super::servers::Servers;
+use super::{front, parse};
 use crate::backend::Secret;
 
 const DEFAULT_LISTEN: SocketAddr = loopback(6380);
@@ -65,8 +68,12 @@ pub struct RunConfig {
     pub servers: Servers,
     /// Where clients connect.
     pub listen: SocketAddr,
+    /// How clients are spoken to over TLS; none is plain.
+    pub listen_tls: Option<Arc<ServerConfig>>,
     /// Where the admin API listens.
     pub admin: SocketAddr,
+    /// How it is spoken to over TLS; none is plain.
+    pub admin_tls: Option<Arc<ServerConfig>>,
     /// What every change over the admin API must bear.
     pub admin_token: Option<Secret>,
     /// Where what a restart needs is kept.
@@ -115,7 +122,9 @@ impl RunConfig {
         // Every option is read before a missing server ends the reading, so that all faults show.
         let config = Self {
             listen: reader.or("listen", DEFAULT_LISTEN, parse::listen),
+            listen_tls: front::read(reader, &front::LISTEN),
             admin,
+            admin_tls: front::read(reader, &front::ADMIN),
             admin_token,
             state_dir: reader.optional("state-dir", parse::any),
             ack: reader.or("ack", Ack::default(), ack),

@@ -2,8 +2,9 @@
 
 use super::parse;
 use super::reader::Reader;
-use crate::backend::{Endpoint, Secret, TlsOptions, client_config};
+use crate::backend::{Endpoint, Secret};
 use crate::databases::Databases;
+use crate::net::{TlsOptions, client_config};
 use crate::status::Side;
 
 /// Where from, where to, and what.

@@ -28,10 +28,15 @@ use crate::failure::Failure;
 use crate::lane::SideLine;
 use crate::ledger::{Groups, Seed};
 use crate::metrics::Metrics;
+use crate::net::{self, Seldom};
 use crate::payload::Acceptance;
 use crate::proxy::{Limits, Listener, Registry, Shared, Stage, Unknown};
 use crate::status::{self, Phase, Side, VerifyState};
 use crate::telemetry;
+
+/// Descriptors for everything but clients: lanes, copiers, the admin API. A client that blocks,
+/// watches or subscribes takes a second one.
+const RESERVED: u64 = 512;
 
 /// What was learnt of the servers before anything is started.
 struct Found {
@@ -49,7 +54,7 @@ pub async fn start(mut config: RunConfig) -> Result<(), Failure> {
     survive_file_limits()?;
     let (store, mut state, resumed) = open_state(&config)?;
     config.servers.tag_connections(&state.tag());
-    let listener = Listener::bind(&config.listen.to_string())
+    let listener = Listener::bind(config.listen, config.listen_tls.clone())
         .await
         .map_err(|error| Failure::no(format!("--listen {}: {error}", config.listen)))?;
     let admin = TcpListener::bind(config.admin).await;
@@ -203,21 +208,19 @@ async fn serve(
         stage: migration.stage.subscribe(),
         registry: Registry::default(),
         metrics: migration.metrics.clone(),
-        limits: Limits {
-            clients: world.config.max_clients,
-            output: usize::try_from(world.config.client_output_limit).unwrap_or(usize::MAX),
-        },
+        limits: limits(&world),
         allow_admin: world.config.allow_admin,
         unknown: Unknown::default(),
+        complaints: Seldom::default(),
     });
     let _ = migration.clients.set(shared.clone());
     begin(&migration, beginning);
     let (stop_clients, stop_admin) = (CancellationToken::new(), CancellationToken::new());
     let clients = TaskTracker::new();
     clients.spawn(listener.run(shared, clients.clone(), stop_clients.clone()));
-    let token = world.config.admin_token.clone();
+    let access = (world.config.admin_token.clone(), world.config.admin_tls.clone());
     let control = Arc::new(migration.clone());
-    let api = admin::serve(admin, control, token, stop_admin.clone());
+    let api = admin::serve(admin, control, access, stop_admin.clone());
     let api = tokio::spawn(api);
     telemetry::announce(addresses.0, addresses.1);
     wait_for_signal().await?;
@@ -232,6 +235,23 @@ async fn serve(
     stop_admin.cancel();
     let _ = timeout(Duration::from_secs(1), api).await;
     Ok(())
+}
+
+/// Bounds on clients. No more of them are let in than there are descriptors for, so that enough are
+/// left for the connections to the servers.
+fn limits(world: &World) -> Limits {
+    let config = &world.config;
+    let room = net::raise_descriptors().saturating_sub(RESERVED);
+    let room = usize::try_from(room).unwrap_or(usize::MAX).max(1);
+    if room < config.max_clients {
+        let (max_clients, wanted) = (room, config.max_clients);
+        warn!(max_clients, wanted, "the limit of open files allows fewer clients (LimitNOFILE)");
+    }
+    Limits {
+        clients: config.max_clients.min(room),
+        output: usize::try_from(config.client_output_limit).unwrap_or(usize::MAX),
+        login: !world.admits_anonymous(),
+    }
 }
 
 fn begin(migration: &Arc<Migration>, beginning: Beginning) {

@@ -92,6 +92,7 @@ impl Engine {
             return false;
         }
         self.count_copy(fingerprint);
+        self.touch(fingerprint.group());
         true
     }
 

@@ -24,6 +24,8 @@ struct Inner {
     /// Replies that wait for the secondary, and those behind them.
     held: VecDeque<Held>,
     waker: Option<Waker>,
+    /// Nobody will read what comes: it is not kept.
+    closed: bool,
 }
 
 /// The replies to one step.
@@ -53,13 +55,19 @@ pub struct News {
 impl Inner {
     fn take(&mut self, replies: &[Bytes], news: News) {
         for reply in replies {
-            self.replies.push(reply);
+            self.keep(reply);
         }
         self.news.answered += news.answered;
         self.news.refused += news.refused;
         self.news.would_block |= news.would_block;
         self.news.doomed |= news.doomed;
         self.news.called |= news.called;
+    }
+
+    fn keep(&mut self, reply: &Bytes) {
+        if !self.closed {
+            self.replies.push(reply);
+        }
     }
 
     /// In the order of the steps: behind those that wait.
@@ -83,7 +91,10 @@ impl Mailbox {
         let (since, replies) = (Instant::now(), replies.to_vec());
         let news = News { answered: 1, ..News::default() };
         let held = Held { gate: Some(gate), since, replies, news };
-        self.inner.lock().held.push_back(held);
+        let mut inner = self.inner.lock();
+        if !inner.closed {
+            inner.held.push_back(held);
+        }
     }
 
     /// Lets out what waits for gates that are open; true while something still waits.
@@ -125,13 +136,21 @@ impl Mailbox {
 
     /// A message that answers no request.
     pub fn push(&self, message: &Bytes) {
-        self.update(|inner| inner.replies.push(message));
+        self.update(|inner| inner.keep(message));
     }
 
     /// The blocking command that was tried would wait.
     pub fn would_block(&self) {
         let news = News { answered: 1, would_block: true, ..News::default() };
         self.update(|inner| inner.add(&[], news));
+    }
+
+    /// The client is gone. What is still in flight for it is answered into the void.
+    pub fn close(&self) {
+        let mut inner = self.inner.lock();
+        inner.closed = true;
+        inner.replies.clear();
+        inner.held.clear();
     }
 
     /// The client must be disconnected.
@@ -166,5 +185,20 @@ impl Mailbox {
         }
         out.append(&mut inner.replies);
         Poll::Ready(std::mem::take(&mut inner.news))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replies_for_a_client_that_is_gone_are_not_kept() {
+        let mailbox = Mailbox::default();
+        mailbox.answer(&[Bytes::from_static(b"+OK\r\n")]);
+        mailbox.close();
+        mailbox.answer(&[Bytes::from_static(b"+OK\r\n")]);
+        mailbox.push(&Bytes::from_static(b">1\r\n+x\r\n"));
+        assert!(mailbox.inner.lock().replies.is_empty());
     }
 }

@@ -57,11 +57,17 @@ impl Upstream {
         }
     }
 
-    /// Resolves doubt once the server is done with the connection that it came from. Also without
-    /// doubt nothing goes on before it is known who answers now.
-    async fn settle(&self, doubt: Doubt, origin: Option<&Origin>) {
+    /// Waits until the server is done with a connection, and it is known who answers now.
+    async fn finish(&self, origin: Option<&Origin>) {
         while !self.finish_off(origin).await {
             sleep(RETRY).await;
+        }
+    }
+
+    /// Resolves doubt once the server is done with the connection that it came from.
+    async fn settle(&self, doubt: Doubt, origin: Option<&Origin>) {
+        if !doubt.is_empty() {
+            self.finish(origin).await;
         }
         doubt.resolve();
     }
@@ -136,9 +142,7 @@ async fn serve_session(
         client.doom();
     }
     let (_, doubt) = driver.give_up(upstream.name);
-    if !doubt.is_empty() {
-        upstream.settle(doubt, origin.as_ref()).await;
-    }
+    upstream.settle(doubt, origin.as_ref()).await;
 }
 
 async fn serve_shared(upstream: Arc<Upstream>, setup: Setup, mut wire: Wire, queue: Arc<Queue>) {
@@ -155,7 +159,8 @@ async fn serve_shared(upstream: Arc<Upstream>, setup: Setup, mut wire: Wire, que
             return upstream.settle(doubt, origin.as_ref()).await;
         }
         let next = reconnect(&upstream, &setup, &queue, &mut backlog).await;
-        upstream.settle(doubt, origin.as_ref()).await;
+        upstream.finish(origin.as_ref()).await;
+        doubt.resolve();
         let Some(next) = next else { return };
         wire = next;
     }

@@ -22,12 +22,11 @@ impl SideLine {
     pub async fn ask(&self, endpoint: &Endpoint, request: &Request) -> Option<Reply> {
         let mut line = self.connection.lock().await;
         // Taken out while it waits: when the asker gives up, nobody may read the answer as their own.
-        let mut connection = match line.take() {
-            Some(connection) => connection,
-            None => {
-                let setup = Setup::own(endpoint, 0, "crossfade-side");
-                Connection::open(endpoint, &setup).await.ok()?
-            }
+        let mut connection = if let Some(connection) = line.take() {
+            connection
+        } else {
+            let setup = Setup::own(endpoint, 0, "crossfade-side");
+            Connection::open(endpoint, &setup).await.ok()?
         };
         let reply = timeout(PATIENCE, connection.ask(request)).await.ok()?.ok()?;
         *line = Some(connection);

@@ -1,12 +1,21 @@
-//! Bytes on sockets: streams of any kind, and the queue of what is to be written.
+//! Bytes on sockets: streams of any kind and how they are made, and the queue of what is to be
+//! written.
 //!
 //! *Guarantees:* partial writes resume where they stopped; small pieces are gathered, large ones
 //! are never copied.
 //!
 //! *Must not know:* RESP, servers, sessions.
 
+mod descriptors;
 mod outgoing;
+mod seldom;
 mod stream;
+mod tls;
+mod tune;
 
+pub use descriptors::raise_descriptors;
 pub use outgoing::Outgoing;
+pub use seldom::Seldom;
 pub use stream::Stream;
+pub use tls::{TlsError, TlsOptions, accept, authorities, client_config, server_config};
+pub use tune::tune;

@@ -122,8 +122,8 @@ impl Outgoing {
             self.ready.pop_front();
         }
         self.tail.advance(written);
-        if self.tail.is_empty() {
-            self.tail.clear();
+        if self.len == 0 && self.tail.capacity() > LARGE {
+            *self = Self::default();
         }
     }
 }

@@ -1,5 +1,6 @@
 //! One client's task: bytes in, bytes out, and waiting.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
 use std::time::Instant;
@@ -22,10 +23,14 @@ use crate::resp::{self, Decoder, Request};
 
 /// How much room a read is given, in bytes.
 const READ_ROOM: usize = 16 * 1024;
+/// How much at most, when a large value is on its way.
+const READ_ROOM_MAX: usize = 1024 * 1024;
 /// Steps that a client may have unanswered before it is read from again.
 const WINDOW: u64 = 4096;
 /// Replies that a client has not read, in bytes, before it is read from again.
 const UNREAD: usize = 1024 * 1024;
+/// What a subscriber may leave unread, in bytes, before it is disconnected: Redis' default too.
+const UNREAD_MESSAGES: usize = 32 * 1024 * 1024;
 
 /// The client's connection is to be closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,21 +111,25 @@ pub(super) struct Client {
 }
 
 impl Client {
-    pub(super) fn new(shared: Arc<Shared>, stream: Stream, stop: CancellationToken) -> Self {
+    /// A client at the other end of `stream`; `addresses` are its own and ours.
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        stream: Stream,
+        (address, local): (Option<SocketAddr>, Option<SocketAddr>),
+        stop: CancellationToken,
+    ) -> Self {
         let mailbox = Arc::new(Mailbox::default());
-        let (address, local) = match &stream {
-            Stream::Tcp(tcp) => (tcp.peer_addr().ok(), tcp.local_addr().ok()),
-            _ => (None, None),
-        };
         let entry = shared.registry.enter(address, local, mailbox.clone());
         let mut stage = shared.stage.clone();
         let route = stage.borrow_and_update().route.clone();
+        let mut decoder = Decoder::default();
+        decoder.restrict(shared.limits.login);
         Self {
             shared,
             entry,
             stream,
             incoming: BytesMut::new(),
-            decoder: Decoder::default(),
+            decoder,
             out: Outgoing::default(),
             mailbox,
             submitted: 0,
@@ -155,6 +164,7 @@ impl Client {
             self.out.clear();
         }
         // Whatever is in flight will be settled by its lane; only the goodbye is left.
+        self.mailbox.close();
         let goodbye = std::future::poll_fn(|cx| self.out.poll_write(&mut self.stream, cx));
         let _ = tokio::time::timeout(std::time::Duration::from_secs(1), goodbye).await;
         if self.subscriber.is_some() {
@@ -257,8 +267,8 @@ impl Client {
             if let Poll::Ready(news) = &news {
                 self.stopwatch.stop(news.answered, &self.entry.tally);
             }
-            if self.out.len() > self.shared.limits.output {
-                debug!(client = self.entry.id, "client reads too slowly");
+            if self.out.len() > self.output_limit() {
+                self.shared.complain(self.entry.id, "it does not read its replies");
                 self.blame(ClientErrorKind::SlowReader);
                 return Poll::Ready(Err(Close::Now));
             }
@@ -271,7 +281,7 @@ impl Client {
                 return Poll::Ready(Ok(()));
             }
             if until == Until::Input && self.may_read() {
-                let room = self.decoder.wanted(&self.incoming).clamp(READ_ROOM, 1 << 20);
+                let room = self.decoder.wanted(&self.incoming).clamp(READ_ROOM, READ_ROOM_MAX);
                 self.incoming.reserve(room);
                 match poll_read_buf(std::pin::Pin::new(&mut self.stream), cx, &mut self.incoming) {
                     Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(Close::Now)),
@@ -279,13 +289,26 @@ impl Client {
                         self.came = Instant::now();
                         return Poll::Ready(Ok(()));
                     }
-                    Poll::Pending => {}
+                    Poll::Pending => self.rest(),
                 }
             }
             if news.is_pending() && messages.is_pending() {
                 return Poll::Pending;
             }
         }
+    }
+
+    /// Nothing has come and nothing is under way: an idle client keeps no buffers.
+    fn rest(&mut self) {
+        if self.incoming.is_empty() && self.submitted == self.answered {
+            self.incoming = BytesMut::new();
+        }
+    }
+
+    /// Messages come unasked, so a subscriber that does not read them is given less time.
+    fn output_limit(&self) -> usize {
+        let limit = self.shared.limits.output;
+        if self.subscriber.is_some() { limit.min(UNREAD_MESSAGES) } else { limit }
     }
 
     fn may_read(&self) -> bool {

@@ -56,13 +56,15 @@ impl Client {
     }
 
     /// Tells the registry who the client is now.
-    pub(super) fn show(&self) {
+    pub(super) fn show(&mut self) {
         let mut seen = self.entry.seen.lock();
         seen.user = match &self.context.identity {
             Identity::User(Some(user), _) => user.clone(),
             _ => "default".to_owned(),
         };
         seen.db = self.context.db;
+        self.decoder
+            .restrict(self.shared.limits.login && self.context.identity == Identity::Anonymous);
         seen.resp = if self.context.protocol == Protocol::Resp3 { 3 } else { 2 };
     }
 

@@ -58,6 +58,11 @@ impl Client {
     /// Handles one request.
     pub(super) async fn handle(&mut self, request: Request) -> Result<(), Close> {
         let Some(command) = command::lookup(&request) else {
+            // A web page that makes a browser speak to this port: the server hangs up too.
+            if request.is(0, "POST") || request.is(0, "HOST:") {
+                self.shared.complain(self.entry.id, "it speaks HTTP: possibly a cross-site attack");
+                return Err(Close::Now);
+            }
             return self.handle_unknown(request).await;
         };
         self.take_skip();

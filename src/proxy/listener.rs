@@ -5,17 +5,21 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
+use rustls::ServerConfig;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::warn;
+use tracing::{debug, warn};
 
 use super::Shared;
 use super::client::Client;
-use crate::net::Stream;
+use crate::net::{self, Seldom};
 
 /// How long to wait after the system refused a connection (no descriptors left), so as not to spin.
 const BACK_OFF: Duration = Duration::from_millis(100);
+/// A client that has vanished is noticed after twice this. It is long, because it also ends a client
+/// that takes no byte of its replies for so long.
+const SILENCE: Duration = Duration::from_secs(150);
 
 /// Bounds on clients.
 #[derive(Clone, Copy, Debug)]
@@ -24,21 +28,24 @@ pub struct Limits {
     pub clients: usize,
     /// Replies that a client has not read, in bytes; past it, it is disconnected.
     pub output: usize,
+    /// Whether clients must log in before they may send anything large.
+    pub login: bool,
 }
 
 /// The listening socket.
 #[derive(Debug)]
 pub struct Listener {
     socket: TcpListener,
+    tls: Option<Arc<ServerConfig>>,
 }
 
 impl Listener {
-    /// Listens.
+    /// Listens; with `tls` for nothing else.
     ///
     /// # Errors
     /// The system's.
-    pub async fn bind(address: &str) -> io::Result<Self> {
-        Ok(Self { socket: TcpListener::bind(address).await? })
+    pub async fn bind(address: SocketAddr, tls: Option<Arc<ServerConfig>>) -> io::Result<Self> {
+        Ok(Self { socket: TcpListener::bind(address).await?, tls })
     }
 
     /// Where.
@@ -52,6 +59,7 @@ impl Listener {
     /// Accepts until `stop`.
     pub async fn run(self, shared: Arc<Shared>, tasks: TaskTracker, stop: CancellationToken) {
         tasks.spawn(call_clients(shared.clone(), stop.clone()));
+        let complaints = Seldom::default();
         loop {
             let accepted = tokio::select! {
                 accepted = self.socket.accept() => accepted,
@@ -59,18 +67,40 @@ impl Listener {
             };
             match accepted {
                 Ok((socket, _)) => {
-                    if let Err(error) = socket.set_nodelay(true) {
-                        warn!(%error, "client socket can't be tuned");
-                    }
-                    let client = Client::new(shared.clone(), Stream::Tcp(socket), stop.clone());
-                    tasks.spawn(client.run());
+                    let welcome = welcome(socket, self.tls.clone(), shared.clone(), stop.clone());
+                    tasks.spawn(welcome);
                 }
                 Err(error) => {
-                    warn!(%error, "can't accept a client");
+                    if let Some(untold) = complaints.ask() {
+                        warn!(%error, untold, "can't accept a client (ulimit -n, LimitNOFILE)");
+                    }
                     tokio::time::sleep(BACK_OFF).await;
                 }
             }
         }
+    }
+}
+
+/// Serves one client from its first byte to its last.
+async fn welcome(
+    socket: TcpStream,
+    tls: Option<Arc<ServerConfig>>,
+    shared: Arc<Shared>,
+    stop: CancellationToken,
+) {
+    if let Err(error) = net::tune(&socket, SILENCE) {
+        // It has gone already.
+        debug!(%error, "client socket can't be tuned");
+        return;
+    }
+    let addresses = (socket.peer_addr().ok(), socket.local_addr().ok());
+    let stream = tokio::select! {
+        stream = net::accept(socket, tls.as_ref()) => stream,
+        () = stop.cancelled() => return,
+    };
+    match stream {
+        Ok(stream) => Client::new(shared, stream, addresses, stop).run().await,
+        Err(error) => debug!(%error, "a client did not manage to speak TLS"),
     }
 }
 

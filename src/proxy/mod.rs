@@ -37,6 +37,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use crate::metrics::Metrics;
+use crate::net::Seldom;
 
 /// What all clients share.
 #[derive(Debug)]
@@ -53,4 +54,15 @@ pub struct Shared {
     pub allow_admin: bool,
     /// Commands that only the server knows.
     pub unknown: Unknown,
+    /// When to tell of clients that misbehave.
+    pub complaints: Seldom,
+}
+
+impl Shared {
+    /// Tells that a client is disconnected for what it did, unless there are many of them.
+    fn complain(&self, client: u64, reason: &'static str) {
+        if let Some(untold) = self.complaints.ask() {
+            tracing::warn!(client, untold, reason, "client disconnected");
+        }
+    }
 }

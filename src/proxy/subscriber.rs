@@ -223,8 +223,8 @@ async fn read_out(mut wire: Wire, out: &mut Outgoing) {
     wire.push(Request::new(["PING"]).raw());
     let read = async {
         while let Ok(frame) = wire.frame().await {
-            let is_pong = frame.raw.windows(4).any(|word| word.eq_ignore_ascii_case(b"pong"));
-            if is_pong && frame.raw.len() < 40 {
+            // The whole of it, in either protocol version: a message may say "pong" too.
+            if matches!(frame.raw.as_ref(), b"+PONG\r\n" | b"*2\r\n$4\r\npong\r\n$0\r\n\r\n") {
                 return;
             }
             out.push(&frame.raw);

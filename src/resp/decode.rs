@@ -13,6 +13,9 @@ const LINE_LIMIT: usize = 64 * 1024;
 const BULK_LIMIT: i64 = 512 * 1024 * 1024;
 /// Redis' default `client-query-buffer-limit`, in bytes: the largest whole request.
 const REQUEST_LIMIT: usize = 1024 * 1024 * 1024;
+/// What a client may send before it has logged in: arguments of a request, and bytes of each.
+const STRANGER_ARGS: i64 = 10;
+const STRANGER_BULK: i64 = 16 * 1024;
 
 /// What Redis answers to a malformed request before it closes the connection.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -34,6 +37,10 @@ pub enum ProtocolError {
     InvalidBulk,
     #[error("Protocol error: request larger than 1 GiB")]
     RequestTooBig,
+    #[error("Protocol error: unauthenticated multibulk length")]
+    StrangersCount,
+    #[error("Protocol error: unauthenticated bulk length")]
+    StrangersBulk,
 }
 
 /// Finds requests in a growing buffer; it remembers where it stopped, so that a value that comes a
@@ -42,11 +49,15 @@ pub enum ProtocolError {
 pub struct Decoder {
     /// Bytes of the buffer that have been understood.
     position: usize,
+    /// Bytes after them that have been searched for the end of their line.
+    searched: usize,
     /// Arguments of the request under way that are still to come.
     missing: usize,
     /// Length of the bulk string under way, once its header has been read.
     bulk: Option<usize>,
     args: Spans,
+    /// Whether the client must log in before it may send anything large.
+    stranger: bool,
 }
 
 /// What one step of the decoder found.
@@ -57,6 +68,11 @@ enum Step {
 }
 
 impl Decoder {
+    /// Says whether the client must log in first: what strangers may send is small.
+    pub fn restrict(&mut self, stranger: bool) {
+        self.stranger = stranger;
+    }
+
     /// Takes the next whole request from the front of `buffer`; `None` when more bytes are needed.
     ///
     /// # Errors
@@ -70,7 +86,7 @@ impl Decoder {
                         Step::Incomplete => return Ok(None),
                         Step::Continue | Step::Done => {}
                     },
-                    Some(_) => match Self::inline(buffer)? {
+                    Some(_) => match self.inline(buffer)? {
                         (Step::Incomplete, _) => return Ok(None),
                         (_, Some(request)) => return Ok(Some(request)),
                         (_, None) => {}
@@ -99,7 +115,7 @@ impl Decoder {
     }
 
     fn count(&mut self, buffer: &mut BytesMut) -> Result<Step, ProtocolError> {
-        let Some(line) = line(buffer, 0) else {
+        let Some(line) = self.line(buffer) else {
             return too_long(buffer.len(), ProtocolError::CountLineTooBig);
         };
         let count = buffer
@@ -107,6 +123,9 @@ impl Decoder {
             .and_then(parse_integer)
             .filter(|count| *count <= i64::from(i32::MAX))
             .ok_or(ProtocolError::InvalidCount)?;
+        if self.stranger && count > STRANGER_ARGS {
+            return Err(ProtocolError::StrangersCount);
+        }
         if count <= 0 {
             drop(buffer.split_to(line + 2));
             return Ok(Step::Continue);
@@ -135,7 +154,7 @@ impl Decoder {
     }
 
     fn bulk_header(&mut self, buffer: &BytesMut) -> Result<Option<usize>, ProtocolError> {
-        let Some(line) = line(buffer, self.position) else {
+        let Some(line) = self.line(buffer) else {
             let pending = buffer.len().saturating_sub(self.position);
             return too_long(pending, ProtocolError::BulkLineTooBig).map(|_| None);
         };
@@ -150,8 +169,11 @@ impl Decoder {
             .get(self.position + 1..line)
             .and_then(parse_integer)
             .filter(|len| (0..=BULK_LIMIT).contains(len))
-            .and_then(|len| usize::try_from(len).ok())
             .ok_or(ProtocolError::InvalidBulk)?;
+        if self.stranger && len > STRANGER_BULK {
+            return Err(ProtocolError::StrangersBulk);
+        }
+        let len = usize::try_from(len).map_err(|_| ProtocolError::InvalidBulk)?;
         if line + len > REQUEST_LIMIT {
             return Err(ProtocolError::RequestTooBig);
         }
@@ -160,8 +182,8 @@ impl Decoder {
         Ok(Some(len))
     }
 
-    fn inline(buffer: &mut BytesMut) -> Result<(Step, Option<Request>), ProtocolError> {
-        let Some(end) = buffer.iter().position(|byte| *byte == b'\n') else {
+    fn inline(&mut self, buffer: &mut BytesMut) -> Result<(Step, Option<Request>), ProtocolError> {
+        let Some(end) = self.search(buffer, b'\n') else {
             let step = too_long(buffer.len(), ProtocolError::InlineTooBig)?;
             return Ok((step, None));
         };
@@ -174,12 +196,21 @@ impl Decoder {
         let request = inline::parse(words).map_err(|()| ProtocolError::UnbalancedQuotes)?;
         Ok((Step::Continue, request))
     }
-}
 
-/// The end of the line that starts at `from`: the place of its `\r`, once the `\n` is there too.
-fn line(buffer: &BytesMut, from: usize) -> Option<usize> {
-    let end = from + buffer.get(from..)?.iter().position(|byte| *byte == b'\r')?;
-    (end + 1 < buffer.len()).then_some(end)
+    /// The end of the line under way: the place of its `\r`, once the `\n` is there too.
+    fn line(&mut self, buffer: &BytesMut) -> Option<usize> {
+        let end = self.search(buffer, b'\r')?;
+        (end + 1 < buffer.len()).then_some(end)
+    }
+
+    /// Where `byte` is in the line under way; each byte of it is looked at once, however it comes.
+    fn search(&mut self, buffer: &BytesMut, byte: u8) -> Option<usize> {
+        let from = self.position + self.searched;
+        let rest = buffer.get(from..)?;
+        let found = rest.iter().position(|other| *other == byte);
+        self.searched = if found.is_some() { 0 } else { self.searched + rest.len() };
+        found.map(|found| from + found)
+    }
 }
 
 fn too_long(pending: usize, error: ProtocolError) -> Result<Step, ProtocolError> {
@@ -230,6 +261,19 @@ mod tests {
             let error = decode_all(input.as_bytes(), input.len()).unwrap_err();
             assert_eq!(error.to_string(), message, "{input:?}");
         }
+    }
+
+    #[test]
+    fn a_stranger_may_send_a_login_and_little_else() {
+        let decode = |input: String| {
+            let mut decoder = Decoder::default();
+            decoder.restrict(true);
+            decoder.next(&mut BytesMut::from(input.as_bytes()))
+        };
+        let auth = Request::new(["AUTH", &"x".repeat(16 * 1024)]);
+        assert_eq!(decode(String::from_utf8_lossy(auth.raw()).into_owned()), Ok(Some(auth)));
+        assert_eq!(decode("*11\r\n".to_owned()), Err(ProtocolError::StrangersCount));
+        assert_eq!(decode("*1\r\n$16385\r\n".to_owned()), Err(ProtocolError::StrangersBulk));
     }
 
     #[test]

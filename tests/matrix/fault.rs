@@ -169,6 +169,10 @@ fn fail_over(scene: &mut Scene, load: &Load) {
         replica.ok("INFO replication").text().contains("master_link_status:up")
     });
     let from = Instant::now();
+    // What was acknowledged until now has arrived there. A ping tells the connection the present end.
+    let mut client = scene.primary().server.client();
+    client.ok("PING");
+    assert_eq!(client.ok("WAIT 1 10000").integer(), 1, "the replica keeps up");
     replica.ok("REPLICAOF NO ONE");
     load.run_for(100);
     let side = scene.primary();

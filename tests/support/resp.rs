@@ -159,6 +159,14 @@ impl Resp {
         self.stream.write_all(bytes).expect("the connection takes bytes");
     }
 
+    /// Sends bytes; false when the other side does not take all of them in the time.
+    pub fn send_raw_for(&mut self, bytes: &[u8], time: Duration) -> bool {
+        self.stream.set_write_timeout(Some(time)).unwrap();
+        let taken = self.stream.write_all(bytes).is_ok();
+        self.stream.set_write_timeout(None).unwrap();
+        taken
+    }
+
     /// Sends a request without waiting for its reply.
     pub fn send(&mut self, request: impl Words) {
         self.send_raw(&encode(request));

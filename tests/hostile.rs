@@ -1,0 +1,230 @@
+//! Clients that mean harm, or do harm without meaning it: each is bounded, and none is another's
+//! trouble.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+mod support;
+
+use std::time::Duration;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use support::{Launch, Migration, Resp, Server, assert_same, encode, wait_until};
+
+/// What the proxy may take for each client that says nothing, in bytes.
+const IDLE: u64 = 8 * 1024;
+
+/// Opens connections to it, as many as the system lets a test have, and says nothing.
+fn idle_clients(address: &str) -> Vec<Resp> {
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).unwrap();
+    let most = limit.maximum.map_or(2_000, |maximum| (maximum / 4).min(2_000));
+    (0..most).map(|_| Resp::connect(address)).collect()
+}
+
+fn connected(migration: &Migration) -> u64 {
+    migration.crossfade.status()["clients"]["connected"].as_u64().unwrap()
+}
+
+#[test]
+fn thousands_of_idle_clients_cost_a_few_kilobytes_each() {
+    let migration = Migration::start();
+    migration.client().ok("SET a 1");
+    let before = migration.crossfade.resident_bytes();
+    let mut idle = idle_clients(&migration.crossfade.address());
+    let count = idle.len() as u64;
+    for client in &mut idle {
+        client.ok("PING");
+    }
+    let grown = migration.crossfade.resident_bytes().saturating_sub(before);
+    assert!(grown < count * IDLE, "{count} idle clients took {grown} bytes");
+    wait_until("all of them count", || connected(&migration) >= count);
+    drop(idle);
+    wait_until("all of them are gone", || connected(&migration) == 0);
+    migration.finish();
+}
+
+#[test]
+fn a_buffer_that_was_large_once_is_not_kept() {
+    let migration = Migration::start();
+    let mut client = migration.client();
+    let value = vec![b'x'; 64 << 20];
+    client.ok([b"SET".as_slice(), b"large", &value]);
+    client.ok("DEL large");
+    migration.assert_equal();
+    wait_until("the memory is given back", || {
+        client.ok("PING");
+        migration.crossfade.resident_bytes() < 60 << 20
+    });
+}
+
+#[test]
+fn replies_under_way_to_a_client_that_has_hung_up_are_not_collected() {
+    let migration = Migration::start();
+    let mut client = migration.client();
+    let value = vec![b'x'; 1_000_000];
+    client.ok([b"SET".as_slice(), b"large", &value]);
+    migration.crossfade.wait_converged();
+    let before = migration.crossfade.resident_bytes();
+    for _ in 0..4 {
+        let mut deserter = migration.client();
+        deserter.send_raw(&encode("GET large").repeat(500));
+        deserter.reply();
+    }
+    for _ in 0..50 {
+        let grown = migration.crossfade.resident_bytes().saturating_sub(before);
+        assert!(grown < 300_000_000, "2 GB of replies for nobody made the proxy grow by {grown}");
+        client.ok("INCR counter");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn a_client_that_does_not_read_is_disconnected_at_the_limit_and_no_other_waits() {
+    let mut migration = Migration::with(Server::source(), Server::target(), |launch| {
+        launch.option("--client-output-limit", "8mib")
+    });
+    migration.crossfade.expect_log("does not read its replies");
+    let mut client = migration.client();
+    let value = vec![b'x'; 1_000_000];
+    client.ok([b"SET".as_slice(), b"large", &value]);
+    let mut deaf = migration.client();
+    deaf.send_raw(&encode("GET large").repeat(200));
+    for _ in 0..200 {
+        client.ok("INCR counter");
+    }
+    wait_until("the deaf client is gone", || connected(&migration) == 1);
+    assert!(deaf.read_to_close().len() < 200_000_000);
+    migration.finish();
+}
+
+#[test]
+fn a_client_that_never_reads_is_not_read_from_either() {
+    let migration = Migration::start();
+    let mut deaf = migration.client();
+    let counted = || migration.crossfade.status()["clients"]["commands"].as_u64().unwrap();
+    let piece = encode("ECHO 0123456789012345678901234567890123456789").repeat(10_000);
+    let before = migration.crossfade.resident_bytes();
+    // 120 MB in all; the socket takes no more long before.
+    let taken = (0..200).take_while(|_| deaf.send_raw_for(&piece, Duration::from_secs(1))).count();
+    assert!(taken < 200, "all of an endless pipeline was taken");
+    let (grown, commands) =
+        (migration.crossfade.resident_bytes().saturating_sub(before), counted());
+    assert!(grown < 32 << 20, "an endless pipeline took {grown} bytes");
+    assert!(
+        commands < 1_000_000,
+        "{commands} commands were taken from a client that reads nothing"
+    );
+    drop(deaf);
+    assert_eq!(migration.client().ok("PING").text(), "PONG");
+}
+
+#[test]
+fn http_is_hung_up_on_as_by_the_server() {
+    let mut migration = Migration::start();
+    migration.crossfade.expect_log("speaks HTTP");
+    for request in
+        ["POST / HTTP/1.1\r\nHost: localhost\r\n\r\nSET a 1\r\n", "Host: x\r\nSET a 1\r\n"]
+    {
+        let mut direct = Resp::connect(&migration.source.address());
+        let mut proxied = migration.client();
+        for client in [&mut direct, &mut proxied] {
+            client.send_raw(request.as_bytes());
+        }
+        assert_same(request, &direct.read_to_close(), &proxied.read_to_close());
+    }
+    assert_eq!(migration.source.size(0), 0);
+    migration.finish();
+}
+
+#[test]
+fn before_a_login_only_little_may_be_sent_as_to_the_server() {
+    let source = Server::source_with(&["--requirepass", "s3cret"]);
+    let migration = Migration::of(source);
+    let large = format!("*2\r\n$4\r\nAUTH\r\n${}\r\n", 16 * 1024 + 1);
+    for request in ["*11\r\n", &large, "*10\r\n$x\r\n"] {
+        let mut direct = Resp::connect(&migration.source.address());
+        let mut proxied = migration.client();
+        for client in [&mut direct, &mut proxied] {
+            client.send_raw(request.as_bytes());
+        }
+        assert_same(request, &direct.read_to_close(), &proxied.read_to_close());
+    }
+    let mut client = migration.client();
+    client.ok("AUTH s3cret");
+    let many: Vec<String> = (0..100).map(|n| format!("k{n} {}", "v".repeat(1_000))).collect();
+    client.ok(format!("MSET {}", many.join(" ")));
+    client.ok(["SET", "large", &"x".repeat(100_000)]);
+    client.ok("RESET");
+    client.send_raw(b"*11\r\n");
+    assert!(client.read_to_close().starts_with(b"-ERR Protocol error: unauthenticated"));
+    migration.assert_equal();
+}
+
+#[test]
+fn a_value_that_comes_a_byte_at_a_time_is_taken_and_costs_what_has_come() {
+    let migration = Migration::start();
+    let mut slow = migration.client();
+    let before = migration.crossfade.resident_bytes();
+    let mut announced: Vec<Resp> = (0..100).map(|_| migration.client()).collect();
+    for client in &mut announced {
+        client.send_raw(b"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$536870912\r\nx");
+    }
+    for byte in encode(["SET", "slow", &"x".repeat(2_000)]) {
+        slow.send_raw(&[byte]);
+    }
+    assert_eq!(slow.reply().text(), "OK");
+    let grown = migration.crossfade.resident_bytes().saturating_sub(before);
+    assert!(grown < 32 << 20, "fifty gigabytes that were only announced took {grown} bytes");
+    drop(announced);
+    migration.finish();
+}
+
+#[test]
+fn when_descriptors_run_out_those_inside_are_served_and_those_outside_wait() {
+    let mut migration = Migration::start();
+    for expected in ["can't accept a client", "Too many open files"] {
+        migration.crossfade.expect_log(expected);
+    }
+    let mut inside = migration.client();
+    inside.ok("SET a 1");
+    migration.crossfade.wait_converged();
+    // The soft limit alone, so that it can be raised again.
+    migration.crossfade.limit("--nofile=64:");
+    let mut outside: Vec<Resp> =
+        (0..100).map(|_| Resp::connect(&migration.crossfade.address())).collect();
+    wait_until("it is told", || migration.crossfade.log().contains("can't accept a client"));
+    for n in 0..100 {
+        inside.ok(format!("SET a {n}"));
+    }
+    let complaints = migration.crossfade.log().lines();
+    let complaints = complaints.iter().filter(|line| line.contains("can't accept")).count();
+    assert!(complaints < 10, "{complaints} lines");
+    let last = outside.pop().unwrap();
+    drop(outside);
+    let mut last = last;
+    assert_eq!(last.ok("PING").text(), "PONG", "who waited is served");
+    migration.crossfade.limit("--nofile=4096:");
+    migration.finish();
+}
+
+#[test]
+fn one_client_too_many_is_told_so() {
+    let migration = Migration::with(Server::source(), Server::target(), |launch: Launch| {
+        launch.option("--max-clients", "3")
+    });
+    let mut inside: Vec<Resp> = (0..3).map(|_| migration.client()).collect();
+    for client in &mut inside {
+        client.ok("PING");
+    }
+    let told = migration.client().read_to_close();
+    assert_eq!(String::from_utf8_lossy(&told), "-ERR max number of clients reached\r\n");
+    drop(inside);
+    wait_until("there is room again", || connected(&migration) == 0);
+    assert_eq!(migration.client().ok("PING").text(), "PONG");
+    migration.finish();
+}
