@@ -62,6 +62,11 @@ impl World {
         self.config.servers.endpoint(side)
     }
 
+    /// Whether clients may do without logging in.
+    pub(super) fn admits_anonymous(&self) -> bool {
+        self.known.admits_anonymous
+    }
+
     /// Whether answers wait for the secondary.
     fn acks(&self) -> Option<Acks> {
         let config = &self.config;
