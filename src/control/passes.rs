@@ -9,6 +9,7 @@ use tracing::info;
 use super::direction::Direction;
 use super::libraries;
 use super::migration::Migration;
+use super::recording::note_processes;
 use crate::backfill::Pass;
 use crate::config::TargetPolicy;
 use crate::engine::Engine;
@@ -131,7 +132,7 @@ impl Migration {
         pass.run(groups).await;
         self.catch_up(direction).await;
         if groups.is_full() {
-            self.note_processes(direction);
+            note_processes(direction);
         }
         self.inner.lock().passing = false;
         info!(keys = self.world.progress.scanned(), "every key has been copied");

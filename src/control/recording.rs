@@ -68,11 +68,16 @@ pub(super) fn open(
 /// What a record is to be believed for.
 pub(super) fn identity(state: &State, primary: Side, survey: &Survey) -> Identity {
     let (first, second) = (survey.primary.run_id.clone(), survey.secondary.run_id.clone());
-    let (source, target) = match primary {
+    let (source, target) = in_order(primary, first, second);
+    Identity { tag: state.tag(), source, target }
+}
+
+/// What belongs to the primary and to the secondary, source first.
+fn in_order(primary: Side, first: String, second: String) -> (String, String) {
+    match primary {
         Side::Source => (first, second),
         Side::Target => (second, first),
-    };
-    Identity { tag: state.tag(), source, target }
+    }
 }
 
 /// The record as the status shows it.
@@ -83,6 +88,17 @@ pub(super) fn status(hub: &Hub) -> status::Record {
         None => status::Record::default(),
         Some(error) => status::Record { kept: true, groups: groups as u64, error },
     }
+}
+
+/// Everything has been copied from the process that is the primary now to the one that is the
+/// secondary: the record holds for these.
+pub(super) fn note_processes(direction: &Direction) {
+    let first = direction.route.pool.upstream().process.current();
+    let (source, target) = in_order(direction.primary, first, direction.peer.run_id());
+    direction.hub.with_record(|record| {
+        let tag = record.identity().tag.clone();
+        record.identify(Identity { tag, source, target });
+    });
 }
 
 impl Migration {
@@ -112,19 +128,6 @@ impl Migration {
             inner.direction.hub.keep(record);
             info!("the write-intent record is kept again");
         }
-    }
-
-    /// Everything has been copied to the process that is the secondary now: the record holds for it.
-    pub(super) fn note_processes(&self, direction: &Direction) {
-        let secondary = direction.peer.run_id();
-        direction.hub.with_record(|record| {
-            let mut identity = record.identity().clone();
-            match direction.primary {
-                Side::Source => identity.target = secondary,
-                Side::Target => identity.source = secondary,
-            }
-            record.identify(identity);
-        });
     }
 
     /// The process ends and both servers are equal, or the record says where they are not.

@@ -196,7 +196,9 @@ mod tests {
 
     fn groups(ids: &[u16]) -> Groups {
         let mut groups = Groups::default();
-        ids.iter().for_each(|id| groups.insert(Group(*id)));
+        for id in ids {
+            groups.insert(Group(*id));
+        }
         groups
     }
 

@@ -26,6 +26,11 @@ impl Process {
         Self(Mutex::new(run_id.to_owned()))
     }
 
+    /// The process that answered last.
+    pub fn current(&self) -> String {
+        self.0.lock().clone()
+    }
+
     /// Takes note of who answers now; true when that is another one.
     fn replace(&self, run_id: &str) -> bool {
         let mut known = self.0.lock();

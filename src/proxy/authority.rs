@@ -4,6 +4,7 @@
 //! source's named users; only the default user may be another there, so it is judged by what the
 //! source was last seen to ask of it.
 
+use std::fmt::Write as _;
 use std::sync::{Arc, OnceLock};
 
 use ring::digest::{SHA256, digest};
@@ -56,7 +57,12 @@ impl Authority {
 
 /// The digest of a password, as `ACL` shows it.
 pub fn password_digest(password: &[u8]) -> String {
-    digest(&SHA256, password).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    let mut text = String::new();
+    for byte in digest(&SHA256, password).as_ref() {
+        // A string takes whatever is written to it.
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
 }
 
 impl DefaultUser {

@@ -228,7 +228,9 @@ mod tests {
 
     fn some(ids: &[u16]) -> Groups {
         let mut groups = Groups::default();
-        ids.iter().for_each(|id| groups.insert(Group(*id)));
+        for id in ids {
+            groups.insert(Group(*id));
+        }
         groups
     }
 
