@@ -361,7 +361,7 @@ async fn a_payload_of_a_newer_version_is_restored_under_a_footer_written_anew() 
         let restore =
             |payload: &Payload<'_>| Request::new([b"RESTORE".as_ref(), key, b"0", payload.raw()]);
         assert!(to.connection.ask(&restore(&newer)).await.unwrap().is_error());
-        let carried = acceptance.carry(Family::Redis, newer).unwrap();
+        let carried = newer.by(acceptance.way(Family::Redis, &newer)).unwrap();
         assert!(to.connection.ask(&restore(&carried)).await.unwrap().is_ok(), "{key:?}");
     }
     run(&mut from.connection, "PERSIST text:expiring").await;
@@ -388,7 +388,7 @@ async fn an_old_servers_relative_times_are_compared_as_absolute_ones() {
 async fn carry(key: &Bytes, from: &mut Side, to: &mut Side, taken: Acceptance) -> bool {
     let dump = from.connection.command([b"DUMP".as_ref(), key]).await.unwrap();
     let payload = Payload::new(dump.text().unwrap()).unwrap();
-    if let Some(payload) = taken.carry(from.server.family, payload) {
+    if let Some(payload) = payload.by(taken.way(from.server.family, &payload)) {
         let restore = [b"RESTORE".as_ref(), key, b"0", payload.raw()];
         let reply = to.connection.command(restore).await.unwrap();
         assert!(reply.is_ok(), "{key:?} {} {reply:?}", payload.type_byte());

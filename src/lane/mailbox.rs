@@ -42,10 +42,10 @@ struct Held {
 pub struct News {
     /// Steps answered.
     pub answered: u64,
-    /// A blocking command found nothing and would wait.
-    pub would_block: bool,
     /// Of those, how many we had to refuse ourselves.
     pub refused: u64,
+    /// A blocking command found nothing and would wait.
+    pub would_block: bool,
     /// A step in flight was lost; the client must be disconnected.
     pub doomed: bool,
     /// Something has changed that concerns every client.

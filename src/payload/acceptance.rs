@@ -99,11 +99,6 @@ impl Acceptance {
         }
     }
 
-    /// The payload to `RESTORE`; `None` when the value has to go by commands.
-    pub fn carry<'a>(self, from: Family, payload: &Payload<'a>) -> Option<Payload<'a>> {
-        payload.by(self.way(from, payload))
-    }
-
     /// Whether a payload of this version is restored as it is.
     pub fn takes_version(self, version: u16) -> bool {
         version == self.version || version <= self.version && version <= self.newest_foreign()
