@@ -125,6 +125,7 @@ impl Engine {
 
     /// A command is about to wait on a connection of its own; [`Self::waited`] ends it.
     pub fn await_service(&mut self, unit: &Unit) {
+        self.awaited += 1;
         self.touch_unit(unit);
         let Some(intent) = &mut self.intent else { return };
         for named in unit.writes.iter().flat_map(Write::written_keys) {
@@ -134,6 +135,7 @@ impl Engine {
 
     /// A wait is over, and its outcome has been told.
     pub fn waited(&mut self, unit: &Unit) {
+        self.awaited -= 1;
         let Some(intent) = &mut self.intent else { return };
         for named in unit.writes.iter().flat_map(Write::written_keys) {
             let group = named.fingerprint.group();

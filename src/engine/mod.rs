@@ -119,6 +119,8 @@ pub struct Engine {
     scripts: Scripts,
     /// Steps that were lost and whose keys can't be copied yet: how many, since when.
     in_doubt: (usize, Millis),
+    /// Commands that wait on connections of their own, and whose outcome has not been told.
+    awaited: usize,
     /// Grows with everything that voids all copies under way (`FLUSHALL`, `SWAPDB`).
     epoch: u64,
     /// Set when nothing is known any more and all keys must be copied again.
@@ -165,6 +167,7 @@ impl Engine {
             watched: HashMap::default(),
             scripts: Scripts::default(),
             in_doubt: (0, 0),
+            awaited: 0,
             epoch: 0,
             resync: None,
             code_is_stale: false,
@@ -196,6 +199,7 @@ impl Engine {
             return;
         }
         self.touch(fingerprint.group());
+        self.disturb(fingerprint);
         match self.ledger.state(space, fingerprint) {
             State::Unmigrated | State::Migrated => {
                 self.ledger.set(space, fingerprint, State::Dirty);

@@ -18,12 +18,8 @@ impl Engine {
 
     /// Whether the secondary has what the gate stands for, as effects or as copies.
     pub fn has_arrived(&self, gate: &Gate) -> bool {
-        let acknowledged = self.log.acknowledged();
-        let there = |named: &Named| {
-            let copied_at = self.copied_at.get(&named.fingerprint);
-            self.is_migrated(named) && copied_at.is_none_or(|copy| *copy <= acknowledged)
-        };
-        gate.position <= acknowledged && gate.keys.iter().all(there)
+        let there = |named| self.is_settled(named);
+        gate.position <= self.log.acknowledged() && gate.keys.iter().all(there)
     }
 
     /// Takes the oldest effects for sending, up to `bytes`.

@@ -83,10 +83,10 @@ impl Engine {
         if admitted && unit.scripts {
             self.scripts.begin(unit.writes.iter().map(|write| write.db));
         }
-        if admitted && !self.watched.is_empty() {
-            for fingerprint in &unit.fingerprints {
-                self.watched.entry(*fingerprint).and_modify(|written| *written = true);
-            }
+        if admitted && unit.everything {
+            self.disturb_all();
+        } else if admitted {
+            unit.fingerprints.iter().for_each(|fingerprint| self.disturb(*fingerprint));
         }
         admitted
     }

@@ -93,7 +93,8 @@ impl Engine {
 
     /// Whether the secondary has got every write.
     pub fn is_drained(&self) -> bool {
-        self.log.is_empty() && self.dirty_keys() == 0 && self.order.in_flight() == 0
+        let nothing_open = self.order.in_flight() == 0 && self.awaited == 0;
+        nothing_open && self.log.is_empty() && self.dirty_keys() == 0
     }
 
     /// The last place in the log, and up to where the secondary has acknowledged.

@@ -14,7 +14,7 @@ use smallvec::SmallVec;
 use tokio::sync::futures::Notified;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{info, trace, warn};
 
 use super::judge;
 use crate::backend::{Broken, Connection, Endpoint, ServerInfo, Setup, Wire};
@@ -274,6 +274,9 @@ impl Link<'_> {
             Sent::Select { .. } => return None,
             Sent::Entry { entry, replies, .. } => {
                 let verdict = judge::verdict(&entry, &replies);
+                if let Some(cause) = verdict {
+                    describe(&entry, &replies, cause);
+                }
                 Judged::Effect(entry, verdict)
             }
             Sent::Copies { entry, refused, .. } => Judged::Copies(entry, refused),
@@ -282,6 +285,13 @@ impl Link<'_> {
         self.in_flight -= entry.commands.len();
         Some(judged)
     }
+}
+
+/// For who looks for the reason of a divergence: keys and values are shown at this level only.
+fn describe(entry: &Entry, replies: &[Bytes], cause: Cause) {
+    let commands = entry.commands.escape_ascii();
+    let answers: Vec<_> = replies.iter().map(|reply| reply.escape_ascii().to_string()).collect();
+    trace!(cause = cause.label(), db = entry.db, %commands, ?answers, expected = ?entry.expect, "diverged");
 }
 
 impl Sent {

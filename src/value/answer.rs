@@ -33,8 +33,7 @@ pub(super) struct Answer {
 impl Answer {
     pub(super) fn new(reply: Reply, question: &'static str) -> Result<Self, ReadError> {
         match reply {
-            Reply::Error(text) if text.starts_with(b"WRONGTYPE") => Err(ReadError::Changed),
-            Reply::Error(text) if text.starts_with(b"ERR no such key") => Err(ReadError::Changed),
+            Reply::Error(text) if tells_of_a_change(&text) => Err(ReadError::Changed),
             Reply::Error(text) => Err(refusal(&text)),
             reply => Ok(Self { reply, question }),
         }
@@ -112,6 +111,12 @@ pub(super) fn integer(answer: Option<Flat<'_>>, question: &'static str) -> Resul
         Some(Flat::Error(text)) => Err(refusal(text)),
         _ => Err(ReadError::Unexpected(question)),
     }
+}
+
+/// Errors to a question about what was there a moment ago: a key, its type, a stream's group.
+fn tells_of_a_change(error: &[u8]) -> bool {
+    let changes: [&[u8]; 3] = [b"WRONGTYPE", b"ERR no such key", b"NOGROUP"];
+    changes.iter().any(|change| error.starts_with(change))
 }
 
 #[cfg(test)]

@@ -81,7 +81,7 @@ impl Verify {
         let deadline = Instant::now() + patience;
         let arrived = || {
             self.hub.with(|engine| {
-                engine.positions().1 >= last && keys.iter().all(|key| engine.is_migrated(key))
+                engine.positions().1 >= last && keys.iter().all(|key| engine.is_settled(key))
             })
         };
         while !arrived() && Instant::now() < deadline {
@@ -101,7 +101,7 @@ impl Verify {
         let hold = Hold { verify: self, conn, named: &named };
         std::future::poll_fn(|cx| self.hub.poll_hold(conn, &named, cx)).await;
         self.wait_for_effects(std::slice::from_ref(&named), HOLD).await;
-        let still = self.hub.with(|engine| engine.is_migrated(&named));
+        let still = self.hub.with(|engine| engine.is_settled(&named));
         let verdicts = comparer.compare(std::slice::from_ref(key)).await?;
         drop(hold);
         Ok(match verdicts.first() {

@@ -55,7 +55,6 @@ pub(super) const COMMANDS: &[Command] = &[
     barrier("FLUSHALL", (1, 0), -1, Mirror::Flush),
     barrier("FLUSHDB", (1, 0), -1, Mirror::Flush),
     // What a browser would say; the server takes it for an attack and hangs up on the whole lane.
-    refused("HOST:", (3, 2), -1, "this is not an HTTP server"),
     read("HOTKEYS", (8, 6), -2, NO_KEYS),
     bulky("HOTKEYS GET", (8, 6), 2, NO_KEYS),
     read("HOTKEYS HELP", (8, 6), 2, NO_KEYS),
@@ -88,7 +87,6 @@ pub(super) const COMMANDS: &[Command] = &[
     refused("MODULE UNLOAD", (4, 0), 3, "modules cannot change during a migration"),
     other("MONITOR", (1, 0), 1, Serve::Connection(Connection::Monitor))
         .noted("the clients' commands as they reach the proxy, not what scripts call"),
-    refused("POST", (3, 2), -1, "this is not an HTTP server"),
     refused("PSYNC", (2, 8), -3, "replication is the migration's own business"),
     refused("REPLCONF", (3, 0), -1, "replication is the migration's own business"),
     refused("REPLICAOF", (5, 0), 3, "replication is the migration's own business"),
