@@ -104,7 +104,9 @@ fn may_be_expiring(entry: Option<&Entry>) -> bool {
     let grace = i64::try_from(EXPIRY_GRACE.as_millis()).unwrap();
     let due = |at: i64| at >= 0 && at < now() + grace;
     entry.is_some_and(|entry| {
-        due(entry.expires_at) || entry.field_expiries.iter().any(|(_, at)| due(*at))
+        // All its fields have ended, and the server has not removed it yet.
+        let hollow = entry.content == Value::Array(Vec::new());
+        hollow || due(entry.expires_at) || entry.field_expiries.iter().any(|(_, at)| due(*at))
     })
 }
 
@@ -255,7 +257,9 @@ impl Reader {
             .into_iter()
             .zip(times)
             .map(|(field, at)| (field, at.integer()))
-            .filter(|(_, at)| *at >= 0)
+            // One that has gone since it was read has ended at some time.
+            .filter(|(_, at)| *at != -1)
+            .map(|(field, at)| (field, at.max(0)))
             .collect()
     }
 }
