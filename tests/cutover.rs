@@ -10,6 +10,8 @@
 
 mod support;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use support::{Invariants, Launch, Migration, Resp, Rng, Server, Value, Workload};
 
@@ -306,4 +308,38 @@ fn a_run_without_state_before_a_source_with_the_marker_refuses() {
     let refused = Launch::between(&source, &target).option("--target-policy", "flush").refused();
     assert_eq!(refused.code, 1, "{}", refused.stderr);
     assert!(refused.stderr.contains("--ignore-cutover-marker"), "{}", refused.stderr);
+}
+
+#[test]
+fn a_transaction_queued_step_by_step_across_flips_runs_each_command_once() {
+    const ROUND: i64 = 3;
+    let migration = Migration::lasting();
+    let (address, over) = (migration.crossfade.address(), Arc::new(AtomicBool::new(false)));
+    let clients: Vec<_> = (0..4)
+        .map(|number| {
+            let (address, over) = (address.clone(), Arc::clone(&over));
+            std::thread::spawn(move || {
+                let mut client = Resp::connect(&address);
+                let mut rounds = 0;
+                while !over.load(Ordering::Relaxed) {
+                    assert_eq!(client.ok("MULTI").text(), "OK");
+                    for step in 0..ROUND {
+                        let queued = client.ok(format!("RPUSH list:{number} {rounds}:{step}"));
+                        assert_eq!(queued.text(), "QUEUED");
+                    }
+                    let lengths = client.ok("EXEC").elements();
+                    let expected = (1..=ROUND).map(|step| rounds * ROUND + step);
+                    assert!(lengths.iter().map(Value::integer).eq(expected), "{lengths:?}");
+                    rounds += 1;
+                }
+            })
+        })
+        .collect();
+    for _ in 0..5 {
+        verify_and_cut_over(&migration);
+        migration.crossfade.roll_back();
+    }
+    over.store(true, Ordering::Relaxed);
+    clients.into_iter().for_each(|client| client.join().unwrap());
+    migration.finish();
 }

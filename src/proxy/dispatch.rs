@@ -34,6 +34,8 @@ pub(super) enum Meaning {
     Read,
     /// Nothing, but it does something.
     Pass,
+    /// Nothing yet: the server queues it for an `EXEC`.
+    Queue,
     /// One write.
     Write(Option<&'static Command>, Vec<bytes::Bytes>),
     /// A whole transaction, `MULTI` first and `EXEC` last.
@@ -170,6 +172,9 @@ impl Client {
     pub(super) async fn submit(&mut self) -> Result<(), Close> {
         while !self.batch.steps.is_empty() {
             self.current_route().await?;
+            if self.breaks_exec() {
+                return Ok(());
+            }
             let Some(lane) = self.lane().await? else { continue };
             let context_db = self.context.db;
             let Some(db) = self.route.databases.to(context_db) else {
@@ -257,6 +262,19 @@ fn kind(serve: Serve) -> CommandKind {
 }
 
 impl Batch {
+    /// Steps that a server is to queue for an `EXEC`.
+    pub(super) fn to_be_queued(&self) -> usize {
+        self.steps.iter().filter(|step| matches!(step.meaning, Meaning::Queue)).count()
+    }
+
+    pub(super) fn ends_with_exec(&self) -> bool {
+        self.steps.last().is_some_and(|step| matches!(step.meaning, Meaning::Exec(_)))
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.steps.clear();
+    }
+
     /// Makes jobs of the steps, under one lock of the engine.
     fn build(
         &mut self,
@@ -266,7 +284,11 @@ impl Batch {
         databases: &crate::databases::Databases,
     ) {
         self.jobs.clear();
-        if self.steps.iter().all(|step| matches!(step.meaning, Meaning::Read | Meaning::Pass)) {
+        if self
+            .steps
+            .iter()
+            .all(|step| matches!(step.meaning, Meaning::Read | Meaning::Pass | Meaning::Queue))
+        {
             self.jobs.extend(self.steps.iter().map(|step| step.job(None, mailbox)));
             return;
         }
@@ -297,7 +319,7 @@ impl Meaning {
     fn kind(&self) -> CommandKind {
         match self {
             Self::Read => CommandKind::Read,
-            Self::Pass => CommandKind::Other,
+            Self::Pass | Self::Queue => CommandKind::Other,
             Self::Write(..) | Self::Block(_) | Self::Exec(_) | Self::Attempt(_) => {
                 CommandKind::Write
             }
@@ -312,7 +334,7 @@ impl Meaning {
         databases: &crate::databases::Databases,
     ) -> Option<Unit> {
         match self {
-            Self::Read | Self::Pass => None,
+            Self::Read | Self::Pass | Self::Queue => None,
             Self::Write(command, unknown) => {
                 let request = requests.first()?.clone();
                 Some(engine.unit([engine.write(*command, request, db, unknown)], false))

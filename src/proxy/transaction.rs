@@ -104,7 +104,7 @@ impl Client {
         if let (Some(open), Some(multi)) = (&mut self.transaction, requests.next()) {
             open.queueing = true;
             open.db = self.context.db;
-            self.on_session(multi).await?;
+            self.step_on_session(multi, Meaning::Queue).await?;
         }
         for request in requests {
             Box::pin(self.handle(request)).await?;
@@ -149,8 +149,7 @@ impl Client {
             serve if queueable(serve) => {
                 let db = self.transaction.as_ref().map_or(0, |open| open.db);
                 let queued = queued(&request, command, serve, db);
-                self.remember(queued);
-                self.on_session(request).await
+                self.queue_on_session(queued).await
             }
             _ => self.poison(command.name).await,
         }
@@ -166,26 +165,26 @@ impl Client {
             open.db = db;
         }
         let db = self.transaction.as_ref().map_or(0, |open| open.db);
-        self.remember(Queued {
-            request: request.clone(),
-            command: Some(command),
-            db,
-            writes: false,
-        });
-        self.on_session(request).await
+        self.queue_on_session(Queued { request, command: Some(command), db, writes: false }).await
     }
 
-    fn remember(&mut self, queued: Queued) {
+    /// Has the session queue a command, and the next one too if a flip comes before the `EXEC`.
+    async fn queue_on_session(&mut self, queued: Queued) -> Result<(), Close> {
+        self.enter(Way::Session).await?;
+        let request = queued.request.clone();
         if let Some(open) = &mut self.transaction {
             open.queued.push(queued);
         }
+        self.step_on_session(request, Meaning::Queue).await
     }
 
     /// Refuses a command and makes sure that the transaction fails, as any error in it does.
     async fn poison(&mut self, name: &str) -> Result<(), Close> {
         self.settle().await?;
         let replies = std::mem::replace(&mut self.replies, super::client::Replies::Off);
-        let poisoned = self.on_session(Request::new([POISON])).await;
+        let (request, db) = (Request::new([POISON]), self.context.db);
+        let poison = Queued { request, command: None, db, writes: false };
+        let poisoned = self.queue_on_session(poison).await;
         self.replies = replies;
         poisoned?;
         self.error(&format!("ERR crossfade: {name} can't be used in a transaction"));
@@ -194,25 +193,33 @@ impl Client {
 
     async fn exec(&mut self, exec: Request) -> Result<(), Close> {
         self.settle().await?;
-        self.current_route().await?;
-        let Some(open) = &mut self.transaction else { return Ok(()) };
-        if open.broken {
-            let protocol = self.context.protocol;
-            self.close_transaction();
-            self.reply(|out| resp::null_array(out, protocol));
-            return Ok(());
-        }
-        let queued = std::mem::take(&mut open.queued);
-        let (session, db) = (open.session.clone(), open.db);
         self.enter(Way::Session).await?;
+        let Some(open) = &self.transaction else { return Ok(()) };
+        // A flip before it is sent needs them once more.
+        let (queued, db) = (open.queued.clone(), open.db);
         self.add(SmallVec::from_iter([exec]), Meaning::Exec(queued));
         self.settle().await?;
+        let Some(session) = self.transaction.as_ref().map(|open| open.session.clone()) else {
+            return Ok(());
+        };
         if db != self.context.db && self.has_gone_to(&session, db).await {
             self.context.db = db;
             self.show_identity();
         }
         self.close_transaction();
         Ok(())
+    }
+
+    /// Answers an `EXEC` that has not been sent, if what its transaction watched was left behind.
+    pub(super) fn breaks_exec(&mut self) -> bool {
+        let broken = self.transaction.as_ref().is_some_and(|open| open.broken);
+        if !broken || !self.batch.ends_with_exec() {
+            return false;
+        }
+        self.batch.clear();
+        let protocol = self.context.protocol;
+        self.reply(|out| resp::null_array(out, protocol));
+        true
     }
 
     /// Whether the `EXEC` that held a `SELECT` of this database has run it: the server knows where
@@ -278,12 +285,17 @@ impl Client {
 
     /// Sends a command that writes nothing by itself down the session.
     pub(super) async fn on_session(&mut self, request: Request) -> Result<(), Close> {
+        self.step_on_session(request, Meaning::Pass).await
+    }
+
+    async fn step_on_session(&mut self, request: Request, meaning: Meaning) -> Result<(), Close> {
         self.enter(Way::Session).await?;
-        self.add(SmallVec::from_iter([request]), Meaning::Pass);
+        self.add(SmallVec::from_iter([request]), meaning);
         Ok(())
     }
 
-    /// After a flip: an open transaction is queued again on the new primary; a watch is broken.
+    /// After a flip: what the old primary had queued of an open transaction is queued again on the
+    /// new one, where what has not been sent yet will follow; a watch is broken.
     pub(super) async fn rehome_transaction(&mut self) -> Result<(), Close> {
         let Some(mut open) = self.transaction.take() else { return Ok(()) };
         let Some(session) = Box::pin(self.open_session()).await? else { return Err(Close::Now) };
@@ -292,9 +304,11 @@ impl Client {
         if open.queueing {
             let multi = Request::new(["MULTI"]);
             let queued = open.queued.iter().map(|queued| queued.request.clone());
+            let sent = (1 + open.queued.len()).saturating_sub(self.batch.to_be_queued());
             let mailbox = &self.mailbox;
             let mut jobs: Vec<Job> = std::iter::once(multi)
                 .chain(queued)
+                .take(sent)
                 .map(|request| Job::pass(request, Sink::Silent(mailbox.clone())))
                 .collect();
             self.submitted += jobs.len() as u64;
