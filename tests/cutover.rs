@@ -340,6 +340,8 @@ fn a_transaction_queued_step_by_step_across_flips_runs_each_command_once() {
         migration.crossfade.roll_back();
     }
     over.store(true, Ordering::Relaxed);
-    clients.into_iter().for_each(|client| client.join().unwrap());
+    for client in clients {
+        client.join().unwrap();
+    }
     migration.finish();
 }
