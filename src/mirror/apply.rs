@@ -144,8 +144,7 @@ impl Mirror {
             return Err("it is a replica now".to_owned());
         }
         finish_off(self.before.take(), &mut connection).await.map_err(|error| error.to_string())?;
-        let id = connection.command(["CLIENT", "ID"]).await.map_err(|error| error.to_string())?;
-        self.before = id.integer();
+        self.before = connection.wire().id;
         if info.run_id != self.run_id {
             info!(server = self.name, "another process answers: everything is copied again");
             self.run_id = info.run_id;

@@ -139,7 +139,7 @@ pub(in crate::effect::rules) fn read_probes(command: &Command, request: &Request
 
 pub(in crate::effect::rules) fn read_group(executed: &Executed<'_>) -> Option<Outcome> {
     let reading = Reading::of(executed.command, executed.request)?;
-    let time = executed.probes.first()?.unix_milliseconds()?.checked_add(executed.clock_offset)?;
+    let time = super::pending::now(executed)?;
     let mut read = delivered(executed.reply).into_iter().peekable();
     let mut effect = Effect::default();
     for (index, (key, from)) in reading.streams.iter().enumerate() {

@@ -91,8 +91,8 @@ fn start(executed: &Executed<'_>, ids: &[Bytes]) -> Option<Builder> {
     Some(claim)
 }
 
-/// The time of the claim on the secondary's clock.
-fn now(executed: &Executed<'_>) -> Option<i64> {
+/// The time of a command that asked for it, on the secondary's clock.
+pub(super) fn now(executed: &Executed<'_>) -> Option<i64> {
     executed.probes.first()?.unix_milliseconds()?.checked_add(executed.clock_offset)
 }
 
