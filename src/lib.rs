@@ -44,7 +44,7 @@
 //! | assembly | [`cli`] [`copy`] [`compare`] [`check`] [`control`] [`admin`] [`telemetry`] [`config`] [`failure`] [`bar`] | puts things together, speaks to operators; [`control`] owns the phase |
 //! | roles | [`proxy`] [`mirror`] [`backfill`] [`verify`] | siblings that meet only in the engine |
 //! | lanes | [`lane`] | pipelined connections, and the engine as tasks share it ([`lane::Hub`]) |
-//! | I/O | [`value`] [`backend`] [`net`] [`record`] [`metrics`] | servers, sockets, values read part by part, what a crash must not forget |
+//! | I/O | [`value`] [`backend`] [`net`] [`record`] [`metrics`] [`courtesy`] | servers, sockets, values read part by part, what a crash must not forget, giving way |
 //! | core | [`engine`] [`effect`] [`command`] [`payload`] [`ledger`] [`resp`] [`diff`] [`status`] [`databases`] [`capability`] [`own_keys`] | events in, decisions out: no socket, task, clock or log line |
 //!
 //! # The life of a write
@@ -158,6 +158,7 @@ pub mod compare;
 pub mod config;
 pub mod control;
 pub mod copy;
+pub mod courtesy;
 pub mod databases;
 pub mod diff;
 pub mod effect;

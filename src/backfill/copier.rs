@@ -10,6 +10,7 @@ use tracing::warn;
 use super::{Progress, Trials};
 use crate::backend::{Broken, ConnectError, Connection, Endpoint, Setup};
 use crate::capability::Capabilities;
+use crate::courtesy::Courtesy;
 use crate::engine::{Accepted, ConnId, Copied, Copies, Ticket};
 use crate::lane::Hub;
 use crate::payload::Acceptance;
@@ -46,6 +47,8 @@ pub struct Route {
     pub clock_offset: i64,
     /// Counts.
     pub progress: Arc<Progress>,
+    /// When to give way to clients.
+    pub courtesy: Arc<Courtesy>,
 }
 
 /// One connection that reads keys.

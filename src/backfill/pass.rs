@@ -1,7 +1,7 @@
 //! One pass over all keys of a server.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
@@ -19,7 +19,7 @@ use crate::own_keys::is_ours;
 use crate::resp::{Reply, Request};
 
 /// Keys asked for in one step of a scan.
-const COUNT: &str = "512";
+const COUNT: usize = 512;
 /// Batches copied at once.
 const COPIERS: usize = 3;
 
@@ -97,7 +97,7 @@ impl Pass {
         let mut claimed = 0;
         for db in scan.databases(&self.databases).await {
             scan.start(db);
-            while let Some(keys) = scan.next().await {
+            while let Some(keys) = scan.next(self.route.courtesy.step(COUNT)).await {
                 let progress = &self.route.progress;
                 progress.scanned_more(keys.len());
                 let tickets = self.claim(db, keys);
@@ -129,7 +129,9 @@ impl Pass {
         for db in scan.databases(&back).await {
             let Some(home) = back.to(db) else { continue };
             scan.start(db);
-            while let Some(keys) = scan.next().await {
+            let courtesy = &self.route.courtesy;
+            while let Some(keys) = scan.next(courtesy.step(COUNT)).await {
+                let began = Instant::now();
                 let doubtful = |key: &Bytes| !is_ours(db, key) && groups.contains(seed.group(key));
                 let keys: Vec<Bytes> = keys.into_iter().filter(doubtful).collect();
                 let missing = primary.missing(home, &keys).await;
@@ -139,6 +141,7 @@ impl Pass {
                         engine.soil(&named, Cause::Verify);
                     }
                 });
+                courtesy.rest(began.elapsed()).await;
             }
         }
     }
@@ -161,11 +164,13 @@ async fn work(route: Arc<Route>, batches: Arc<tokio::sync::Mutex<mpsc::Receiver<
         }
         if let Some(open) = &mut copier {
             open.wait_for_room().await;
+            let began = Instant::now();
             if let Err(error) = open.copy(batch).await {
                 // What was not copied is dirty, and the recopier's.
                 warn!(%error, "a copier lost its connection");
                 copier = None;
             }
+            route.courtesy.rest(began.elapsed()).await;
         }
     }
 }
@@ -182,15 +187,15 @@ impl Scan {
         self.cursor = Bytes::from_static(b"0");
     }
 
-    /// The next keys, perhaps none; `None` when all have been seen. A lost connection is opened
+    /// The next keys, about `count`, perhaps none; `None` when all have been seen. A lost connection is opened
     /// again; if another process answers then, its cursors mean something else, and the scan of
     /// this database starts over.
-    async fn next(&mut self) -> Option<Vec<Bytes>> {
+    async fn next(&mut self, count: usize) -> Option<Vec<Bytes>> {
         if self.cursor.is_empty() {
             return None;
         }
         loop {
-            match self.step().await {
+            match self.step(count).await {
                 Ok(keys) => return Some(keys),
                 Err(reason) => {
                     info!(%reason, "a scan is interrupted");
@@ -201,10 +206,10 @@ impl Scan {
         }
     }
 
-    async fn step(&mut self) -> Result<Vec<Bytes>, String> {
+    async fn step(&mut self, count: usize) -> Result<Vec<Bytes>, String> {
         self.connect().await?;
-        let cursor = self.cursor.clone();
-        let scan = Request::new([b"SCAN".as_ref(), &cursor, b"COUNT", COUNT.as_bytes()]);
+        let (cursor, count) = (self.cursor.clone(), count.to_string());
+        let scan = Request::new([b"SCAN".as_ref(), &cursor, b"COUNT", count.as_bytes()]);
         let reply = self.ask(&scan).await.map_err(|error| error.to_string())?;
         let Some([cursor, Reply::Array(keys)]) = reply.items() else {
             return Err(format!("SCAN: {reply:?}"));

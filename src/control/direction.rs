@@ -13,6 +13,7 @@ use super::survey::Survey;
 use crate::backend::Endpoint;
 use crate::backfill::{self, Progress};
 use crate::config::{Ack, RunConfig, Scripts};
+use crate::courtesy::Courtesy;
 use crate::databases::Databases;
 use crate::engine::{Engine, Settings};
 use crate::lane::{Acks, Hub, Identity, Pool, Process, SideLine, StandIn, Upstream};
@@ -46,6 +47,7 @@ pub(crate) struct World {
     pub(super) started: Instant,
     pub(super) tasks: TaskTracker,
     pub(crate) progress: Arc<Progress>,
+    pub(super) courtesy: Arc<Courtesy>,
     known: Known,
 }
 
@@ -54,7 +56,15 @@ impl World {
     pub(crate) fn new(config: RunConfig, seed: Seed, known: Known) -> Self {
         let progress = Arc::new(Progress::default());
         progress.limit(config.backfill_rate.map(NonZeroU64::get));
-        Self { config, seed, started: Instant::now(), tasks: TaskTracker::new(), progress, known }
+        Self {
+            config,
+            seed,
+            started: Instant::now(),
+            tasks: TaskTracker::new(),
+            progress,
+            courtesy: Arc::default(),
+            known,
+        }
     }
 
     /// A server.
@@ -147,6 +157,7 @@ impl Direction {
             by_frequency: survey.by_frequency,
             clock_offset: survey.clock_offset,
             progress: world.progress.clone(),
+            courtesy: world.courtesy.clone(),
         });
         let (peer, stop) = (Arc::new(Peer::default()), CancellationToken::new());
         Arc::new(Self { primary, hub, route, copies, peer, survey, stop })

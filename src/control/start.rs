@@ -258,6 +258,7 @@ fn limits(world: &World) -> Limits {
 
 fn begin(migration: &Arc<Migration>, beginning: Beginning) {
     migration.world.tasks.spawn(migration.clone().watch());
+    migration.world.tasks.spawn(migration.clone().watch_traffic());
     if migration.phase() == Phase::Finalized {
         let direction = migration.direction();
         direction.hub.with(crate::engine::Engine::let_go);

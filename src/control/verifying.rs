@@ -32,6 +32,7 @@ impl Migration {
             },
             keeps_extras: secondary == Side::Target
                 && config.target_policy == TargetPolicy::Overwrite,
+            courtesy: self.world.courtesy.clone(),
             tally: tally.clone(),
         };
         let run = verify.run();
