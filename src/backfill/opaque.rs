@@ -12,7 +12,7 @@ use super::Copier;
 use super::whole::copied;
 use crate::backend::{Connection, Endpoint, Setup};
 use crate::engine::{Accepted, Lack, Ticket};
-use crate::own_keys::scratch_key;
+use crate::own_keys::probe_key;
 use crate::payload::Payload;
 use crate::resp::{Builder, Reply, Request};
 use crate::value::{ReadError, TranscribeError};
@@ -53,7 +53,7 @@ impl Trials {
         let refused = |error: String| TranscribeError::Refused(error);
         let opened = Connection::open(&self.endpoint, &setup).await;
         let mut connection = opened.map_err(|error| refused(error.to_string()))?;
-        let key = scratch_key("probe");
+        let key = probe_key();
         let restore = [b"RESTORE".as_ref(), &key, LIFETIME, payload.raw(), b"REPLACE"];
         let reply = connection.command(restore).await.map_err(TranscribeError::Broken)?;
         let removed = connection.command([b"DEL".as_ref(), &key]).await;

@@ -175,6 +175,7 @@ fn assemble(
             state: if resumed { VerifyState::Stale } else { VerifyState::Never },
             ..Default::default()
         },
+        verified: None,
         cutover: status::Cutover::default(),
         findings: Vec::new(),
         code: Vec::new(),

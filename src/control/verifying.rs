@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 use tracing::warn;
@@ -56,6 +56,7 @@ impl Migration {
         let mut inner = self.inner.lock();
         inner.verify.state = state;
         inner.verify.finished_at = Some(unix_now());
+        inner.verified = Some(Instant::now());
     }
 
     fn publish(&self, tally: &Tally) {
