@@ -109,3 +109,45 @@ fn a_step_of_the_clock_of_crossfade_itself_changes_nothing() {
     crossfade.roll_back();
     crossfade.finish();
 }
+
+/// Waits until crossfade has seen so many steps, and has done what follows from them.
+fn wait_steps(crossfade: &Crossfade, steps: usize) {
+    crossfade.wait_status("the step is seen, and everything is copied", |status| {
+        let seen = crossfade.log().lines();
+        seen.iter().filter(|line| line.contains("clock was set")).count() == steps
+            && status["backfill"]["cause"] == "clock"
+            && status["backfill"]["state"] == "done"
+    });
+}
+
+#[test]
+fn a_step_of_a_server_s_clock_is_seen_and_expiries_are_right_again() {
+    let mut rng = Rng::arbitrary();
+    let (here, there) = (Clock::ahead(0), Clock::ahead(0));
+    let source = here.server();
+    fill(&mut source.client(), &mut rng, 300);
+    source.client().pipeline(ENDING);
+    let state = source.directory().join("crossfade-state");
+    let migration = Migration::with(source, there.server(), |launch| {
+        launch.state_dir(&state).expect_log("clock was set")
+    });
+    let crossfade = &migration.crossfade;
+    crossfade.wait_converged();
+    for (steps, (clock, ahead)) in (1..).zip([(&here, HOUR), (&there, -HOUR)]) {
+        let workload = Workload::start(&crossfade.address(), &mut rng, 3);
+        workload.run_for(300);
+        clock.set(ahead);
+        workload.run_for(300);
+        wait_steps(crossfade, steps);
+        workload.stop();
+        migration.assert_equal();
+    }
+    crossfade.cut_over();
+    here.set(0);
+    wait_steps(crossfade, 3);
+    say(&migration, &ENDING);
+    migration.assert_equal();
+    assert_eq!(crossfade.verify()["state"], "clean");
+    crossfade.roll_back();
+    migration.finish();
+}

@@ -86,7 +86,7 @@ impl Copier {
             self.leave_out(ticket, in_position, &Lack::Type(kind)).await;
             return Ok(());
         }
-        let end = expires_at.map_or(0, |at| at.saturating_add(route.clock_offset));
+        let end = expires_at.map_or(0, |at| at.saturating_add(route.clock_offset()));
         let copied = copied(vec![restore(ticket.key(), end, &payload)], in_position);
         if let Accepted::At(_) = self.accept(ticket, &copied).await {
             route.progress.went(way);

@@ -27,7 +27,7 @@ impl Migration {
             secondary: (self.world.endpoint(secondary).clone(), survey.secondary.capabilities),
             databases: self.world.databases_from(primary),
             leeway: Leeway {
-                clock_offset: survey.clock_offset,
+                clock_offset: direction.hub.with(|engine| engine.settings().clock_offset),
                 tolerance: i64::try_from(config.expiry_tolerance.as_millis()).unwrap_or(i64::MAX),
             },
             keeps_extras: secondary == Side::Target
