@@ -14,6 +14,7 @@ mod direction;
 mod flip;
 mod left_out;
 mod libraries;
+mod memory;
 mod migration;
 mod operate;
 mod passes;
