@@ -206,7 +206,7 @@ fn a_buffer_and_64_mebibytes_are_memory_enough_for_a_flood_before_a_stopped_targ
     migration.target.freeze();
     let mut client = migration.client();
     let value = "x".repeat(20_000);
-    for round in 0..10 {
+    for round in 0..5 {
         client.pipeline((0..200).map(|n| format!("SET large:{n} {value}")));
         let many = |n| format!("INCR many:keys:with:names:of:some:length:{round}:{n}");
         client.pipeline((0..6_000).map(many));
