@@ -114,6 +114,7 @@
 //! | who answers is who answered | another process at a server's address may hold anything: everything is copied again | `lane/process.rs`; for the secondary `mirror/apply.rs` |
 //! | scripts are overheard | what a script writes undeclared is told by the primary, and copied | `engine/scripts.rs`, `mirror/tracker.rs` |
 //! | expiry is absolute | what could create a key carries its end, and the end is compared | `effect/expiry.rs`, `effect/rules/` |
+//! | two clocks | ends are told in the time of the server where they stand; a clock that is set is noticed | [`backend::ClockGap`], `control/clocks.rs` |
 //! | parity | every answer of the secondary is held against the primary's | `mirror/judge.rs`, [`effect::Expect`] |
 //! | payloads travel only where they are read alike | what a server takes is tried at the start | `payload/acceptance.rs`, `value/probe.rs` |
 //! | leave no trace | eviction clocks are left alone and carried over | `backfill/read.rs`, [`backend::Setup`] |

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
+use super::clocks::Clocks;
 use super::survey::Survey;
 use crate::backend::Endpoint;
 use crate::backfill::{self, Progress};
@@ -155,7 +156,6 @@ impl Direction {
             acceptance: world.acceptance(secondary),
             trials: backfill::Trials::new(world.endpoint(secondary).clone()),
             by_frequency: survey.by_frequency,
-            clock_offset: survey.clock_offset,
             progress: world.progress.clone(),
             courtesy: world.courtesy.clone(),
         });
@@ -169,6 +169,12 @@ impl Direction {
         let endpoint = world.endpoint(self.primary).clone();
         let tracker = Tracker { hub: self.hub.clone(), endpoint };
         world.tasks.spawn(tracker.run(self.stop.clone()));
+        let clocks = Clocks {
+            hub: self.hub.clone(),
+            primary: world.endpoint(self.primary).clone(),
+            secondary: world.endpoint(self.primary.other()).clone(),
+        };
+        world.tasks.spawn(clocks.watch(self.stop.clone()));
         for _ in 0..RECOPIERS {
             world.tasks.spawn(backfill::recopy(self.copies.clone(), self.stop.clone()));
         }
