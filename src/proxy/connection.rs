@@ -48,6 +48,8 @@ impl Client {
         }
         self.replies = Replies::On;
         self.shared.registry.stop_monitor(self.entry.id);
+        // What it was shown until now comes before the reply; after it nothing does.
+        self.mailbox.take_messages(&mut self.out);
         self.show_identity();
         let mut seen = self.entry.seen.lock();
         seen.name.clear();
