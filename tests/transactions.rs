@@ -64,6 +64,21 @@ fn a_client_in_a_transaction_is_the_one_that_it_is_outside() {
 }
 
 #[test]
+fn what_is_queued_of_a_client_is_answered_after_a_flip_too() {
+    let migration = Migration::lasting();
+    let mut client = migration.client();
+    let id = client.ok("CLIENT ID").integer();
+    for line in ["MULTI", "CLIENT SETNAME moved", "SET k 1", "CLIENT ID"] {
+        client.ok(line);
+    }
+    migration.crossfade.cut_over();
+    client.ok("CLIENT GETNAME");
+    assert_eq!(client.ok("EXEC").texts(), ["OK", "OK", &id.to_string(), "moved"]);
+    assert_eq!(client.ok("CLIENT GETNAME").text(), "moved");
+    migration.finish();
+}
+
+#[test]
 fn a_name_given_in_a_transaction_that_a_watched_key_breaks_is_not_taken() {
     Twins::start().agree_on(&[
         (0, "CLIENT SETNAME before"),
