@@ -265,7 +265,8 @@ impl Client {
 fn identity(user: Option<&[u8]>, password: Option<&[u8]>) -> Option<Identity> {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).ok();
     let user = match user {
-        Some(user) => Some(text(user)?).filter(|user| user != "default"),
+        // Named, the default user takes any password where it needs none.
+        Some(user) => Some(text(user)?),
         None => None,
     };
     Some(Identity::User(user, Secret::new(text(password?)?)))
