@@ -9,7 +9,7 @@
 
 mod support;
 
-use support::{Migration, Resp, Server, assert_same};
+use support::{Migration, Resp, Server, Twins, assert_same};
 
 /// A source and a target that know the same users.
 fn guarded_migration() -> Migration {
@@ -74,6 +74,19 @@ fn hello_carries_credentials_and_refuses_as_the_server_does() {
     assert!(hello.windows(2).any(|pair| pair == ["proto", "3"]), "{hello:?}");
     assert_eq!(client.ok("CLIENT GETNAME").text(), "me");
     assert_eq!(client.ok("ACL WHOAMI").text(), "writer");
+}
+
+#[test]
+fn a_default_user_without_a_password_takes_any_when_it_is_named() {
+    let twins = Twins::start();
+    twins.agree_on(
+        &["AUTH any", "AUTH default any", "SET k 1", "MULTI", "INCR k", "EXEC", "ACL WHOAMI"]
+            .map(|line| (0, line)),
+    );
+    let mut client = twins.migration.client();
+    client.ok("HELLO 3 AUTH default any");
+    assert_eq!(client.ok("GET k").text(), "2");
+    assert!(twins.migration.client().ok("CLIENT LIST").text().contains(" user=default "));
 }
 
 fn raw_call(client: &mut Resp, line: &str) -> Vec<u8> {

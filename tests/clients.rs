@@ -364,6 +364,24 @@ fn a_monitor_sees_the_commands_of_clients_and_nothing_of_crossfade() {
 }
 
 #[test]
+fn a_monitor_that_resets_is_an_ordinary_client_again() {
+    let migration = Migration::start();
+    let (mut monitor, mut client) = (migration.client(), migration.client());
+    monitor.ok("MONITOR");
+    for n in 0..20 {
+        client.ok(format!("SET k {n}"));
+    }
+    monitor.send("RESET");
+    let before = |monitor: &mut Resp| {
+        std::iter::repeat_with(|| monitor.reply().text()).take_while(|text| text != "RESET").count()
+    };
+    assert_eq!(before(&mut monitor), 20);
+    client.ok("SET k 20");
+    assert_eq!(monitor.ok("GET k").text(), "20");
+    migration.finish();
+}
+
+#[test]
 fn a_script_without_end_is_killed_through_the_proxy() {
     let migration = Migration::start();
     migration.source.ok("CONFIG SET lua-time-limit 10");

@@ -151,6 +151,45 @@ fn what_the_target_cannot_hold_is_named_and_blocks_the_cutover_until_it_is_gone(
 }
 
 #[test]
+fn fields_that_end_are_told_to_the_target_and_no_hash_is_copied_again_for_it() {
+    let (Some(source), Some(target)) = (one_that_knows("HSETEX"), one_that_knows("HSETEX")) else {
+        return;
+    };
+    let migration = lasting(source, target);
+    migration.crossfade.wait_phase("mirroring");
+    let mut client = migration.client();
+    for line in [
+        "HSET h a 1 b 2 c 3 d 4 e 5",
+        "HEXPIRE h 1000 FIELDS 3 a b none",
+        "HPEXPIRE h 2000000 GT FIELDS 2 a c",
+        "HEXPIREAT h 4102444800 NX FIELDS 2 c d",
+        "HPEXPIREAT h 1 FIELDS 2 e none",
+        "HPERSIST h FIELDS 2 b none",
+        "HINCRBYFLOAT h a 1.5",
+        "HINCRBYFLOAT h b 1.5",
+        "HINCRBYFLOAT h new 1.5",
+        "HGETEX h EX 3000 FIELDS 2 b none",
+        "HGETEX h PERSIST FIELDS 2 a b",
+        "HGETDEL h FIELDS 2 c none",
+        "HSETEX h FNX EX 1000 FIELDS 2 f 6 g 7",
+        "HSETEX h FNX EX 1000 FIELDS 1 f 8",
+        "HSETEX h FIELDS 1 f 9",
+        "HSETEX made PX 1000000 FIELDS 1 a 1",
+        "MULTI",
+        "HSETEX made PX 2000000 FIELDS 1 b 1",
+        "HINCRBYFLOAT made b 1.5",
+        "EXEC",
+    ] {
+        client.ok(line);
+    }
+    migration.assert_equal();
+    let status = migration.crossfade.status();
+    assert_eq!(status["backfill"]["recopied"], 0, "{status}");
+    assert_eq!(status["mirror"]["mismatched"], 0, "{status}");
+    migration.finish();
+}
+
+#[test]
 fn a_modules_value_travels_as_it_is_to_a_server_that_has_the_module() {
     let servers = all_servers().into_iter().map(|program| Server::start(&program, &[]));
     let mut knowing = servers.filter(|server| server.knows("VADD"));

@@ -50,8 +50,14 @@ pub enum Mirror {
     RenameIfAbsent,
     /// `HSETNX` that succeeded becomes `HSET`.
     HSetIfAbsent,
-    /// `HSET key field sum`.
+    /// `HSET key field sum`, checked; with `HPEXPIREAT` when the field ends.
     HIncrByFloat,
+    /// `HPEXPIREAT` of the fields that were given an end, `HDEL` of those that had come to it.
+    HExpire,
+    /// `HGETEX` with `PXAT` or `PERSIST`, whichever came of it.
+    HGetEx,
+    /// `HSET`, checked, and `HPEXPIREAT`, if they were set.
+    HSetEx,
     /// `HDEL` of the fields that were there.
     HGetDel,
     /// `LPOP` or `RPOP` of the key that the reply names, and as many as it holds.
@@ -114,7 +120,10 @@ impl Mirror {
             Self::Restore => "`RESTORE` with `REPLACE ABSTTL`",
             Self::RenameIfAbsent => "`RENAME`, if it was renamed",
             Self::HSetIfAbsent => "`HSET`, if it was set",
-            Self::HIncrByFloat => "`HSET`; copied again where fields can expire",
+            Self::HIncrByFloat => "`HSET`, `HPEXPIREAT` if the field ends",
+            Self::HExpire => "`HPEXPIREAT`, if it was set",
+            Self::HGetEx => "`HGETEX` with absolute expiry or `PERSIST`, values compared",
+            Self::HSetEx => "`HSET` and `HPEXPIREAT`, if they were set",
             Self::HGetDel => "`HDEL` of what was there",
             Self::PopElsewhere | Self::BlockingPop | Self::Pop => {
                 "`LPOP` or `RPOP`, elements compared"

@@ -4,6 +4,7 @@
 //! never sees an error as the reply.
 
 mod context;
+mod fields;
 mod hashes;
 mod keys;
 mod lists;
@@ -31,10 +32,14 @@ pub(super) fn probes(command: &Command, request: &Request, primary: &Capabilitie
         | Mirror::Expire
         | Mirror::Restore
         | Mirror::HSetIfAbsent
-        | Mirror::HIncrByFloat
         | Mirror::ZIncrBy
         | Mirror::ZAdd => ask_expiry(request, 1, primary),
         Mirror::Transfer | Mirror::Move | Mirror::RenameIfAbsent => ask_expiry(request, 2, primary),
+        Mirror::HExpire | Mirror::HGetEx => fields::ask_listed(request, 0),
+        Mirror::HSetEx => both(ask_expiry(request, 1, primary), fields::ask_listed(request, 1)),
+        Mirror::HIncrByFloat => {
+            both(ask_expiry(request, 1, primary), fields::ask_one(request, primary))
+        }
         Mirror::Set => strings::set_probes(request, primary),
         Mirror::XAdd => streams::add_probes(request, primary),
         Mirror::XTrim => streams::trim_probes(request),
@@ -43,6 +48,11 @@ pub(super) fn probes(command: &Command, request: &Request, primary: &Capabilitie
         Mirror::XClaim | Mirror::XAutoClaim => Probes::from_iter([Request::new(["TIME"])]),
         _ => Probes::new(),
     }
+}
+
+fn both(mut first: Probes, second: Probes) -> Probes {
+    first.extend(second);
+    first
 }
 
 pub(super) fn outcome(executed: &Executed<'_>) -> Outcome {
@@ -80,6 +90,9 @@ fn rule(executed: &Executed<'_>) -> Option<Outcome> {
         Mirror::RenameIfAbsent => keys::rename_if_absent(executed),
         Mirror::HSetIfAbsent => hashes::set_if_absent(executed),
         Mirror::HIncrByFloat => hashes::incr_by_float(executed),
+        Mirror::HExpire => fields::expire(executed),
+        Mirror::HGetEx => fields::get_and_expire(executed),
+        Mirror::HSetEx => fields::set_and_expire(executed),
         Mirror::HGetDel => hashes::get_and_delete(executed),
         Mirror::PopElsewhere => lists::pop_elsewhere(executed),
         Mirror::BlockingPop => lists::blocking_pop(executed),

@@ -173,6 +173,11 @@ impl Mailbox {
         }
     }
 
+    /// Takes the messages that are there, while no step is unanswered.
+    pub fn take_messages(&self, out: &mut Outgoing) {
+        out.append(&mut self.inner.lock().replies);
+    }
+
     /// Takes what is there; pending when there is nothing.
     pub fn poll_take(&self, cx: &mut Context<'_>, out: &mut Outgoing) -> Poll<News> {
         let mut inner = self.inner.lock();

@@ -66,6 +66,14 @@ impl Outgoing {
         other.len = 0;
     }
 
+    /// All that waits, in one piece.
+    pub fn into_bytes(mut self) -> BytesMut {
+        let mut whole = BytesMut::with_capacity(self.len);
+        self.seal();
+        self.ready.iter().for_each(|piece| whole.extend_from_slice(piece));
+        whole
+    }
+
     /// Forgets everything.
     pub fn clear(&mut self) {
         *self = Self::default();

@@ -84,6 +84,8 @@ pub(super) struct Client {
     pub(super) incoming: BytesMut,
     pub(super) decoder: Decoder,
     pub(super) out: Outgoing,
+    /// Replies to be looked at before the client gets them.
+    pub(super) withheld: Option<Outgoing>,
     pub(super) mailbox: Arc<Mailbox>,
     pub(super) submitted: u64,
     pub(super) answered: u64,
@@ -137,6 +139,7 @@ impl Client {
             incoming: BytesMut::new(),
             decoder,
             out: Outgoing::default(),
+            withheld: None,
             mailbox,
             submitted: 0,
             answered: 0,
@@ -248,7 +251,8 @@ impl Client {
         until: Until,
     ) -> Poll<Result<(), Close>> {
         loop {
-            let news = self.mailbox.poll_take(cx, &mut self.out);
+            let replies = self.withheld.as_mut().unwrap_or(&mut self.out);
+            let news = self.mailbox.poll_take(cx, replies);
             if let Poll::Ready(news) = &news {
                 self.answered += news.answered;
                 self.would_block |= news.would_block;

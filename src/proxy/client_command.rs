@@ -33,31 +33,37 @@ impl Client {
             self.reply(|out| out.extend_from_slice(&answer));
             return Ok(());
         }
+        self.answer_client(&request, &answer)
+    }
+
+    /// Does what `request` asks for and answers it; `answer` is the server's to the harmless
+    /// question.
+    pub(super) fn answer_client(&mut self, request: &Request, answer: &Bytes) -> Result<(), Close> {
         self.show();
-        match subcommand.as_slice() {
+        match request.arg(1).unwrap_or_default().to_ascii_uppercase().as_slice() {
             b"ID" => self.reply_integer(self.entry.id as i64),
             b"GETNAME" => self.client_getname(),
-            b"SETNAME" => self.client_setname(&request, &answer),
-            b"SETINFO" => self.client_setinfo(&request, &answer),
+            b"SETNAME" => self.client_setname(request, answer),
+            b"SETINFO" => self.client_setinfo(request, answer),
             b"INFO" => self.reply_text(&describe(&self.entry)),
-            b"LIST" => self.client_list(&request),
+            b"LIST" => self.client_list(request),
             b"NO-EVICT" => {
                 self.entry.seen.lock().no_evict = request.is(2, "ON");
-                self.reply(|out| out.extend_from_slice(&answer));
+                self.reply(|out| out.extend_from_slice(answer));
             }
-            b"KILL" => return self.client_kill(&request),
-            b"UNBLOCK" => self.client_unblock(&request),
+            b"KILL" => return self.client_kill(request),
+            b"UNBLOCK" => self.client_unblock(request),
             b"PAUSE" => {
-                self.client_pause(&request);
-                self.reply(|out| out.extend_from_slice(&answer));
+                self.client_pause(request);
+                self.reply(|out| out.extend_from_slice(answer));
             }
             b"UNPAUSE" => {
                 self.shared.pause.end();
-                self.reply(|out| out.extend_from_slice(&answer));
+                self.reply(|out| out.extend_from_slice(answer));
             }
-            b"GETREDIR" => self.reply_redirect(b":", &answer),
-            b"TRACKINGINFO" => self.reply_redirect(b"$8\r\nredirect\r\n:", &answer),
-            _ => self.reply(|out| out.extend_from_slice(&answer)),
+            b"GETREDIR" => self.reply_redirect(b":", answer),
+            b"TRACKINGINFO" => self.reply_redirect(b"$8\r\nredirect\r\n:", answer),
+            _ => self.reply(|out| out.extend_from_slice(answer)),
         }
         Ok(())
     }
@@ -220,6 +226,17 @@ fn harmless(subcommand: &[u8], request: &Request) -> Option<Request> {
         }
         (b"CAPA", 3..) => Some(Request::new(["CLIENT", "CAPA", "none"])),
         _ => None,
+    }
+}
+
+/// What a server is to queue in the place of a `CLIENT` command; `None` for one that would change
+/// the connection which the queue is lent, or take away the reply that it is part of.
+pub(super) fn queueable_question(request: &Request) -> Option<Request> {
+    let subcommand = request.arg(1).unwrap_or_default().to_ascii_uppercase();
+    match (subcommand.as_slice(), request.len()) {
+        (b"REPLY", 3) if request.is(2, "ON") => Some(request.clone()),
+        (b"TRACKING", 3..) | (b"NO-TOUCH" | b"REPLY", 3) => None,
+        _ => Some(harmless(&subcommand, request).unwrap_or_else(|| request.clone())),
     }
 }
 

@@ -48,6 +48,8 @@ impl Client {
         }
         self.replies = Replies::On;
         self.shared.registry.stop_monitor(self.entry.id);
+        // What it was shown until now comes before the reply; after it nothing does.
+        self.mailbox.take_messages(&mut self.out);
         self.show_identity();
         let mut seen = self.entry.seen.lock();
         seen.name.clear();
@@ -263,7 +265,8 @@ impl Client {
 fn identity(user: Option<&[u8]>, password: Option<&[u8]>) -> Option<Identity> {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).ok();
     let user = match user {
-        Some(user) => Some(text(user)?).filter(|user| user != "default"),
+        // Named, the default user takes any password where it needs none.
+        Some(user) => Some(text(user)?),
         None => None,
     };
     Some(Identity::User(user, Secret::new(text(password?)?)))

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use smallvec::SmallVec;
 
 use super::client::{Client, Close, Replies, Way};
@@ -37,7 +38,7 @@ pub(super) enum Meaning {
     /// Nothing yet: the server queues it for an `EXEC`.
     Queue,
     /// One write.
-    Write(Option<&'static Command>, Vec<bytes::Bytes>),
+    Write(Option<&'static Command>, Vec<Bytes>),
     /// A whole transaction, `MULTI` first and `EXEC` last.
     Block(Vec<Queued>),
     /// The `EXEC` of a transaction that a session has queued.
@@ -54,6 +55,18 @@ pub(super) struct Queued {
     /// The client's database when it runs.
     pub(super) db: u32,
     pub(super) writes: bool,
+    /// The keys that a command writes which only the server knows.
+    pub(super) unknown_keys: Vec<Bytes>,
+    /// What the client sent, when the answer to `request` is only half of its answer.
+    pub(super) answered_here: Option<Request>,
+}
+
+impl Queued {
+    /// One that writes no key.
+    pub(super) fn passive(request: Request, db: u32) -> Self {
+        let (command, unknown_keys, answered_here) = (None, Vec::new(), None);
+        Self { request, command, db, writes: false, unknown_keys, answered_here }
+    }
 }
 
 impl Client {
@@ -145,7 +158,7 @@ impl Client {
         &mut self,
         request: Request,
         command: Option<&'static Command>,
-        unknown_keys: Vec<bytes::Bytes>,
+        unknown_keys: Vec<Bytes>,
     ) -> Result<(), Close> {
         self.enter(Way::Write).await?;
         self.add(SmallVec::from_iter([request]), Meaning::Write(command, unknown_keys));
@@ -347,7 +360,9 @@ impl Meaning {
                 let writes = queued.iter().map(|queued| {
                     let request = queued.request.clone();
                     match databases.to(queued.db) {
-                        Some(db) if queued.writes => engine.write(queued.command, request, db, &[]),
+                        Some(db) if queued.writes => {
+                            engine.write(queued.command, request, db, &queued.unknown_keys)
+                        }
                         _ => Engine::passive(request, db),
                     }
                 });

@@ -25,14 +25,18 @@ impl Client {
         Ok(())
     }
 
-    /// Shows a request to all monitors, as the server would.
+    /// Shows a request to all monitors, as the server would: a monitor that leaves by `RESET` is one
+    /// no more when its turn has come.
     pub(super) fn show_monitors(&self, request: &Request) {
         if !is_shown(request) {
             return;
         }
         let line = self.monitored(request);
+        let leaves = request.is(0, "RESET");
         for monitor in self.shared.registry.monitors() {
-            monitor.mailbox.push(&line);
+            if !(leaves && monitor.id == self.entry.id) {
+                monitor.mailbox.push(&line);
+            }
         }
     }
 

@@ -6,13 +6,16 @@
 
 use std::sync::Arc;
 
+use bytes::{Bytes, BytesMut};
 use smallvec::SmallVec;
 
 use super::client::{Client, Close, Way};
+use super::client_command::queueable_question;
 use super::dispatch::{Meaning, Queued};
 use crate::command::{self, Command, Connection, Serve, Transaction as Kind};
 use crate::lane::{Job, Lane, Sink};
-use crate::resp::{self, Request};
+use crate::net::Outgoing;
+use crate::resp::{self, Request, Scanner};
 
 /// The most commands that a block may hold; a longer transaction takes a session.
 const BLOCK_LIMIT: usize = 4096;
@@ -145,27 +148,57 @@ impl Client {
                 self.close_transaction();
                 self.connection(request, kind).await
             }
-            Serve::Connection(Connection::Select) => self.queue_select(request, command).await,
-            serve if queueable(serve) => {
-                let db = self.transaction.as_ref().map_or(0, |open| open.db);
-                let queued = queued(&request, command, serve, db);
-                self.queue_on_session(queued).await
+            Serve::Connection(Connection::Select) => self.queue_select(request).await,
+            Serve::Connection(Connection::Client) => self.queue_client(request).await,
+            Serve::Connection(Connection::Cluster) | Serve::Session => {
+                self.queue_on_session(Queued::passive(request, self.db_of_queue())).await
             }
-            _ => self.poison(command.name).await,
+            Serve::Admin if self.shared.allow_admin => {
+                self.queue_on_session(Queued::passive(request, self.db_of_queue())).await
+            }
+            Serve::Admin => {
+                let name = command.name;
+                self.poison(&format!("{name} passes only with --allow-admin")).await
+            }
+            Serve::Refused(reason) => self.poison(reason).await,
+            serve if queueable(serve) => {
+                self.queue_on_session(queued(&request, command, serve, self.db_of_queue())).await
+            }
+            _ => self.poison(&format!("{} can't be used in a transaction", command.name)).await,
         }
     }
 
-    async fn queue_select(
+    /// A command that only the server knows, while it queues; `keys` are those that it writes.
+    pub(super) async fn queue_unknown(
         &mut self,
         request: Request,
-        command: &'static Command,
+        keys: Vec<Bytes>,
     ) -> Result<(), Close> {
+        let (db, writes) = (self.db_of_queue(), !keys.is_empty());
+        let queued = Queued { writes, unknown_keys: keys, ..Queued::passive(request, db) };
+        self.queue_on_session(queued).await
+    }
+
+    /// `CLIENT` is answered here, when its turn has come: the server queues the question that it
+    /// would be asked outside a transaction.
+    async fn queue_client(&mut self, request: Request) -> Result<(), Close> {
+        let Some(question) = queueable_question(&request) else {
+            return self.poison("this CLIENT command can't be used in a transaction").await;
+        };
+        let queued = Queued::passive(question, self.db_of_queue());
+        self.queue_on_session(Queued { answered_here: Some(request), ..queued }).await
+    }
+
+    fn db_of_queue(&self) -> u32 {
+        self.transaction.as_ref().map_or(0, |open| open.db)
+    }
+
+    async fn queue_select(&mut self, request: Request) -> Result<(), Close> {
         let db = request.arg(1).and_then(resp::parse_integer).and_then(|db| u32::try_from(db).ok());
         if let (Some(open), Some(db)) = (&mut self.transaction, db) {
             open.db = db;
         }
-        let db = self.transaction.as_ref().map_or(0, |open| open.db);
-        self.queue_on_session(Queued { request, command: Some(command), db, writes: false }).await
+        self.queue_on_session(Queued::passive(request, self.db_of_queue())).await
     }
 
     /// Has the session queue a command, and the next one too if a flip comes before the `EXEC`.
@@ -179,16 +212,14 @@ impl Client {
     }
 
     /// Refuses a command and makes sure that the transaction fails, as any error in it does.
-    async fn poison(&mut self, name: &str) -> Result<(), Close> {
+    pub(super) async fn poison(&mut self, reason: &str) -> Result<(), Close> {
         self.settle().await?;
         let replies = std::mem::replace(&mut self.replies, super::client::Replies::Off);
-        let (request, db) = (Request::new([POISON]), self.context.db);
-        let poison = Queued { request, command: None, db, writes: false };
+        let poison = Queued::passive(Request::new([POISON]), self.context.db);
         let poisoned = self.queue_on_session(poison).await;
         self.replies = replies;
         poisoned?;
-        self.error(&format!("ERR crossfade: {name} can't be used in a transaction"));
-        Ok(())
+        self.refuse(reason).await
     }
 
     async fn exec(&mut self, exec: Request) -> Result<(), Close> {
@@ -197,7 +228,10 @@ impl Client {
         let Some(open) = &self.transaction else { return Ok(()) };
         // A flip before it is sent needs them once more.
         let (queued, db) = (open.queued.clone(), open.db);
-        self.add(SmallVec::from_iter([exec]), Meaning::Exec(queued));
+        self.add(SmallVec::from_iter([exec]), Meaning::Exec(queued.clone()));
+        if queued.iter().any(|queued| queued.answered_here.is_some()) {
+            self.settle_and_complete(&queued).await?;
+        }
         self.settle().await?;
         let Some(session) = self.transaction.as_ref().map(|open| open.session.clone()) else {
             return Ok(());
@@ -208,6 +242,44 @@ impl Client {
         }
         self.close_transaction();
         Ok(())
+    }
+
+    /// Settles an `EXEC` some of whose commands are answered here, in the place of the answers that
+    /// the server gave to the questions.
+    async fn settle_and_complete(&mut self, queued: &[Queued]) -> Result<(), Close> {
+        self.withheld = Some(Outgoing::default());
+        let settled = self.settle().await;
+        let mut replies = self.withheld.take().unwrap_or_default().into_bytes();
+        settled?;
+        let mut frames = Scanner::default();
+        while let Ok(Some(frame)) = frames.next(&mut replies) {
+            if frame.raw.starts_with(b"*") {
+                self.complete(&frame.raw, queued)?;
+            } else {
+                self.reply(|out| out.extend_from_slice(&frame.raw));
+            }
+        }
+        Ok(())
+    }
+
+    fn complete(&mut self, reply: &Bytes, queued: &[Queued]) -> Result<(), Close> {
+        let header = reply.iter().position(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        let mut rest = BytesMut::from(reply.as_ref());
+        let header = rest.split_to(header);
+        self.reply(|out| out.extend_from_slice(&header));
+        let mut completed = Ok(());
+        let mut elements = Scanner::default();
+        for queued in queued {
+            let Ok(Some(element)) = elements.next(&mut rest) else { break };
+            match &queued.answered_here {
+                Some(request) if !element.is_error() => {
+                    // One that ends this connection is not the last to be answered.
+                    completed = completed.and(self.answer_client(request, &element.raw));
+                }
+                _ => self.reply(|out| out.extend_from_slice(&element.raw)),
+            }
+        }
+        completed
     }
 
     /// Answers an `EXEC` that has not been sent, if what its transaction watched was left behind.
@@ -323,7 +395,7 @@ impl Client {
 
 fn queued(request: &Request, command: &'static Command, serve: Serve, db: u32) -> Queued {
     let writes = !matches!(serve, Serve::Read { .. });
-    Queued { request: request.clone(), command: Some(command), db, writes }
+    Queued { command: Some(command), writes, ..Queued::passive(request.clone(), db) }
 }
 
 /// Whether a command may be part of a transaction here.

@@ -30,22 +30,27 @@ pub struct Unknown {
 
 impl Client {
     pub(super) async fn handle_unknown(&mut self, request: Request) -> Result<(), Close> {
-        if self.is_queueing() {
-            return self.on_session(request).await;
-        }
         self.current_route().await?;
-        match self.kind_of(&request).await {
-            Some(Kind::Nonexistent) if !self.is_admitted().await => {
-                self.settle().await?;
-                self.error(&nonexistent(&request));
-                Ok(())
+        let kind = self.kind_of(&request).await;
+        if kind == Some(Kind::Nonexistent) && !self.is_queueing() && !self.is_admitted().await {
+            self.settle().await?;
+            self.error(&nonexistent(&request));
+            return Ok(());
+        }
+        let written = match kind {
+            Some(Kind::Nonexistent | Kind::Read) => Ok(Vec::new()),
+            Some(Kind::Write) => {
+                let keys = self.keys_of(&request).await.filter(|keys| !keys.is_empty());
+                keys.ok_or("the keys of this unknown write command can't be told")
             }
-            Some(Kind::Nonexistent | Kind::Read) => self.pass(request).await,
-            Some(Kind::Write) => match self.keys_of(&request).await {
-                Some(keys) if !keys.is_empty() => self.write(request, None, keys).await,
-                _ => self.refuse("the keys of this unknown write command can't be told").await,
-            },
-            None => self.refuse("the server can't be asked about this unknown command").await,
+            None => Err("the server can't be asked about this unknown command"),
+        };
+        match written {
+            Ok(keys) if self.is_queueing() => self.queue_unknown(request, keys).await,
+            Err(reason) if self.is_queueing() => self.poison(reason).await,
+            Ok(keys) if keys.is_empty() => self.pass(request).await,
+            Ok(keys) => self.write(request, None, keys).await,
+            Err(reason) => self.refuse(reason).await,
         }
     }
 

@@ -1,6 +1,6 @@
 //! Hashes.
 
-use super::context::{answers, steps, succeeds, with_items};
+use super::context::{answers, steps, with_items};
 use crate::effect::{Executed, Outcome};
 use crate::resp::{Reply, Request};
 
@@ -12,13 +12,9 @@ pub(super) fn set_if_absent(executed: &Executed<'_>) -> Option<Outcome> {
     executed.checked(key, [answers(Request::new([b"HSET", key, field, value]), 1)])
 }
 
-/// Where fields can expire on both servers, `HSET` would take the field's expiry away, which `HINCRBYFLOAT` keeps.
+/// `HSET` would take the field's end away, which `HINCRBYFLOAT` keeps: it is given again.
 pub(super) fn incr_by_float(executed: &Executed<'_>) -> Option<Outcome> {
-    if executed.primary.expires_hash_fields() && executed.secondary.expires_hash_fields() {
-        return None;
-    }
-    let (key, field, sum) = (executed.arg(1)?, executed.arg(2)?, executed.reply.text()?);
-    executed.checked(key, [succeeds(Request::new([b"HSET", key, field, sum]))])
+    executed.set_fields(&[executed.request.arg_bytes(2)?, executed.reply.text()?.clone()])
 }
 
 /// `HGETDEL key FIELDS n field…` answers with a value for each field that was there.

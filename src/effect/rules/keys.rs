@@ -26,17 +26,17 @@ pub(super) fn expire(executed: &Executed<'_>) -> Option<Outcome> {
     }
 }
 
-/// `GETEX` with an option. Its reply is the value, which tells only that the key was there.
+/// `GETEX` with an option. Its reply is the value, which tells only that the key was there: whether
+/// there was an end to take away is not known, so that is checked.
 pub(super) fn get_and_expire(executed: &Executed<'_>) -> Option<Outcome> {
     if executed.changed_nothing() {
         return Some(Outcome::Nothing);
     }
     let key = executed.arg(1)?;
-    Some(match executed.expiry()? {
-        Expiry::Missing => delete(key),
-        Expiry::Never => steps([succeeds(Request::new([b"PERSIST", key]))]),
-        Expiry::At(time) => steps([answers(expire_at(key, time), 1)]),
-    })
+    match executed.expiry()? {
+        Expiry::At(time) => Some(steps([answers(expire_at(key, time), 1)])),
+        _ => executed.checked(key, [succeeds(Request::new([b"PERSIST", key]))]),
+    }
 }
 
 /// With the expiry that the key got; its idle time or frequency, if given, is kept. What the primary

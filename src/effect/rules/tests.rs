@@ -8,6 +8,7 @@ use crate::effect::{Digest, Expect, Expiry, Step};
 use crate::resp::Reply;
 
 const REDIS_7: Capabilities = Capabilities { family: Family::Redis, version: (7, 0, 15) };
+const REDIS_8: Capabilities = Capabilities { family: Family::Redis, version: (8, 0, 0) };
 const REDIS_6_0: Capabilities = Capabilities { family: Family::Redis, version: (6, 0, 0) };
 
 fn reply(text: &str) -> Reply {
@@ -15,13 +16,23 @@ fn reply(text: &str) -> Reply {
 }
 
 fn outcome_on(line: &str, answer: &str, probes: &[&str], secondary: &Capabilities) -> Outcome {
+    outcome_between(&REDIS_7, line, answer, probes, secondary)
+}
+
+fn outcome_between(
+    primary: &Capabilities,
+    line: &str,
+    answer: &str,
+    probes: &[&str],
+    secondary: &Capabilities,
+) -> Outcome {
     let request = Request::new(line.split(' '));
     outcome(&Executed {
         command: lookup(&request).unwrap(),
         request: &request,
         reply: &reply(answer),
         probes: &probes.iter().map(|probe| reply(probe)).collect::<Vec<_>>(),
-        primary: &REDIS_7,
+        primary,
         secondary,
         clock_offset: 1000,
     })
@@ -125,7 +136,7 @@ fn random_waiting_and_relative_writes_become_explicit() {
         ("EXPIRE k 5 NX", ONE, &[AT_5000], "PEXPIREAT k 6000"),
         ("EXPIRE k 5 NX", ZERO, &[AT_5000], "Nothing"),
         ("EXPIRE k -5", ONE, &[MISSING], "DEL k!"),
-        ("GETEX k PERSIST", "+v\r\n", &[NEVER], "PERSIST k"),
+        ("GETEX k PERSIST", "+v\r\n", &[NEVER], "PERSIST k [PEXPIRETIME k = Never]"),
         ("GETDEL k", "+v\r\n", &[], "DEL k!"),
         ("DELEX k IFEQ v", ONE, &[], "DEL k!"),
         ("INCRBYFLOAT k 1", "$3\r\n2.5\r\n", &[AT_5000], "SET k 2.5 PXAT 6000!"),
@@ -143,6 +154,98 @@ fn random_waiting_and_relative_writes_become_explicit() {
     ] {
         assert_eq!(told(line, answer, probes), effect, "{line} {answer:?}");
     }
+}
+
+#[test]
+fn fields_that_end_get_the_time_that_the_primary_names() {
+    let ends = |line: &str, answer: &str, probes: &[&str]| {
+        in_words(&outcome_between(&REDIS_8, line, answer, probes, &REDIS_8))
+    };
+    let (both_5000, one_5000) = ("*2\r\n:5000\r\n:5000\r\n", "*2\r\n:5000\r\n:-1\r\n");
+    for (line, answer, probes, effect) in [
+        (
+            "HEXPIRE k 5 NX FIELDS 2 f g",
+            "*2\r\n:1\r\n:1\r\n",
+            &[both_5000][..],
+            "HPEXPIREAT k 6000 FIELDS 2 f g",
+        ),
+        (
+            "HEXPIRE k 5 NX FIELDS 2 f g",
+            "*2\r\n:1\r\n:0\r\n",
+            &[one_5000],
+            "HPEXPIREAT k 6000 FIELDS 1 f",
+        ),
+        ("HEXPIRE k 5 FIELDS 2 f g", "*2\r\n:1\r\n:1\r\n", &[one_5000], "Recopy"),
+        ("HEXPIRE k 5 FIELDS 2 f g", "*2\r\n:0\r\n:-2\r\n", &[one_5000], "Nothing"),
+        ("HPEXPIREAT k 1 FIELDS 2 f g", "*2\r\n:-2\r\n:2\r\n", &[], "HDEL k g"),
+        ("HPEXPIRE k 1 FIELDS 1 f", "*1\r\n:1\r\n", &["*1\r\n:-2\r\n"], "Recopy"),
+        ("HPERSIST k FIELDS 1 f", "*1\r\n:1\r\n", &[], "HPERSIST k FIELDS 1 f"),
+        (
+            "HGETEX k EX 5 FIELDS 2 f g",
+            "*2\r\n+v\r\n$-1\r\n",
+            &["*2\r\n:5000\r\n:-2\r\n"],
+            "HGETEX k PXAT 6000 FIELDS 2 f g",
+        ),
+        (
+            "HGETEX k PERSIST FIELDS 1 f",
+            "*1\r\n+v\r\n",
+            &["*1\r\n:-1\r\n"],
+            "HGETEX k PERSIST FIELDS 1 f",
+        ),
+        ("HGETEX k EX 5 FIELDS 1 f", "*1\r\n$-1\r\n", &["*1\r\n:-2\r\n"], "Nothing"),
+        ("HSETEX k FNX EX 5 FIELDS 1 f v", ZERO, &[NEVER, "*1\r\n:-1\r\n"], "Nothing"),
+        (
+            "HSETEX k EX 5 FIELDS 2 f v g w",
+            ONE,
+            &[NEVER, both_5000],
+            "HSET k f v g w; HPEXPIREAT k 6000 FIELDS 2 f g [PEXPIRETIME k = Never]",
+        ),
+        ("HSETEX k KEEPTTL FIELDS 2 f v g w", ONE, &[NEVER, one_5000], "Recopy"),
+        (
+            "HINCRBYFLOAT k f 1",
+            "$1\r\n2\r\n",
+            &[NEVER, "*1\r\n:5000\r\n"],
+            "HSET k f 2; HPEXPIREAT k 6000 FIELDS 1 f [PEXPIRETIME k = Never]",
+        ),
+        (
+            "HINCRBYFLOAT k f 1",
+            "$1\r\n2\r\n",
+            &[NEVER, "*1\r\n:-1\r\n"],
+            "HSET k f 2 [PEXPIRETIME k = Never]",
+        ),
+    ] {
+        assert_eq!(ends(line, answer, probes), effect, "{line} {answer:?}");
+    }
+    let told = |line: &str, answer: &str, probe: &str, secondary: &Capabilities| {
+        in_words(&outcome_between(&REDIS_8, line, answer, &[NEVER, probe], secondary))
+    };
+    let (sum, ends) = ("$1\r\n2\r\n", "*1\r\n:5000\r\n");
+    assert_eq!(told("HINCRBYFLOAT k f 1", sum, ends, &REDIS_7), "Recopy");
+    assert_eq!(told("HSETEX k EX 5 FIELDS 1 f v", ONE, ends, &REDIS_7), "Recopy");
+}
+
+#[test]
+fn what_is_asked_of_ending_fields_names_them_alone() {
+    let asked = |line: &str, primary: &Capabilities| {
+        let request = Request::new(line.split(' '));
+        let asked = probes(lookup(&request).unwrap(), &request, primary);
+        let words = |request: &Request| {
+            request.args().map(String::from_utf8_lossy).collect::<Vec<_>>().join(" ")
+        };
+        asked.iter().map(words).collect::<Vec<_>>().join("; ")
+    };
+    for (line, questions) in [
+        ("HEXPIRE k 5 NX FIELDS 2 f g", "HPEXPIRETIME k FIELDS 2 f g"),
+        ("HGETEX k FIELDS 1 f PERSIST", "HPEXPIRETIME k FIELDS 1 f"),
+        ("HSETEX k FIELDS 2 f v g w EX 5", "PEXPIRETIME k; HPEXPIRETIME k FIELDS 2 f g"),
+        ("HEXPIRE k 5 FIELDS 9 f g", ""),
+        ("HEXPIRE k 5 FIELDS 9223372036854775807 f", ""),
+        ("HEXPIRE k 5 NX f g", ""),
+        ("HINCRBYFLOAT k f 1", "PEXPIRETIME k; HPEXPIRETIME k FIELDS 1 f"),
+    ] {
+        assert_eq!(asked(line, &REDIS_8), questions, "{line}");
+    }
+    assert_eq!(asked("HINCRBYFLOAT k f 1", &REDIS_7), "PEXPIRETIME k");
 }
 
 #[test]
