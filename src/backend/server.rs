@@ -75,6 +75,14 @@ fn parse_keyspace(info: &str) -> Vec<(u32, u64)> {
     info.lines().filter_map(line).collect()
 }
 
+/// Whether a key of this database may end, by what `INFO keyspace` says.
+pub fn some_key_ends(info: &[u8], db: u32) -> bool {
+    let info = String::from_utf8_lossy(info);
+    let name = format!("db{db}:");
+    let line = info.lines().find_map(|line| line.strip_prefix(&name));
+    !line.is_some_and(|line| line.split(',').any(|field| field.trim() == "expires=0"))
+}
+
 /// How far two clocks are apart.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ClockGap {
@@ -133,5 +141,7 @@ mod tests {
     fn the_keyspace_says_which_databases_hold_keys() {
         let info = "# Keyspace\r\ndb0:keys=3,expires=1,avg_ttl=0\r\ndb12:keys=40,expires=0\r\n";
         assert_eq!(parse_keyspace(info), [(0, 3), (12, 40)]);
+        assert!(some_key_ends(info.as_bytes(), 0) && !some_key_ends(info.as_bytes(), 12));
+        assert!(some_key_ends(b"# Keyspace\r\n", 0));
     }
 }

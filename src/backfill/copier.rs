@@ -7,14 +7,15 @@ use bytes::Bytes;
 use tokio::time::{sleep, timeout};
 use tracing::warn;
 
+use super::read::Ends;
 use super::{Progress, Trials};
-use crate::backend::{Broken, ConnectError, Connection, Endpoint, Setup};
+use crate::backend::{Broken, ConnectError, Connection, Endpoint, Setup, some_key_ends};
 use crate::capability::Capabilities;
 use crate::courtesy::Courtesy;
 use crate::engine::{Accepted, ConnId, Copied, Copies, Ticket};
 use crate::lane::Hub;
 use crate::payload::Acceptance;
-use crate::resp::{Row, command};
+use crate::resp::{Flat, Row, command};
 
 /// From this estimate of its memory on, a value is copied in chunks, in bytes.
 const BIG: i64 = 512 * 1024;
@@ -94,7 +95,7 @@ impl Copier {
 
     /// Copies keys of one database: small ones together, big ones each by itself.
     async fn copy_some(&mut self, tickets: &[Ticket]) -> Result<(), Broken> {
-        let sizes = self.sizes(tickets).await?;
+        let (sizes, ends) = self.look(tickets).await?;
         let (mut together, mut bytes) = (Vec::with_capacity(tickets.len()), 0);
         for (ticket, size) in tickets.iter().zip(sizes) {
             if size >= BIG {
@@ -104,11 +105,11 @@ impl Copier {
             together.push(ticket);
             bytes += size;
             if bytes >= TOGETHER {
-                self.copy_small(&std::mem::take(&mut together), false).await?;
+                self.copy_small(&std::mem::take(&mut together), ends, false).await?;
                 bytes = 0;
             }
         }
-        self.copy_small(&together, false).await
+        self.copy_small(&together, ends, false).await
     }
 
     /// Copies one key while holding it: no write to it is in flight meanwhile.
@@ -129,11 +130,11 @@ impl Copier {
     }
 
     async fn copy_held(&mut self, ticket: &Ticket) -> Result<(), Broken> {
-        let size = self.sizes(std::slice::from_ref(ticket)).await?.pop().unwrap_or(0);
-        if size >= BIG {
+        let (sizes, ends) = self.look(std::slice::from_ref(ticket)).await?;
+        if sizes.first().is_some_and(|size| *size >= BIG) {
             return self.copy_whole(ticket, true).await;
         }
-        self.copy_small(&[ticket], true).await
+        self.copy_small(&[ticket], ends, true).await
     }
 
     async fn select(&mut self, db: u32) -> Result<(), Broken> {
@@ -144,29 +145,41 @@ impl Copier {
         Ok(())
     }
 
-    /// The memory that values take, roughly; 0 for a key that is gone or can't be asked about.
-    async fn sizes(&mut self, tickets: &[Ticket]) -> Result<Vec<i64>, Broken> {
+    /// The memory that values take, roughly (0 for a key that is gone or can't be asked about), and
+    /// how to ask for their ends. A key that is given one after this was written to, so that its
+    /// copy is void.
+    async fn look(&mut self, tickets: &[Ticket]) -> Result<(Vec<i64>, Ends), Broken> {
         let wire = self.connection.wire();
         wire.outgoing.write(|out| {
+            command(out, &[b"INFO", b"keyspace"]);
             for ticket in tickets {
                 command(out, &[b"MEMORY", b"USAGE", ticket.key()]);
             }
         });
-        let answers = wire.row(tickets.len()).await?;
-        let sizes = Row::new(&answers).map(|size| size.integer().unwrap_or(0));
-        Ok(sizes.chain(std::iter::repeat(0)).take(tickets.len()).collect())
+        let answers = wire.row(1 + tickets.len()).await?;
+        let mut row = Row::new(&answers);
+        let info = row.next().and_then(Flat::text);
+        let some = info.is_none_or(|info| some_key_ends(info, self.db));
+        let sizes = row.map(|size| size.integer().unwrap_or(0));
+        let sizes = sizes.chain(std::iter::repeat(0)).take(tickets.len()).collect();
+        Ok((sizes, self.route.ends(some)))
     }
 
     /// Copies keys whose values are small.
-    async fn copy_small(&mut self, tickets: &[&Ticket], in_position: bool) -> Result<(), Broken> {
-        let answers = self.read(tickets).await?;
+    async fn copy_small(
+        &mut self,
+        tickets: &[&Ticket],
+        ends: Ends,
+        in_position: bool,
+    ) -> Result<(), Broken> {
+        let answers = self.read(tickets, ends).await?;
         let room = (answers.len() + tickets.len() * OVERHEAD).min(LOT);
         let none = || Copies::with_room(room, in_position);
         let (mut row, mut copies) = (Row::new(&answers), none());
         let (mut odd, mut refused, mut reason) = (Vec::new(), Vec::new(), None);
         let offset = self.route.clock_offset();
         for ticket in tickets {
-            match self.route.read(&mut row).map(|read| self.route.restore(read, offset)) {
+            match Route::read(&mut row, ends).map(|read| self.route.restore(read, offset)) {
                 Ok(Some(restore)) => copies.push(ticket, |out| restore.write(ticket.key(), out)),
                 Ok(None) => odd.push(*ticket),
                 Err(why) => {
@@ -189,10 +202,11 @@ impl Copier {
     }
 
     /// Asks for expiry, eviction clock and payload of all keys.
-    async fn read(&mut self, tickets: &[&Ticket]) -> Result<Bytes, Broken> {
+    async fn read(&mut self, tickets: &[&Ticket], ends: Ends) -> Result<Bytes, Broken> {
         let (route, wire) = (&self.route, self.connection.wire());
-        wire.outgoing.write(|out| tickets.iter().for_each(|ticket| route.ask(ticket.key(), out)));
-        wire.row(tickets.len() * route.replies()).await
+        wire.outgoing
+            .write(|out| tickets.iter().for_each(|ticket| route.ask(ticket.key(), ends, out)));
+        wire.row(tickets.len() * ends.replies()).await
     }
 
     /// Gives copies up that can't be made now, and names the reason in the log, without the keys.

@@ -8,6 +8,28 @@ use crate::effect::Expiry;
 use crate::payload::Payload;
 use crate::resp::{Flat, Row, array_header, bulk, bulk_integer, command, parse_integer};
 
+/// How it is asked when a key ends.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Ends {
+    /// Not at all: no key of the database does.
+    Never,
+    /// As a point in time.
+    Absolute,
+    /// From now on, and what is now.
+    Relative,
+}
+
+impl Ends {
+    /// How many replies there are to the questions about a key.
+    pub(super) fn replies(self) -> usize {
+        match self {
+            Self::Never => 2,
+            Self::Absolute => 3,
+            Self::Relative => 4,
+        }
+    }
+}
+
 /// What was read of one key.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Read<'a> {
@@ -39,27 +61,37 @@ pub(super) enum Restore<'a> {
 }
 
 impl Route {
+    /// How to ask when a key ends, given whether any key of its database may.
+    pub(super) fn ends(&self, some: bool) -> Ends {
+        match (some, self.from.tells_absolute_expiry()) {
+            (false, _) => Ends::Never,
+            (true, true) => Ends::Absolute,
+            (true, false) => Ends::Relative,
+        }
+    }
+
     /// Writes the questions about a key.
-    pub(super) fn ask(&self, key: &[u8], out: &mut BytesMut) {
-        if self.from.tells_absolute_expiry() {
-            command(out, &[b"PEXPIRETIME", key]);
-        } else {
-            command(out, &[b"TIME"]);
-            command(out, &[b"PTTL", key]);
+    pub(super) fn ask(&self, key: &[u8], ends: Ends, out: &mut BytesMut) {
+        match ends {
+            Ends::Never => {}
+            Ends::Absolute => command(out, &[b"PEXPIRETIME", key]),
+            Ends::Relative => {
+                command(out, &[b"TIME"]);
+                command(out, &[b"PTTL", key]);
+            }
         }
         command(out, &[b"OBJECT", self.clock(), key]);
         command(out, &[b"DUMP", key]);
     }
 
-    /// How many replies there are to the questions about a key.
-    pub(super) fn replies(&self) -> usize {
-        if self.from.tells_absolute_expiry() { 3 } else { 4 }
-    }
-
     /// Understands the answers about the next key.
-    pub(super) fn read<'a>(&self, row: &mut Row<'a>) -> Result<Read<'a>, Refused> {
-        let now = if self.from.tells_absolute_expiry() { Some(0) } else { time(row) };
-        let expiry = row.next().unwrap_or(Flat::Null);
+    pub(super) fn read<'a>(row: &mut Row<'a>, ends: Ends) -> Result<Read<'a>, Refused> {
+        let now = if matches!(ends, Ends::Relative) { time(row) } else { None };
+        let expiry = match ends {
+            // As `PEXPIRETIME` says it.
+            Ends::Never => Flat::Integer(-1),
+            Ends::Absolute | Ends::Relative => row.next().unwrap_or(Flat::Null),
+        };
         let clock = row.next().and_then(Flat::integer);
         let dump = row.next().unwrap_or(Flat::Null);
         match (expiry, dump) {

@@ -1,6 +1,8 @@
 //! Copying one value by commands, in chunks: a big one, so that neither server stalls, or one whose
 //! payload the secondary does not read. It is built under a scratch name and renamed into place.
 
+use std::time::Instant;
+
 use smallvec::SmallVec;
 
 use super::copier::Copier;
@@ -73,7 +75,12 @@ impl Copier {
         in_position: bool,
     ) -> Result<bool, TranscribeError> {
         let mut last: Option<Vec<Request>> = None;
+        let mut began = Instant::now();
         while let Some(chunk) = copy.next_chunk(&mut self.connection).await? {
+            if !in_position {
+                self.route.courtesy.rest(began.elapsed()).await;
+                began = Instant::now();
+            }
             if let Some(chunk) = last.replace(chunk) {
                 self.part(ticket, chunk).await;
             }
