@@ -84,7 +84,7 @@ impl Client {
                 self.shared.complain(self.entry.id, "it speaks HTTP: possibly a cross-site attack");
                 return Err(Close::Now);
             }
-            return self.handle_unknown(request).await;
+            return Box::pin(self.handle_unknown(request)).await;
         };
         self.last_command = command.name;
         self.take_skip();
@@ -95,7 +95,8 @@ impl Client {
             self.route.clone().hub.follow_scripts().await;
         }
         if self.is_queueing() {
-            return self.queue(request, command, serve).await;
+            // What is seldom under way takes no room in the task of every client.
+            return Box::pin(self.queue(request, command, serve)).await;
         }
         if self.is_confined(serve) {
             return self.handle_confined(request).await;
