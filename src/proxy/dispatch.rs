@@ -103,17 +103,17 @@ impl Client {
         }
         match serve {
             Serve::Read { .. } if self.must_check_cursor(command) => {
-                self.scan(request, command).await
+                Box::pin(self.scan(request, command)).await
             }
             Serve::Read { bulky } => self.read(request, bulky).await,
             Serve::Write | Serve::Barrier | Serve::Script => {
                 self.write(request, Some(command), Vec::new()).await
             }
-            Serve::Blocking => self.block(request, command).await,
-            Serve::Transaction(kind) => self.transact(request, kind).await,
-            Serve::Subscribe => self.subscribe(request).await,
-            Serve::Connection(kind) => self.connection(request, kind).await,
-            Serve::Session => self.in_session(request).await,
+            Serve::Blocking => Box::pin(self.block(request, command)).await,
+            Serve::Transaction(kind) => Box::pin(self.transact(request, kind)).await,
+            Serve::Subscribe => Box::pin(self.subscribe(request)).await,
+            Serve::Connection(kind) => Box::pin(self.connection(request, kind)).await,
+            Serve::Session => Box::pin(self.in_session(request)).await,
             Serve::Admin if self.shared.allow_admin => self.pass(request).await,
             Serve::Admin => {
                 let name = command.name;
