@@ -21,7 +21,7 @@ demo: build ## a real migration under traffic, start to finish, on one screen
 	@exec /usr/bin/python3 -B deploy/demo/demo.py target/release/crossfade
 
 test: toolchain ## every test, doc tests included
-	@$(NEED) redis-server redis-cli=redis-tools
+	@$(NEED) redis-server redis-cli=redis-tools openssl prlimit=util-linux
 	cargo test --locked --no-fail-fast
 
 bench: toolchain ## cost per request beside the peers, copy speed, hold of a cut-over

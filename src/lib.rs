@@ -44,7 +44,7 @@
 //! | assembly | [`cli`] [`copy`] [`compare`] [`check`] [`control`] [`admin`] [`telemetry`] [`config`] [`failure`] [`bar`] | puts things together, speaks to operators; [`control`] owns the phase |
 //! | roles | [`proxy`] [`mirror`] [`backfill`] [`verify`] | siblings that meet only in the engine |
 //! | lanes | [`lane`] | pipelined connections, and the engine as tasks share it ([`lane::Hub`]) |
-//! | I/O | [`value`] [`backend`] [`net`] [`record`] [`metrics`] | servers, sockets, values read part by part, what a crash must not forget |
+//! | I/O | [`value`] [`backend`] [`net`] [`record`] [`metrics`] [`courtesy`] | servers, sockets, values read part by part, what a crash must not forget, giving way |
 //! | core | [`engine`] [`effect`] [`command`] [`payload`] [`ledger`] [`resp`] [`diff`] [`status`] [`databases`] [`capability`] [`own_keys`] | events in, decisions out: no socket, task, clock or log line |
 //!
 //! # The life of a write
@@ -114,6 +114,7 @@
 //! | who answers is who answered | another process at a server's address may hold anything: everything is copied again | `lane/process.rs`; for the secondary `mirror/apply.rs` |
 //! | scripts are overheard | what a script writes undeclared is told by the primary, and copied | `engine/scripts.rs`, `mirror/tracker.rs` |
 //! | expiry is absolute | what could create a key carries its end, and the end is compared | `effect/expiry.rs`, `effect/rules/` |
+//! | two clocks | ends are told in the time of the server where they stand; a clock that is set is noticed | [`backend::ClockGap`], `control/clocks.rs` |
 //! | parity | every answer of the secondary is held against the primary's | `mirror/judge.rs`, [`effect::Expect`] |
 //! | payloads travel only where they are read alike | what a server takes is tried at the start | `payload/acceptance.rs`, `value/probe.rs` |
 //! | leave no trace | eviction clocks are left alone and carried over | `backfill/read.rs`, [`backend::Setup`] |
@@ -158,6 +159,7 @@ pub mod compare;
 pub mod config;
 pub mod control;
 pub mod copy;
+pub mod courtesy;
 pub mod databases;
 pub mod diff;
 pub mod effect;

@@ -195,6 +195,30 @@ fn the_memory_of_a_mirror_that_cannot_drain_is_bounded() {
 }
 
 #[test]
+fn a_buffer_and_64_mebibytes_are_memory_enough_for_a_flood_before_a_stopped_target() {
+    let migration = Migration::with(Server::source(), Server::target(), |launch| {
+        launch.option("--mirror-buffer", "16mib")
+    });
+    migration.crossfade.wait_phase("mirroring");
+    // Beyond it the process ends.
+    let memory = (16 + 64) << 20;
+    migration.crossfade.limit(&format!("--data={memory}:{memory}"));
+    migration.target.freeze();
+    let mut client = migration.client();
+    let value = "x".repeat(20_000);
+    for round in 0..5 {
+        client.pipeline((0..200).map(|n| format!("SET large:{n} {value}")));
+        let many = |n| format!("INCR many:keys:with:names:of:some:length:{round}:{n}");
+        client.pipeline((0..6_000).map(many));
+    }
+    let mirror = migration.crossfade.status()["mirror"].clone();
+    assert!(mirror["queued_bytes"].as_u64() > Some(8 << 20), "the buffer is in use: {mirror:#}");
+    assert!(mirror["dirty_keys"].as_u64() > Some(10_000), "and past its end: {mirror:#}");
+    migration.target.thaw();
+    migration.assert_equal();
+}
+
+#[test]
 fn with_ack_both_a_stopped_target_degrades_and_is_never_an_error() {
     let migration = Migration::with(Server::source(), Server::target(), |launch| {
         launch.option("--ack", "both")

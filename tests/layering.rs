@@ -44,7 +44,7 @@ const MODULES: &[(&str, Layer, &str)] = &[
     (
         "control",
         Assembly,
-        "admin backend backfill command config databases diff engine failure lane ledger metrics \
+        "admin backend backfill command config courtesy databases diff engine failure lane ledger metrics \
          mirror net own_keys payload proxy record resp status telemetry value verify",
     ),
     ("admin", Assembly, "backend metrics net status"),
@@ -57,10 +57,12 @@ const MODULES: &[(&str, Layer, &str)] = &[
     (
         "backfill",
         Role,
-        "backend capability databases effect engine lane ledger own_keys payload resp value",
+        "backend capability courtesy databases effect engine lane ledger own_keys payload resp \
+         value",
     ),
-    ("verify", Role, "backend capability databases diff engine lane own_keys resp value"),
+    ("verify", Role, "backend capability courtesy databases diff engine lane own_keys resp value"),
     ("lane", Lane, "backend engine net record resp"),
+    ("courtesy", Io, ""),
     ("record", Io, "ledger"),
     ("value", Io, "backend capability diff effect own_keys payload resp"),
     ("backend", Io, "capability net resp"),

@@ -147,6 +147,41 @@ fn the_admin_api_speaks_https_to_those_who_trust_it() {
     crossfade.finish();
 }
 
+#[test]
+fn with_an_authority_for_operators_the_commands_show_their_certificate() {
+    let (authority, stranger) = (Authority::new(), Authority::new());
+    let (certificate, key) = authority.certify("proxy");
+    let (mine, my_key) = authority.certify("operator");
+    let (theirs, their_key) = stranger.certify("operator");
+    let ca = authority.certificate();
+    let directory = tempfile::tempdir().unwrap();
+    let (source, target) = (Server::source(), Server::target());
+    let crossfade = Launch::between(&source, &target)
+        .option("--admin-tls-cert", text(&certificate))
+        .option("--admin-tls-key", text(&key))
+        .option("--admin-tls-ca", text(&ca))
+        .state_dir(directory.path())
+        .start();
+    let address = crossfade.admin().address().to_owned();
+    let at = |command: &str, more: &[&str]| {
+        let at = [command, "--admin", &address, "--admin-ca", text(&ca)];
+        run_cli(&[&at, more].concat())
+    };
+    let known = ["--admin-cert", text(&mine), "--admin-key", text(&my_key)];
+    for command in ["status", "verify", "cutover", "rollback"] {
+        let done = at(command, &known);
+        assert_eq!(done.code, 0, "{command}: {done:?}");
+    }
+    assert_eq!(at("status", &[]).code, 3, "nobody knows who that is");
+    let unknown = at("status", &["--admin-cert", text(&theirs), "--admin-key", text(&their_key)]);
+    assert_eq!(unknown.code, 3, "{unknown:?}");
+    let unfit = at("status", &["--admin-cert", text(&mine), "--admin-key", text(&their_key)]);
+    assert_eq!(unfit.code, 2, "{unfit:?}");
+    assert!(unfit.stderr.contains("--admin-cert"), "{unfit:?}");
+    assert_eq!(at("status", &["--admin-cert", text(&mine)]).code, 2, "a key belongs to it");
+    crossfade.finish();
+}
+
 /// A server that speaks TLS, at the URL.
 fn tls_server(authority: &Authority, clients_too: &str) -> (Server, String) {
     let (certificate, key) = authority.certify("server");

@@ -95,12 +95,13 @@ fn client(port: u16, number: u32, first: Instant, end: Instant) -> std::io::Resu
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
     stream.set_nodelay(true)?;
     let (mut times, mut due) = (Vec::new(), first);
+    let key = format!("bench:latency:{number}");
     while due < end {
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
         // The replies are `+OK` and the 64 bytes.
         let (request, answer) = match times.len() % 2 {
-            0 => (format!("SET bench:latency:{number} {:064}\r\n", times.len()), 5),
-            _ => (format!("GET bench:latency:{number}\r\n"), 71),
+            0 => (request(&["SET", &key, &format!("{:064}", times.len())]), 5),
+            _ => (request(&["GET", &key]), 71),
         };
         let mut reply = vec![0; answer];
         let sent = Instant::now();
@@ -111,4 +112,9 @@ fn client(port: u16, number: u32, first: Instant, end: Instant) -> std::io::Resu
         due += PACE;
     }
     Ok(times)
+}
+
+fn request(words: &[&str]) -> String {
+    let bulks = words.iter().map(|word| format!("${}\r\n{word}\r\n", word.len()));
+    format!("*{}\r\n{}", words.len(), bulks.collect::<String>())
 }

@@ -13,5 +13,5 @@ mod wire;
 pub use connection::Connection;
 pub use dial::{ConnectError, Setup, dial};
 pub use endpoint::{Address, Endpoint, EndpointError, Secret};
-pub use server::{ServerInfo, clock_offset, keyspace};
+pub use server::{ClockGap, ServerInfo, keyspace};
 pub use wire::{Broken, Wire};

@@ -75,28 +75,38 @@ fn parse_keyspace(info: &str) -> Vec<(u32, u64)> {
     info.lines().filter_map(line).collect()
 }
 
-/// What to add to the first server's clock to get the second's, in milliseconds; 0 when the
-/// difference is too small to be told from the time that asking takes.
-///
-/// # Errors
-/// A connection is broken.
-pub async fn clock_offset(a: &mut Connection, b: &mut Connection) -> Result<i64, Broken> {
-    let mut best: Option<(i64, i64)> = None;
-    for _ in 0..5 {
-        let before = clock(a).await?;
-        let other = clock(b).await?;
-        let after = clock(a).await?;
-        let (width, offset) = (after - before, other - i64::midpoint(before, after));
-        if best.is_none_or(|(narrowest, _)| width < narrowest) {
-            best = Some((width, offset));
+/// How far two clocks are apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ClockGap {
+    /// What to add to the first to get the second, in milliseconds; 0 when that is too little to be
+    /// told from nothing.
+    pub offset: i64,
+    /// By how much that may be wrong, because asking takes time.
+    pub uncertainty: i64,
+}
+
+impl ClockGap {
+    /// Asks both servers, some times, and believes what took the least time.
+    ///
+    /// # Errors
+    /// A connection is broken.
+    pub async fn measure(a: &mut Connection, b: &mut Connection) -> Result<Self, Broken> {
+        let mut best: Option<Self> = None;
+        for _ in 0..5 {
+            let before = clock(a).await?;
+            let other = clock(b).await?;
+            let after = clock(a).await?;
+            let offset = other - i64::midpoint(before, after);
+            // Whatever it says while the first clock is being set.
+            let uncertainty = (after - before).abs();
+            if best.is_none_or(|best| uncertainty < best.uncertainty) {
+                best = Some(Self { offset, uncertainty });
+            }
         }
+        let gap = best.unwrap_or_default();
+        let is_noise = gap.offset.abs() <= CLOCK_NOISE.max(gap.uncertainty);
+        Ok(if is_noise { Self { offset: 0, ..gap } } else { gap })
     }
-    Ok(best.map_or(
-        0,
-        |(width, offset)| {
-            if offset.abs() <= CLOCK_NOISE.max(width) { 0 } else { offset }
-        },
-    ))
 }
 
 /// A server's clock in Unix milliseconds.

@@ -10,6 +10,7 @@ use tracing::warn;
 use super::{Progress, Trials};
 use crate::backend::{Broken, ConnectError, Connection, Endpoint, Setup};
 use crate::capability::Capabilities;
+use crate::courtesy::Courtesy;
 use crate::engine::{Accepted, ConnId, Copied, Copies, Ticket};
 use crate::lane::Hub;
 use crate::payload::Acceptance;
@@ -42,10 +43,18 @@ pub struct Route {
     pub trials: Trials,
     /// Whether the primary evicts by frequency: then that is carried over, not the idle time.
     pub by_frequency: bool,
-    /// What to add to the primary's clock to get the secondary's, in milliseconds.
-    pub clock_offset: i64,
     /// Counts.
     pub progress: Arc<Progress>,
+    /// When to give way to clients.
+    pub courtesy: Arc<Courtesy>,
+}
+
+impl Route {
+    /// What to add to the primary's clock to get the secondary's, in milliseconds. When that changes,
+    /// tickets given before are void: so it holds for those that one has.
+    pub(super) fn clock_offset(&self) -> i64 {
+        self.hub.with(|engine| engine.settings().clock_offset)
+    }
 }
 
 /// One connection that reads keys.
@@ -155,8 +164,9 @@ impl Copier {
         let none = || Copies::with_room(room, in_position);
         let (mut row, mut copies) = (Row::new(&answers), none());
         let (mut odd, mut refused, mut reason) = (Vec::new(), Vec::new(), None);
+        let offset = self.route.clock_offset();
         for ticket in tickets {
-            match self.route.read(&mut row).map(|read| self.route.restore(read)) {
+            match self.route.read(&mut row).map(|read| self.route.restore(read, offset)) {
                 Ok(Some(restore)) => copies.push(ticket, |out| restore.write(ticket.key(), out)),
                 Ok(None) => odd.push(*ticket),
                 Err(why) => {

@@ -17,6 +17,7 @@ mod pass;
 mod progress;
 mod read;
 mod recopy;
+mod scan;
 mod whole;
 
 pub use copier::{Copier, Route};

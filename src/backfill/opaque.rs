@@ -12,7 +12,7 @@ use super::Copier;
 use super::whole::copied;
 use crate::backend::{Connection, Endpoint, Setup};
 use crate::engine::{Accepted, Lack, Ticket};
-use crate::own_keys::scratch_key;
+use crate::own_keys::probe_key;
 use crate::payload::Payload;
 use crate::resp::{Builder, Reply, Request};
 use crate::value::{ReadError, TranscribeError};
@@ -53,7 +53,7 @@ impl Trials {
         let refused = |error: String| TranscribeError::Refused(error);
         let opened = Connection::open(&self.endpoint, &setup).await;
         let mut connection = opened.map_err(|error| refused(error.to_string()))?;
-        let key = scratch_key("probe");
+        let key = probe_key();
         let restore = [b"RESTORE".as_ref(), &key, LIFETIME, payload.raw(), b"REPLACE"];
         let reply = connection.command(restore).await.map_err(TranscribeError::Broken)?;
         let removed = connection.command([b"DEL".as_ref(), &key]).await;
@@ -86,7 +86,7 @@ impl Copier {
             self.leave_out(ticket, in_position, &Lack::Type(kind)).await;
             return Ok(());
         }
-        let end = expires_at.map_or(0, |at| at.saturating_add(route.clock_offset));
+        let end = expires_at.map_or(0, |at| at.saturating_add(route.clock_offset()));
         let copied = copied(vec![restore(ticket.key(), end, &payload)], in_position);
         if let Accepted::At(_) = self.accept(ticket, &copied).await {
             route.progress.went(way);

@@ -1,7 +1,7 @@
 //! One pass over all keys of a server.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
@@ -11,15 +11,15 @@ use tracing::{info, warn};
 
 use super::copier::{Copier, Route, pause};
 use super::pace::Pace;
-use crate::backend::{Broken, Connection, Endpoint, ServerInfo, Setup, keyspace};
+use super::scan::Scan;
+use crate::backend::Endpoint;
 use crate::databases::Databases;
 use crate::engine::{Cause, Ticket};
 use crate::ledger::Groups;
-use crate::own_keys::is_ours;
-use crate::resp::{Reply, Request};
+use crate::own_keys::{is_left_behind, is_ours};
 
 /// Keys asked for in one step of a scan.
-const COUNT: &str = "512";
+const COUNT: usize = 512;
 /// Batches copied at once.
 const COPIERS: usize = 3;
 
@@ -28,19 +28,12 @@ const COPIERS: usize = 3;
 pub struct Pass {
     /// What copiers need.
     pub route: Arc<Route>,
-    /// The secondary, to look for keys that the primary does not hold; `None` leaves them.
+    /// The secondary, to look for what must not be there; `None` when it held nothing before.
     pub secondary: Option<Endpoint>,
+    /// Whether keys that the primary does not hold may be on the secondary.
+    pub keeps_extras: bool,
     /// Which databases.
     pub databases: Databases,
-}
-
-/// A scan that survives its connection.
-struct Scan {
-    endpoint: Endpoint,
-    connection: Option<Connection>,
-    run_id: String,
-    db: u32,
-    cursor: Bytes,
 }
 
 impl Pass {
@@ -56,7 +49,7 @@ impl Pass {
             if let Some(secondary) = &self.secondary {
                 // Before its databases can be looked into, everything said of them must be done.
                 self.catch_up().await;
-                self.find_extras(secondary, groups).await;
+                self.clear_out(secondary, groups).await;
             }
             if self.settled_numbering().await == numbering {
                 break;
@@ -97,7 +90,7 @@ impl Pass {
         let mut claimed = 0;
         for db in scan.databases(&self.databases).await {
             scan.start(db);
-            while let Some(keys) = scan.next().await {
+            while let Some(keys) = scan.next(self.route.courtesy.step(COUNT)).await {
                 let progress = &self.route.progress;
                 progress.scanned_more(keys.len());
                 let tickets = self.claim(db, keys);
@@ -120,27 +113,44 @@ impl Pass {
         })
     }
 
-    /// Keys of the secondary that the primary does not hold: copying them removes them.
-    async fn find_extras(&self, secondary: &Endpoint, groups: &Groups) {
+    /// Removes from the secondary what must not be there: half values that a process which is gone
+    /// went on with no more, and keys that the primary does not hold.
+    async fn clear_out(&self, secondary: &Endpoint, groups: &Groups) {
         let back = self.databases.reversed();
-        let seed = self.route.hub.with(|engine| engine.settings().seed);
         let mut scan = Scan::new(secondary.clone());
         let mut primary = Scan::new(self.route.endpoint.clone());
         for db in scan.databases(&back).await {
             let Some(home) = back.to(db) else { continue };
             scan.start(db);
-            while let Some(keys) = scan.next().await {
-                let doubtful = |key: &Bytes| !is_ours(db, key) && groups.contains(seed.group(key));
-                let keys: Vec<Bytes> = keys.into_iter().filter(doubtful).collect();
-                let missing = primary.missing(home, &keys).await;
-                self.route.hub.with(|engine| {
-                    for key in missing {
-                        let named = engine.named(home, key);
-                        engine.soil(&named, Cause::Verify);
-                    }
-                });
+            let courtesy = &self.route.courtesy;
+            while let Some(keys) = scan.next(courtesy.step(COUNT)).await {
+                let began = Instant::now();
+                let (halves, keys): (Vec<_>, Vec<_>) =
+                    keys.into_iter().partition(|key| is_left_behind(key));
+                if !halves.is_empty() {
+                    info!(db, keys = halves.len(), "half values of an earlier process are removed");
+                    scan.remove(&halves).await;
+                }
+                if !self.keeps_extras {
+                    let theirs = keys.into_iter().filter(|key| !is_ours(db, key)).collect();
+                    self.find_extras(&mut primary, home, theirs, groups).await;
+                }
+                courtesy.rest(began.elapsed()).await;
             }
         }
+    }
+
+    /// Keys of the secondary that the primary does not hold: copying them removes them.
+    async fn find_extras(&self, primary: &mut Scan, db: u32, keys: Vec<Bytes>, groups: &Groups) {
+        let seed = self.route.hub.with(|engine| engine.settings().seed);
+        let doubtful = keys.into_iter().filter(|key| groups.contains(seed.group(key)));
+        let missing = primary.missing(db, &doubtful.collect::<Vec<_>>()).await;
+        self.route.hub.with(|engine| {
+            for key in missing {
+                let named = engine.named(db, key);
+                engine.soil(&named, Cause::Verify);
+            }
+        });
     }
 }
 
@@ -161,133 +171,13 @@ async fn work(route: Arc<Route>, batches: Arc<tokio::sync::Mutex<mpsc::Receiver<
         }
         if let Some(open) = &mut copier {
             open.wait_for_room().await;
+            let began = Instant::now();
             if let Err(error) = open.copy(batch).await {
                 // What was not copied is dirty, and the recopier's.
                 warn!(%error, "a copier lost its connection");
                 copier = None;
             }
-        }
-    }
-}
-
-impl Scan {
-    fn new(endpoint: Endpoint) -> Self {
-        let cursor = Bytes::from_static(b"0");
-        Self { endpoint, connection: None, run_id: String::new(), db: 0, cursor }
-    }
-
-    fn start(&mut self, db: u32) {
-        self.db = db;
-        self.connection = None;
-        self.cursor = Bytes::from_static(b"0");
-    }
-
-    /// The next keys, perhaps none; `None` when all have been seen. A lost connection is opened
-    /// again; if another process answers then, its cursors mean something else, and the scan of
-    /// this database starts over.
-    async fn next(&mut self) -> Option<Vec<Bytes>> {
-        if self.cursor.is_empty() {
-            return None;
-        }
-        loop {
-            match self.step().await {
-                Ok(keys) => return Some(keys),
-                Err(reason) => {
-                    info!(%reason, "a scan is interrupted");
-                    self.connection = None;
-                    sleep(Duration::from_millis(200)).await;
-                }
-            }
-        }
-    }
-
-    async fn step(&mut self) -> Result<Vec<Bytes>, String> {
-        self.connect().await?;
-        let cursor = self.cursor.clone();
-        let scan = Request::new([b"SCAN".as_ref(), &cursor, b"COUNT", COUNT.as_bytes()]);
-        let reply = self.ask(&scan).await.map_err(|error| error.to_string())?;
-        let Some([cursor, Reply::Array(keys)]) = reply.items() else {
-            return Err(format!("SCAN: {reply:?}"));
-        };
-        let cursor = cursor.text().cloned().unwrap_or_default();
-        self.cursor = if cursor.as_ref() == b"0" { Bytes::new() } else { cursor };
-        Ok(keys.iter().filter_map(|key| key.text().cloned()).collect())
-    }
-
-    async fn connect(&mut self) -> Result<(), String> {
-        if self.connection.is_some() {
-            return Ok(());
-        }
-        let setup =
-            Setup { no_touch: true, ..Setup::own(&self.endpoint, self.db, "crossfade-scan") };
-        let opened = Connection::open(&self.endpoint, &setup).await;
-        let mut connection = opened.map_err(|error| error.to_string())?;
-        let info = ServerInfo::ask(&mut connection).await.map_err(|error| error.to_string())?;
-        if info.run_id != self.run_id {
-            if !self.run_id.is_empty() {
-                info!(db = self.db, "the server was restarted: its scan starts over");
-            }
-            self.run_id = info.run_id;
-            self.cursor = Bytes::from_static(b"0");
-        }
-        self.connection = Some(connection);
-        Ok(())
-    }
-
-    async fn ask(&mut self, request: &Request) -> Result<Reply, Broken> {
-        match &mut self.connection {
-            Some(connection) => connection.ask(request).await,
-            None => Err(Broken::Closed),
-        }
-    }
-
-    /// Which databases hold keys, of those that are migrated.
-    async fn databases(&mut self, wanted: &Databases) -> Vec<u32> {
-        self.keyspace()
-            .await
-            .into_iter()
-            .map(|(db, _)| db)
-            .filter(|db| wanted.to(*db).is_some())
-            .collect()
-    }
-
-    /// How many keys they hold.
-    async fn size(&mut self, wanted: &Databases) -> u64 {
-        let counted = self.keyspace().await.into_iter();
-        counted.filter(|(db, _)| wanted.to(*db).is_some()).map(|(_, keys)| keys).sum()
-    }
-
-    async fn keyspace(&mut self) -> Vec<(u32, u64)> {
-        loop {
-            if self.connect().await.is_ok()
-                && let Some(connection) = &mut self.connection
-                && let Ok(Some(held)) = keyspace(connection).await
-            {
-                return held;
-            }
-            self.connection = None;
-            sleep(Duration::from_millis(200)).await;
-        }
-    }
-
-    /// Which of these keys are not there.
-    async fn missing(&mut self, db: u32, keys: &[Bytes]) -> Vec<Bytes> {
-        if db != self.db {
-            self.db = db;
-            self.connection = None;
-        }
-        let questions: Vec<Request> =
-            keys.iter().map(|key| Request::new([b"EXISTS".as_ref(), key])).collect();
-        loop {
-            if self.connect().await.is_ok()
-                && let Some(connection) = &mut self.connection
-                && let Ok(replies) = connection.ask_all(&questions).await
-            {
-                let gone = keys.iter().zip(replies).filter(|(_, reply)| reply.integer() == Some(0));
-                return gone.map(|(key, _)| key.clone()).collect();
-            }
-            self.connection = None;
-            sleep(Duration::from_millis(200)).await;
+            route.courtesy.rest(began.elapsed()).await;
         }
     }
 }

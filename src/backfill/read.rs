@@ -77,11 +77,11 @@ impl Route {
     }
 
     /// What gives the secondary this state; `None` when only commands of the value's type can.
-    pub(super) fn restore<'a>(&self, read: Read<'a>) -> Option<Restore<'a>> {
+    pub(super) fn restore<'a>(&self, read: Read<'a>, clock_offset: i64) -> Option<Restore<'a>> {
         let Read::Value { expiry, clock, payload } = read else { return Some(Restore::Delete) };
         let payload = Payload::new(payload).ok()?;
         let expires_at = match expiry {
-            Expiry::At(at) => at + self.clock_offset,
+            Expiry::At(at) => at + clock_offset,
             Expiry::Never | Expiry::Missing => 0,
         };
         // What has just been restored has been idle for 0 s anyway.

@@ -56,7 +56,7 @@ impl Copier {
                 return self.copy_opaque(ticket, in_position, name, expires_at).await;
             }
         };
-        let (from, to, offset) = (route.from, route.to, route.clock_offset);
+        let (from, to, offset) = (route.from, route.to, route.clock_offset());
         let mut copy = Transcription::new(key, kind, expires_at, from, to, offset);
         let result = self.send_chunks(ticket, &mut copy, in_position).await;
         if !matches!(result, Ok(true)) {

@@ -13,7 +13,7 @@ mod finding;
 mod judge;
 mod permissions;
 
-use crate::backend::{Connection, Endpoint, Setup, clock_offset};
+use crate::backend::{ClockGap, Connection, Endpoint, Setup};
 use crate::config::TargetPolicy;
 use crate::databases::Databases;
 use crate::failure::ServerError as Error;
@@ -60,12 +60,12 @@ pub async fn run(options: Options) -> Result<Report, Error> {
     let writes =
         permissions::of_target(&there.capabilities, &mut target).await.map_err(at_target)?;
     let taken = probe(&there.capabilities, &mut target).await.map_err(at_target)?;
-    let offset = clock_offset(&mut source, &mut target).await;
-    let offset = offset.map_err(|error| at_source(error.into()))?;
+    let gap = ClockGap::measure(&mut source, &mut target).await;
+    let gap = gap.map_err(|error| at_source(error.into()))?;
 
     let findings = [
         judge::servers(&here, &there, &pairs),
-        judge::clocks(offset),
+        judge::clocks(gap.offset),
         judge::keys(&here, &there, &options.databases, options.target_policy),
         judge::databases(selects),
         judge::memory(&here, &there),

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use crate::backend::Connection;
 use crate::capability::Capabilities;
-use crate::own_keys::scratch_key;
+use crate::own_keys::probe_key;
 use crate::resp::{Reply, Request};
 use crate::value::ReadError;
 
@@ -95,7 +95,7 @@ async fn of(
 ) -> Result<Vec<Refusal>, ReadError> {
     let absolute = (Must, "pexpiretime KEY");
     let newer = server.tells_absolute_expiry().then_some(&absolute);
-    let key = scratch_key("probe");
+    let key = probe_key();
     let mut refusals = Vec::new();
     for (need, trial) in trials.iter().chain(newer) {
         let reply = connection.ask(&request(trial, &key)).await?;

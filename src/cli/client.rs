@@ -1,5 +1,6 @@
 //! The other end of the admin API.
 
+use std::fmt::Display;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,11 +10,11 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use ureq::Agent;
 use ureq::http::{Response, StatusCode};
-use ureq::tls::{Certificate, RootCerts, TlsConfig};
+use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig};
 
 use super::output;
 use crate::failure::Failure;
-use crate::net;
+use crate::net::{self, TlsOptions};
 
 /// How long an answer may take beyond what the caller asked the server to wait.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -27,6 +28,12 @@ pub(super) struct Api {
     /// Authorities to trust for the admin API instead of the system's, in PEM; implies https
     #[arg(long, value_name = "FILE", env = "CROSSFADE_ADMIN_CA")]
     admin_ca: Option<PathBuf>,
+    /// Our certificate for an admin API that asks for one, in PEM; implies https
+    #[arg(long, value_name = "FILE", env = "CROSSFADE_ADMIN_CERT", requires = "admin_key")]
+    admin_cert: Option<PathBuf>,
+    /// The key of our certificate, in PEM
+    #[arg(long, value_name = "FILE", env = "CROSSFADE_ADMIN_KEY", requires = "admin_cert")]
+    admin_key: Option<PathBuf>,
     /// What it asks for before it changes something
     #[arg(long, value_name = "TOKEN", env = "CROSSFADE_ADMIN_TOKEN", hide_env_values = true)]
     admin_token: Option<String>,
@@ -70,7 +77,9 @@ impl Api {
         let admin = self.admin.trim_end_matches('/');
         match admin.split_once("://") {
             Some(_) => format!("{admin}{path}"),
-            None if self.admin_ca.is_some() => format!("https://{admin}{path}"),
+            None if self.admin_ca.is_some() || self.admin_cert.is_some() => {
+                format!("https://{admin}{path}")
+            }
             None => format!("http://{admin}{path}"),
         }
     }
@@ -82,13 +91,14 @@ impl Api {
             .http_status_as_error(false)
             .max_redirects(0)
             .proxy(None)
-            .tls_config(self.trust()?)
+            .tls_config(self.tls()?)
             .build();
         Ok(Agent::new_with_config(config))
     }
 
-    /// Whom to trust. Without TLS nobody is asked, so the system's authorities are not read either.
-    fn trust(&self) -> Result<TlsConfig, Failure> {
+    /// Whom to trust, and what to show. Without TLS nobody is asked, so the system's authorities are
+    /// not read either.
+    fn tls(&self) -> Result<TlsConfig, Failure> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = TlsConfig::builder().unversioned_rustls_crypto_provider(provider);
         if !self.url("").starts_with("https:") {
@@ -97,7 +107,29 @@ impl Api {
         let trusted = net::authorities(self.admin_ca.as_deref())
             .map_err(|error| Failure::usage(format!("--admin-ca {error}")))?;
         let trusted = trusted.iter().map(|der| Certificate::from_der(der).to_owned()).collect();
-        Ok(config.root_certs(RootCerts::Specific(Arc::new(trusted))).build())
+        let config = config.root_certs(RootCerts::Specific(Arc::new(trusted)));
+        Ok(config.client_cert(self.identity()?).build())
+    }
+
+    /// What is shown to an API that asks who calls.
+    fn identity(&self) -> Result<Option<ClientCert>, Failure> {
+        let (Some(certificate), Some(key)) = (&self.admin_cert, &self.admin_key) else {
+            return Ok(None);
+        };
+        let wrong =
+            |error: &dyn Display| Failure::usage(format!("--admin-cert and --admin-key: {error}"));
+        let options = TlsOptions {
+            ca: self.admin_ca.clone(),
+            certificate: Some(certificate.clone()),
+            key: Some(key.clone()),
+        };
+        // Whether the two fit: the agent takes it for granted.
+        net::client_config(&options).map_err(|error| wrong(&error))?;
+        let chain = net::certificates(certificate).map_err(|error| wrong(&error))?;
+        let chain: Vec<_> = chain.iter().map(|der| Certificate::from_der(der).to_owned()).collect();
+        let key = std::fs::read(key).map_err(|error| wrong(&error))?;
+        let key = PrivateKey::from_pem(&key).map_err(|error| wrong(&error))?;
+        Ok(Some(ClientCert::new_with_certs(&chain, key)))
     }
 
     fn read(&self, sent: Result<Response<ureq::Body>, ureq::Error>) -> Result<Value, Failure> {

@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::backend::{Connection, Endpoint, ServerInfo, Setup, clock_offset, keyspace};
+use crate::backend::{ClockGap, Connection, Endpoint, ServerInfo, Setup, keyspace};
 use crate::bar::progress_bar;
 use crate::databases::Databases;
 use crate::diff::Leeway;
@@ -48,9 +48,9 @@ pub struct Options {
 pub async fn run(options: Options) -> Result<Report, Error> {
     let mut source = side(&options.source, 0).await.map_err(Error::Source)?;
     let mut target = side(&options.target, 0).await.map_err(Error::Target)?;
-    let offset = clock_offset(&mut source.connection, &mut target.connection).await;
+    let gap = ClockGap::measure(&mut source.connection, &mut target.connection).await;
     let leeway = Leeway {
-        clock_offset: offset.map_err(|error| Error::Source(error.into()))?,
+        clock_offset: gap.map_err(|error| Error::Source(error.into()))?.offset,
         tolerance: options.expiry_tolerance.as_millis() as i64,
     };
     let pairs = pairs(&options.databases, &mut source, &mut target).await?;

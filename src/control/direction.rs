@@ -9,10 +9,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
+use super::clocks::Clocks;
 use super::survey::Survey;
 use crate::backend::Endpoint;
 use crate::backfill::{self, Progress};
 use crate::config::{Ack, RunConfig, Scripts};
+use crate::courtesy::Courtesy;
 use crate::databases::Databases;
 use crate::engine::{Engine, Settings};
 use crate::lane::{Acks, Hub, Identity, Pool, Process, SideLine, StandIn, Upstream};
@@ -46,6 +48,7 @@ pub(crate) struct World {
     pub(super) started: Instant,
     pub(super) tasks: TaskTracker,
     pub(crate) progress: Arc<Progress>,
+    pub(super) courtesy: Arc<Courtesy>,
     known: Known,
 }
 
@@ -54,7 +57,15 @@ impl World {
     pub(crate) fn new(config: RunConfig, seed: Seed, known: Known) -> Self {
         let progress = Arc::new(Progress::default());
         progress.limit(config.backfill_rate.map(NonZeroU64::get));
-        Self { config, seed, started: Instant::now(), tasks: TaskTracker::new(), progress, known }
+        Self {
+            config,
+            seed,
+            started: Instant::now(),
+            tasks: TaskTracker::new(),
+            progress,
+            courtesy: Arc::default(),
+            known,
+        }
     }
 
     /// A server.
@@ -145,8 +156,8 @@ impl Direction {
             acceptance: world.acceptance(secondary),
             trials: backfill::Trials::new(world.endpoint(secondary).clone()),
             by_frequency: survey.by_frequency,
-            clock_offset: survey.clock_offset,
             progress: world.progress.clone(),
+            courtesy: world.courtesy.clone(),
         });
         let (peer, stop) = (Arc::new(Peer::default()), CancellationToken::new());
         Arc::new(Self { primary, hub, route, copies, peer, survey, stop })
@@ -158,6 +169,12 @@ impl Direction {
         let endpoint = world.endpoint(self.primary).clone();
         let tracker = Tracker { hub: self.hub.clone(), endpoint };
         world.tasks.spawn(tracker.run(self.stop.clone()));
+        let clocks = Clocks {
+            hub: self.hub.clone(),
+            primary: world.endpoint(self.primary).clone(),
+            secondary: world.endpoint(self.primary.other()).clone(),
+        };
+        world.tasks.spawn(clocks.watch(self.stop.clone()));
         for _ in 0..RECOPIERS {
             world.tasks.spawn(backfill::recopy(self.copies.clone(), self.stop.clone()));
         }

@@ -48,6 +48,8 @@ pub(super) struct Inner {
     pub(super) pass_began: Instant,
     pub(super) cause: Option<String>,
     pub(super) verify: status::Verify,
+    /// When the last one ended. Its time in the status is for people: that clock may be set.
+    pub(super) verified: Option<Instant>,
     pub(super) cutover: status::Cutover,
     /// What makes a flip impossible or unwise besides the obvious.
     pub(super) findings: Vec<String>,
@@ -254,7 +256,7 @@ impl Migration {
     pub(super) fn blockers(&self) -> Vec<String> {
         let mut blockers = self.obstacles();
         let mut inner = self.inner.lock();
-        self.age(&mut inner.verify);
+        self.age(&mut inner);
         match inner.verify.state {
             VerifyState::Never => blockers.push("verify has not run".to_owned()),
             VerifyState::Running => blockers.push("verify is running".to_owned()),
@@ -276,11 +278,11 @@ impl Migration {
     }
 
     /// A verify is worth something only for a while.
-    fn age(&self, verify: &mut status::Verify) {
-        let Some(finished) = verify.finished_at else { return };
-        let max = self.world.config.verify_max_age.as_secs_f64();
-        if verify.state == VerifyState::Clean && unix_now() - finished > max {
-            verify.state = VerifyState::Stale;
+    fn age(&self, inner: &mut Inner) {
+        let max = self.world.config.verify_max_age;
+        let is_old = inner.verified.is_none_or(|verified| verified.elapsed() > max);
+        if inner.verify.state == VerifyState::Clean && is_old {
+            inner.verify.state = VerifyState::Stale;
         }
     }
 

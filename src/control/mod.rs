@@ -8,11 +8,13 @@
 //!
 //! *Must not know:* HTTP, commands, sockets.
 
+mod clocks;
 mod default_user;
 mod direction;
 mod flip;
 mod left_out;
 mod libraries;
+mod memory;
 mod migration;
 mod operate;
 mod passes;

@@ -67,7 +67,7 @@ impl Migration {
             info!(groups = groups.len(), of = GROUPS, "groups of keys in doubt are copied again");
         }
         if !doubtful.is_empty() {
-            self.pass(direction, &doubtful, beginning != Beginning::Fresh).await;
+            self.pass(direction, &doubtful, beginning == Beginning::Fresh).await;
         }
         let mut looks = 0_u32;
         loop {
@@ -87,7 +87,7 @@ impl Migration {
                 let cause = cause.map_or("dirty keys beyond the buffer", |cause| cause.label());
                 info!(cause, groups = groups.len(), "keys are copied again");
                 self.begin_again(cause);
-                self.pass(direction, &groups, true).await;
+                self.pass(direction, &groups, false).await;
             }
         }
     }
@@ -117,16 +117,17 @@ impl Migration {
     }
 
     /// One pass, and the wait until the secondary has what it appended.
-    async fn pass(&self, direction: &Direction, groups: &Groups, remove_extras: bool) {
+    async fn pass(&self, direction: &Direction, groups: &Groups, fresh: bool) {
         self.pass_begins();
         let secondary = direction.primary.other();
         // Under this policy the target may hold keys of its own, which nobody may remove.
         let keeps_extras =
             secondary == Side::Target && self.world.config.target_policy == TargetPolicy::Overwrite;
-        let remove = remove_extras && !keeps_extras;
+        let was_empty = fresh && !keeps_extras;
         let pass = Pass {
             route: direction.copies.clone(),
-            secondary: remove.then(|| self.world.endpoint(secondary).clone()),
+            secondary: (!was_empty).then(|| self.world.endpoint(secondary).clone()),
+            keeps_extras,
             databases: self.world.databases_from(direction.primary),
         };
         pass.run(groups).await;

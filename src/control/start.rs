@@ -14,6 +14,7 @@ use tracing::{info, warn};
 
 use super::default_user;
 use super::direction::{Direction, Known, World};
+use super::memory;
 use super::migration::{Inner, Migration, Speed};
 use super::passes::Beginning;
 use super::predecessor;
@@ -52,6 +53,7 @@ struct Found {
 /// It can't start: a server, the target's keys, the state directory, an address.
 pub async fn start(mut config: RunConfig) -> Result<(), Failure> {
     survive_file_limits()?;
+    memory::check(config.mirror_buffer);
     let (store, mut state, resumed) = open_state(&config)?;
     config.servers.tag_connections(&state.tag());
     let listener = Listener::bind(config.listen, config.listen_tls.clone())
@@ -175,6 +177,7 @@ fn assemble(
             state: if resumed { VerifyState::Stale } else { VerifyState::Never },
             ..Default::default()
         },
+        verified: None,
         cutover: status::Cutover::default(),
         findings: Vec::new(),
         code: Vec::new(),
@@ -258,6 +261,7 @@ fn limits(world: &World) -> Limits {
 
 fn begin(migration: &Arc<Migration>, beginning: Beginning) {
     migration.world.tasks.spawn(migration.clone().watch());
+    migration.world.tasks.spawn(migration.clone().watch_traffic());
     if migration.phase() == Phase::Finalized {
         let direction = migration.direction();
         direction.hub.with(crate::engine::Engine::let_go);

@@ -1,6 +1,6 @@
 //! What must be known of both servers before a direction can start.
 
-use crate::backend::{Broken, ConnectError, Connection, Endpoint, ServerInfo, Setup, clock_offset};
+use crate::backend::{Broken, ClockGap, ConnectError, Connection, Endpoint, ServerInfo, Setup};
 use crate::payload::Acceptance;
 use crate::resp::Request;
 use crate::value::probe;
@@ -41,7 +41,7 @@ impl Survey {
             text.contains("maxmemory_policy:allkeys-lfu")
                 || text.contains("maxmemory_policy:volatile-lfu")
         });
-        let clock_offset = clock_offset(first, second).await?;
+        let clock_offset = ClockGap::measure(first, second).await?.offset;
         Ok(Self { primary, secondary, by_frequency, clock_offset })
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 use tracing::warn;
@@ -27,11 +27,12 @@ impl Migration {
             secondary: (self.world.endpoint(secondary).clone(), survey.secondary.capabilities),
             databases: self.world.databases_from(primary),
             leeway: Leeway {
-                clock_offset: survey.clock_offset,
+                clock_offset: direction.hub.with(|engine| engine.settings().clock_offset),
                 tolerance: i64::try_from(config.expiry_tolerance.as_millis()).unwrap_or(i64::MAX),
             },
             keeps_extras: secondary == Side::Target
                 && config.target_policy == TargetPolicy::Overwrite,
+            courtesy: self.world.courtesy.clone(),
             tally: tally.clone(),
         };
         let run = verify.run();
@@ -56,6 +57,7 @@ impl Migration {
         let mut inner = self.inner.lock();
         inner.verify.state = state;
         inner.verify.finished_at = Some(unix_now());
+        inner.verified = Some(Instant::now());
     }
 
     fn publish(&self, tally: &Tally) {

@@ -12,6 +12,7 @@ use super::direction::Direction;
 use super::migration::Migration;
 use super::operate::stale;
 use crate::command::{self, Serve};
+use crate::courtesy;
 use crate::resp::{Reply, Request};
 use crate::status::Side;
 
@@ -26,6 +27,16 @@ impl Migration {
         loop {
             self.look().await;
             sleep(LOOK).await;
+        }
+    }
+
+    /// Tells background work how much clients do, until the process ends.
+    pub(super) async fn watch_traffic(self: Arc<Self>) {
+        loop {
+            if let Some(registry) = self.registry() {
+                self.world.courtesy.look(registry.commands());
+            }
+            sleep(courtesy::LOOK).await;
         }
     }
 

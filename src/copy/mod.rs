@@ -18,7 +18,7 @@ use tokio::time::{interval, sleep};
 
 use crate::backfill::{self, Pass};
 use crate::bar::progress_bar;
-use crate::config::RunConfig;
+use crate::config::{RunConfig, TargetPolicy};
 use crate::control::{self, Direction, Known, Survey, World};
 use crate::failure::Failure;
 use crate::ledger::{Groups, Seed};
@@ -89,9 +89,11 @@ async fn copy(world: &World, direction: &Arc<Direction>) -> Summary {
 }
 
 fn pass(world: &World, direction: &Direction) -> Pass {
+    let was_empty = world.config.target_policy != TargetPolicy::Overwrite;
     Pass {
         route: direction.copies.clone(),
-        secondary: None,
+        secondary: (!was_empty).then(|| world.config.servers.target.clone()),
+        keeps_extras: true,
         databases: world.config.servers.databases.clone(),
     }
 }

@@ -31,11 +31,13 @@ pub enum Cause {
     Undeclared,
     /// Another process answers at the address of one of the servers: it may hold anything.
     Replaced,
+    /// The clock of one of the servers was set.
+    Clock,
 }
 
 impl Cause {
     /// Every cause, for labels.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Unmigrated,
         Self::Effect,
         Self::Mismatch,
@@ -45,6 +47,7 @@ impl Cause {
         Self::Verify,
         Self::Undeclared,
         Self::Replaced,
+        Self::Clock,
     ];
 
     /// The metric's label.
@@ -59,6 +62,7 @@ impl Cause {
             Self::Verify => "verify",
             Self::Undeclared => "undeclared",
             Self::Replaced => "replaced",
+            Self::Clock => "clock",
         }
     }
 }

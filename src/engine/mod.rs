@@ -233,9 +233,11 @@ impl Engine {
         self.intent = None;
     }
 
-    /// Corrects the clock difference, which drifts.
+    /// One of the clocks was set: what stands on the secondary ends at wrong times, and what has
+    /// been read is no better.
     pub fn set_clock_offset(&mut self, offset: i64) {
         self.settings.clock_offset = offset;
+        self.start_over(Cause::Clock);
     }
 
     /// Whether the function libraries must be copied again; forgotten by this call.

@@ -2,7 +2,7 @@
 //!
 //! A run is a seed: clients ask, servers execute one command at a time, answers arrive late,
 //! connections break with commands half done, keys expire at different moments on the two servers,
-//! copies are read long before they are offered, and the engine itself dies and leaves nothing but
+//! whose clocks are set now and then, copies are read long before they are offered, and the engine itself dies and leaves nothing but
 //! its record. At the end of a run the two servers must hold the same and the engine nothing.
 //!
 //! `CROSSFADE_SIMULATION_RUNS` sets the number of runs, `CROSSFADE_SIMULATION_SEED` replays one.

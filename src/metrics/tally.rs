@@ -58,6 +58,11 @@ impl Tally {
         }
     }
 
+    /// Commands that have come.
+    pub fn commands(&self) -> u64 {
+        self.0.iter().map(|counts| counts.commands.load(Ordering::Relaxed)).sum()
+    }
+
     /// So many commands were answered, so long after they had come.
     pub fn took(&self, kind: CommandKind, time: Duration, commands: u64) {
         let nanoseconds = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);

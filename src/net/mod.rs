@@ -17,5 +17,7 @@ pub use descriptors::raise_descriptors;
 pub use outgoing::Outgoing;
 pub use seldom::Seldom;
 pub use stream::Stream;
-pub use tls::{TlsError, TlsOptions, accept, authorities, client_config, server_config};
+pub use tls::{
+    TlsError, TlsOptions, accept, authorities, certificates, client_config, server_config,
+};
 pub use tune::tune;

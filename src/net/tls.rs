@@ -119,7 +119,11 @@ pub fn authorities(ca: Option<&Path>) -> Result<Vec<CertificateDer<'static>>, Tl
     }
 }
 
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+/// The certificates of a PEM file.
+///
+/// # Errors
+/// The file is missing or holds something else.
+pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let found: Result<Vec<_>, _> =
         CertificateDer::pem_file_iter(path).map_err(|e| file(path, &e))?.collect();
     let found = found.map_err(|e| file(path, &e))?;

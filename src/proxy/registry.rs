@@ -183,6 +183,13 @@ impl Registry {
         totals
     }
 
+    /// How many commands all clients have sent since the start.
+    pub fn commands(&self) -> u64 {
+        let clients = self.clients.lock();
+        let here = clients.here.values().map(|entry| entry.tally.commands());
+        clients.left.all_commands() + here.sum::<u64>()
+    }
+
     /// Has every client look at the [`super::Stage`].
     pub(super) fn call_all(&self) {
         self.clients.lock().here.values().for_each(|entry| entry.mailbox.call());

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::ReadError;
 use crate::backend::Connection;
 use crate::capability::Capabilities;
-use crate::own_keys::scratch_key;
+use crate::own_keys::probe_key;
 use crate::payload::{Acceptance, Payload, Sample, samples};
 use crate::resp::{Reply, Request};
 
@@ -22,7 +22,7 @@ pub async fn probe(
     connection: &mut Connection,
 ) -> Result<Acceptance, ReadError> {
     let expected = Acceptance::expected(server);
-    let key = scratch_key("probe");
+    let key = probe_key();
     let Some(version) = own_version(&key, connection).await? else {
         return Ok(expected);
     };

@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use crate::capability::Capabilities;
 use crate::diff::{Entry, Field, Group, Part, Pending, StreamId, StreamState};
-use crate::own_keys::scratch_key;
+use crate::own_keys::building_key;
 use crate::resp::{Builder, Request};
 
 /// How long half a value may lie about when nobody goes on with it, in milliseconds.
@@ -41,7 +41,7 @@ impl Writing {
     /// A value for `key`; `clock_offset` is added to every time that was read from the other
     /// server, in milliseconds.
     pub fn new(key: Bytes, server: Capabilities, clock_offset: i64) -> Self {
-        let temporary = scratch_key("tmp");
+        let temporary = building_key();
         let (begun, first, gone) = (false, None, Vec::new());
         Self { key, temporary, server, clock_offset, begun, first, gone }
     }

@@ -20,6 +20,7 @@ use bytes::Bytes;
 
 use crate::backend::Endpoint;
 use crate::capability::Capabilities;
+use crate::courtesy::Courtesy;
 use crate::databases::Databases;
 use crate::diff::Leeway;
 use crate::lane::Hub;
@@ -41,6 +42,8 @@ pub struct Verify {
     pub leeway: Leeway,
     /// Whether keys that only the secondary holds stay (they were there before).
     pub keeps_extras: bool,
+    /// When to give way to clients.
+    pub courtesy: Arc<Courtesy>,
     /// What has been found so far.
     pub tally: Arc<Tally>,
 }

@@ -1,6 +1,6 @@
 //! Walking over both key spaces.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use thiserror::Error;
@@ -16,7 +16,7 @@ use crate::resp::{Reply, Request};
 use crate::value::{CompareError, Comparer, Side, Verdict};
 
 /// Keys compared at once.
-const BATCH: &str = "500";
+const BATCH: usize = 500;
 /// Keys that seem different are looked at again when there are so many, or at the end.
 const DOUBTFUL: usize = 1000;
 /// Differences that are repaired and compared again; beyond it they are only repaired.
@@ -88,7 +88,8 @@ impl Verify {
     ) -> Result<(), VerifyError> {
         let mut comparer = self.comparer(db).await?;
         let mut doubtful = Vec::new();
-        while let Some(keys) = page(scan).await? {
+        while let Some(keys) = self.page(scan).await? {
+            let began = Instant::now();
             let verdicts = comparer.compare(&keys).await?;
             let suspects = keys.iter().zip(&verdicts);
             let suspects = suspects.filter(|(_, verdict)| matches!(verdict, Verdict::Different(_)));
@@ -97,6 +98,7 @@ impl Verify {
             if doubtful.len() >= DOUBTFUL {
                 self.judge(db, std::mem::take(&mut doubtful), &mut comparer, wrong).await?;
             }
+            self.courtesy.rest(began.elapsed()).await;
         }
         self.judge(db, doubtful, &mut comparer, wrong).await
     }
@@ -116,13 +118,15 @@ impl Verify {
     ) -> Result<(), VerifyError> {
         let mut comparer = self.comparer(home).await?;
         let mut doubtful = Vec::new();
-        while let Some(keys) = page(scan).await? {
+        while let Some(keys) = self.page(scan).await? {
+            let began = Instant::now();
             let suspects = comparer.lacking_first(&keys).await?;
             Tally::add(&self.tally.checked, suspects.len());
             doubtful.extend(suspects);
             if doubtful.len() >= DOUBTFUL {
                 self.judge(home, std::mem::take(&mut doubtful), &mut comparer, wrong).await?;
             }
+            self.courtesy.rest(began.elapsed()).await;
         }
         self.judge(home, doubtful, &mut comparer, wrong).await
     }
@@ -179,6 +183,12 @@ impl Verify {
         Ok(remain)
     }
 
+    /// The next keys of a scan that several walk along.
+    async fn page(&self, scan: &Mutex<Scan>) -> Result<Option<Vec<Bytes>>, VerifyError> {
+        let count = self.courtesy.step(BATCH);
+        scan.lock().await.next(count).await
+    }
+
     async fn comparer(&self, db: u32) -> Result<Comparer, VerifyError> {
         let other = self.databases.to(db).unwrap_or(db);
         let first = Side { connection: open(&self.primary.0, db).await?, server: self.primary.1 };
@@ -208,11 +218,6 @@ async fn open(endpoint: &Endpoint, db: u32) -> Result<Connection, ConnectError> 
     Connection::open(endpoint, &setup).await
 }
 
-/// The next keys of a scan that several walk along.
-async fn page(scan: &Mutex<Scan>) -> Result<Option<Vec<Bytes>>, VerifyError> {
-    scan.lock().await.next().await
-}
-
 /// The keys of one database, page by page.
 struct Scan {
     connection: Connection,
@@ -226,10 +231,11 @@ impl Scan {
         Self { connection, db, cursor: Some(Bytes::from_static(b"0")) }
     }
 
-    /// The next keys that are the users', perhaps none; `None` after the last.
-    async fn next(&mut self) -> Result<Option<Vec<Bytes>>, VerifyError> {
+    /// The next keys that are the users', about `count`, perhaps none; `None` after the last.
+    async fn next(&mut self, count: usize) -> Result<Option<Vec<Bytes>>, VerifyError> {
         let Some(cursor) = self.cursor.take() else { return Ok(None) };
-        let request = Request::new([b"SCAN".as_ref(), &cursor, b"COUNT", BATCH.as_bytes()]);
+        let count = count.to_string();
+        let request = Request::new([b"SCAN".as_ref(), &cursor, b"COUNT", count.as_bytes()]);
         let reply = self.connection.ask(&request).await?;
         let Some([next, Reply::Array(keys)]) = reply.items() else {
             return Err(VerifyError::Scan(format!("{reply:?}")));

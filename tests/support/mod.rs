@@ -18,6 +18,7 @@
 )]
 
 mod admin;
+mod clock;
 mod conversation;
 mod crossfade;
 mod dataset;
@@ -37,6 +38,7 @@ mod twins;
 mod workload;
 
 pub use admin::{Admin, Answer};
+pub use clock::Clock;
 pub use conversation::CONVERSATION;
 pub use crossfade::{Crossfade, Launch, Outcome, run_cli};
 pub use dataset::every_encoding;
@@ -46,7 +48,7 @@ pub use programs::all_servers;
 pub use resp::{Resp, Value, Words, encode};
 pub use rng::Rng;
 pub use server::Server;
-pub use snapshot::{assert_equal, differences};
+pub use snapshot::{assert_equal, differences, now};
 pub use tamer::{Tamer, Temper};
 pub use twins::{Twins, assert_same, difference};
 pub use workload::{Dialect, Workload, fill, fill_speaking, random_write};

@@ -9,12 +9,16 @@ use std::time::{Duration, Instant};
 use super::resp::{Resp, Value, Words};
 use super::server::Server;
 use super::stream::{self, Telling};
+use super::wait_for;
 
 /// The key that a cut-over leaves on the source; never migrated.
 const MARKER: (u32, &[u8]) = (0, b"crossfade:cutover");
 
 /// How far two expiries may lie apart, in milliseconds.
 const TOLERANCE: i64 = 50;
+
+/// The same when the servers go by two clocks, whose difference can only be measured.
+const TOLERANCE_OF_TWO_CLOCKS: i64 = 500;
 
 /// How long a key that is about to expire may stay different.
 const EXPIRY_GRACE: Duration = Duration::from_secs(3);
@@ -27,7 +31,7 @@ pub type Key = (u32, Vec<u8>);
 pub struct Entry {
     kind: String,
     content: Value,
-    /// Absolute, in milliseconds; -1 without.
+    /// Absolute, in milliseconds of this machine's clock; -1 without.
     expires_at: i64,
     /// The fields of a hash that expire, with their times.
     field_expiries: Vec<(Vec<u8>, i64)>,
@@ -64,11 +68,13 @@ pub fn differences(source: &Server, target: &Server) -> Vec<String> {
 
 /// The keys that differ, whether an expiry may be the reason, and the difference in words.
 fn compare(left: &mut Reader, right: &mut Reader, keys: &[Key]) -> Vec<(Key, bool, String)> {
+    let one_clock = left.ahead == right.ahead;
+    let tolerance = if one_clock { TOLERANCE } else { TOLERANCE_OF_TWO_CLOCKS };
     let (lefts, rights) = (left.entries(keys), right.entries(keys));
     let mut found = Vec::new();
     for key in keys {
         let (a, b) = (lefts.get(key), rights.get(key));
-        if !same(a, b) {
+        if !same(a, b, tolerance) {
             let name = String::from_utf8_lossy(&key.1);
             let words =
                 format!("db {} key {name}:\n  source {}\n  target {}", key.0, show(a), show(b));
@@ -78,7 +84,8 @@ fn compare(left: &mut Reader, right: &mut Reader, keys: &[Key]) -> Vec<(Key, boo
     found
 }
 
-fn same(a: Option<&Entry>, b: Option<&Entry>) -> bool {
+fn same(a: Option<&Entry>, b: Option<&Entry>, tolerance: i64) -> bool {
+    let near = |a: i64, b: i64| (a < 0) == (b < 0) && (a - b).abs() <= tolerance;
     match (a, b) {
         (None, None) => true,
         (Some(a), Some(b)) => {
@@ -93,10 +100,6 @@ fn same(a: Option<&Entry>, b: Option<&Entry>) -> bool {
         }
         _ => false,
     }
-}
-
-fn near(a: i64, b: i64) -> bool {
-    (a < 0) == (b < 0) && (a - b).abs() <= TOLERANCE
 }
 
 /// Whether this side of a difference goes by itself: an expiry that is due within the grace.
@@ -131,7 +134,7 @@ impl std::fmt::Debug for Readable<'_> {
     }
 }
 
-/// Milliseconds since the epoch by this machine's clock, which the servers share.
+/// Milliseconds since the epoch by this machine's clock.
 pub fn now() -> i64 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
     i64::try_from(now.as_millis()).unwrap()
@@ -145,6 +148,8 @@ struct Reader {
     has_field_expiry: bool,
     /// How much is asked of streams: what both servers tell.
     telling: Telling,
+    /// By how many milliseconds its clock is ahead of this machine's.
+    ahead: i64,
 }
 
 impl Reader {
@@ -155,7 +160,8 @@ impl Reader {
         };
         let (has_expiretime, has_field_expiry) = (knows("PEXPIRETIME"), knows("HPEXPIRETIME"));
         let telling = Telling::of(server);
-        Self { client, database: 0, has_expiretime, has_field_expiry, telling }
+        let ahead = ahead(&mut client);
+        Self { client, database: 0, has_expiretime, has_field_expiry, telling, ahead }
     }
 
     fn select(&mut self, database: u32) {
@@ -231,9 +237,8 @@ impl Reader {
         let asked = keys.iter().map(|((_, key), _)| words(&[command, key]));
         let mut replies =
             self.client.pipeline(std::iter::once(words(&[b"TIME"])).chain(asked)).into_iter();
-        let time = replies.next().unwrap().elements();
-        let now = time[0].integer() * 1000 + time[1].integer() / 1000;
-        let base = if self.has_expiretime { 0 } else { now };
+        let now = milliseconds(replies.next().unwrap());
+        let base = if self.has_expiretime { -self.ahead } else { now - self.ahead };
         let at = |reply: Value| reply.integer();
         replies.map(at).map(|at| if at < 0 { at } else { at + base }).collect()
     }
@@ -259,9 +264,26 @@ impl Reader {
             .map(|(field, at)| (field, at.integer()))
             // One that has gone since it was read has ended at some time.
             .filter(|(_, at)| *at != -1)
-            .map(|(field, at)| (field, at.max(0)))
+            .map(|(field, at)| (field, if at < 0 { 0 } else { at - self.ahead }))
             .collect()
     }
+}
+
+/// By how many milliseconds a server's clock is ahead of this machine's: whole seconds, as tests set it.
+fn ahead(client: &mut Resp) -> i64 {
+    wait_for("a server tells the time at once", || {
+        let before = now();
+        let there = milliseconds(client.ok("TIME"));
+        let after = now();
+        let ahead = there - i64::midpoint(before, after);
+        (after - before < 500).then(|| (ahead as f64 / 1000.0).round() as i64 * 1000)
+    })
+}
+
+/// The answer of `TIME`.
+fn milliseconds(time: Value) -> i64 {
+    let time = time.elements();
+    time[0].integer() * 1000 + time[1].integer() / 1000
 }
 
 fn words(words: &[&[u8]]) -> Vec<Vec<u8>> {

@@ -30,18 +30,31 @@ pub(super) struct World {
     /// Whether the engine dies now and then.
     mortal: bool,
     now: i64,
-    /// The true difference of the clocks.
-    offset: i64,
+    clocks: Clocks,
+}
+
+/// The difference of the clocks.
+#[derive(Clone, Copy)]
+struct Clocks {
+    measured: i64,
+    real: i64,
+}
+
+impl Clocks {
+    fn random(rng: &mut Rng) -> Self {
+        let measured = rng.pick(&[0, 7, 2000, -2000]);
+        let error = rng.below(2 * CLOCK_ERROR + 1) as i64 - CLOCK_ERROR as i64;
+        Self { measured, real: measured + error }
+    }
 }
 
 impl World {
     /// Both servers with some keys, nothing copied.
     pub(super) fn new(seed: u64) -> Self {
         let mut rng = Rng::new(seed);
-        let clock_offset = rng.pick(&[0, 7, 2000, -2000]);
-        let offset = clock_offset + rng.below(2 * CLOCK_ERROR + 1) as i64 - CLOCK_ERROR as i64;
+        let clocks = Clocks::random(&mut rng);
         let buffer = rng.pick(&[2_000, 6_000, 1_000_000]);
-        let mut engine = Engine::new(settings(clock_offset, buffer), Groups::default());
+        let mut engine = Engine::new(settings(clocks.measured, buffer), Groups::default());
         engine.keep_record(Groups::full());
         let upstreams = upstreams(&mut engine);
         let mut primary = Server::default();
@@ -63,7 +76,7 @@ impl World {
             link,
             copies,
             pass,
-            offset,
+            clocks,
         }
     }
 
@@ -82,6 +95,8 @@ impl World {
             28 => self.secondary.full = self.rng.one_in(4),
             29..32 => self.pass_time(),
             32 if self.mortal && self.rng.one_in(2) => self.die(),
+            // A clock is set, and nobody knows yet.
+            33 if self.rng.one_in(4) => self.clocks = Clocks::random(&mut self.rng),
             _ => self.go_on(),
         }
         self.write_down();
@@ -101,7 +116,7 @@ impl World {
             let upstream = self.rng.below(self.upstreams.len());
             self.upstreams[upstream].execute(&mut self.primary, self.now);
             if self.rng.one_in(2) {
-                self.link.execute(&mut self.secondary, self.now + self.offset);
+                self.link.execute(&mut self.secondary, self.now + self.clocks.real);
             }
         }
         let settings = self.engine.settings().clone();
@@ -115,7 +130,7 @@ impl World {
 
     /// What is under way goes on somewhere.
     fn go_on(&mut self) {
-        match self.rng.below(9) {
+        match self.rng.below(10) {
             0 | 1 => {
                 let upstream = self.rng.below(self.upstreams.len());
                 self.upstreams[upstream].execute(&mut self.primary, self.now);
@@ -130,9 +145,14 @@ impl World {
             5 => self.copy(),
             6 => self.scan(),
             7 => self.engine.let_settled_groups_go(),
+            8 if !self.knows_clocks() => self.engine.set_clock_offset(self.clocks.measured),
             _ => self.mirror(),
         }
         self.write_down();
+    }
+
+    fn knows_clocks(&self) -> bool {
+        self.engine.settings().clock_offset == self.clocks.measured
     }
 
     fn deliver(&mut self) {
@@ -199,7 +219,7 @@ impl World {
     fn mirror(&mut self) {
         match self.rng.below(4) {
             0 => self.link.take(&mut self.engine, 100),
-            1 | 2 => self.link.execute(&mut self.secondary, self.now + self.offset),
+            1 | 2 => self.link.execute(&mut self.secondary, self.now + self.clocks.real),
             _ => self.link.deliver(&mut self.engine),
         }
     }
@@ -238,7 +258,8 @@ impl World {
     }
 
     fn is_settled(&self) -> bool {
-        self.engine.is_drained()
+        self.knows_clocks()
+            && self.engine.is_drained()
             && !self.engine.needs_pass()
             && self.pass.is_none()
             && self.copies.is_empty()
