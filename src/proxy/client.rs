@@ -85,7 +85,7 @@ pub(super) struct Client {
     pub(super) decoder: Decoder,
     pub(super) out: Outgoing,
     /// Replies to be looked at before the client gets them.
-    pub(super) withheld: Option<Outgoing>,
+    pub(super) withheld: Option<Box<Outgoing>>,
     pub(super) mailbox: Arc<Mailbox>,
     pub(super) submitted: u64,
     pub(super) answered: u64,
@@ -251,7 +251,7 @@ impl Client {
         until: Until,
     ) -> Poll<Result<(), Close>> {
         loop {
-            let replies = self.withheld.as_mut().unwrap_or(&mut self.out);
+            let replies = self.withheld.as_deref_mut().unwrap_or(&mut self.out);
             let news = self.mailbox.poll_take(cx, replies);
             if let Poll::Ready(news) = &news {
                 self.answered += news.answered;

@@ -84,7 +84,7 @@ impl Client {
                 self.shared.complain(self.entry.id, "it speaks HTTP: possibly a cross-site attack");
                 return Err(Close::Now);
             }
-            return self.handle_unknown(request).await;
+            return Box::pin(self.handle_unknown(request)).await;
         };
         self.last_command = command.name;
         self.take_skip();
@@ -95,24 +95,25 @@ impl Client {
             self.route.clone().hub.follow_scripts().await;
         }
         if self.is_queueing() {
-            return self.queue(request, command, serve).await;
+            // What is seldom under way takes no room in the task of every client.
+            return Box::pin(self.queue(request, command, serve)).await;
         }
         if self.is_confined(serve) {
             return self.handle_confined(request).await;
         }
         match serve {
             Serve::Read { .. } if self.must_check_cursor(command) => {
-                self.scan(request, command).await
+                Box::pin(self.scan(request, command)).await
             }
             Serve::Read { bulky } => self.read(request, bulky).await,
             Serve::Write | Serve::Barrier | Serve::Script => {
                 self.write(request, Some(command), Vec::new()).await
             }
-            Serve::Blocking => self.block(request, command).await,
-            Serve::Transaction(kind) => self.transact(request, kind).await,
-            Serve::Subscribe => self.subscribe(request).await,
-            Serve::Connection(kind) => self.connection(request, kind).await,
-            Serve::Session => self.in_session(request).await,
+            Serve::Blocking => Box::pin(self.block(request, command)).await,
+            Serve::Transaction(kind) => Box::pin(self.transact(request, kind)).await,
+            Serve::Subscribe => Box::pin(self.subscribe(request)).await,
+            Serve::Connection(kind) => Box::pin(self.connection(request, kind)).await,
+            Serve::Session => Box::pin(self.in_session(request)).await,
             Serve::Admin if self.shared.allow_admin => self.pass(request).await,
             Serve::Admin => {
                 let name = command.name;

@@ -14,7 +14,6 @@ use super::client_command::queueable_question;
 use super::dispatch::{Meaning, Queued};
 use crate::command::{self, Command, Connection, Serve, Transaction as Kind};
 use crate::lane::{Job, Lane, Sink};
-use crate::net::Outgoing;
 use crate::resp::{self, Request, Scanner};
 
 /// The most commands that a block may hold; a longer transaction takes a session.
@@ -247,7 +246,7 @@ impl Client {
     /// Settles an `EXEC` some of whose commands are answered here, in the place of the answers that
     /// the server gave to the questions.
     async fn settle_and_complete(&mut self, queued: &[Queued]) -> Result<(), Close> {
-        self.withheld = Some(Outgoing::default());
+        self.withheld = Some(Box::default());
         let settled = self.settle().await;
         let mut replies = self.withheld.take().unwrap_or_default().into_bytes();
         settled?;
