@@ -15,15 +15,15 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 /// How often commands are to be counted.
-pub const LOOK: Duration = Duration::from_millis(50);
+pub const LOOK: Duration = Duration::from_millis(25);
 /// So many commands between two looks are clients to give way to; fewer are a health check.
-const TRAFFIC: u64 = 5;
+const TRAFFIC: u64 = 3;
 /// Clients count as served for so many looks after their last traffic.
-const PATIENCE: u32 = 40;
+const PATIENCE: u32 = 80;
 /// Keys in a step while clients are served: some tens of microseconds of a server's time.
 const SMALL_STEP: usize = 16;
 /// A rest is so many times as long as the step was, and never much longer than [`LONGEST`].
-const REST: u32 = 2;
+const REST: u32 = 3;
 const LONGEST: Duration = Duration::from_millis(50);
 
 /// What background work knows of clients.

@@ -9,7 +9,7 @@ use crate::resp::Reply;
 use crate::value::ReadError;
 
 /// Keys asked for at once. Enough for one page to keep both servers busy for a millisecond.
-const PAGE: &str = "512";
+const PAGE: &str = "256";
 
 /// Goes over all keys once; one that is there from start to end is seen, some twice.
 #[derive(Debug)]

@@ -16,7 +16,7 @@ use crate::resp::{Reply, Request};
 use crate::value::{CompareError, Comparer, Side, Verdict};
 
 /// Keys compared at once.
-const BATCH: usize = 500;
+const BATCH: usize = 128;
 /// Keys that seem different are looked at again when there are so many, or at the end.
 const DOUBTFUL: usize = 1000;
 /// Differences that are repaired and compared again; beyond it they are only repaired.
