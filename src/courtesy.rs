@@ -5,11 +5,12 @@
 //! works through all keys asks how large a step may be, and rests after each.
 //!
 //! *Guarantees:* a command waits for one small step of each worker at most, and most commands for
-//! none; work is slowed down, never stopped.
+//! none; work is slowed down, never stopped: where clients keep a server so busy that small steps
+//! take long, steps grow, and rests go, until each worker gets [`FLOOR`] keys a second done.
 //!
 //! *Must not know:* what the work is, who the clients are.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::time::sleep;
@@ -21,10 +22,11 @@ const TRAFFIC: u64 = 3;
 /// Clients count as served for so many looks after their last traffic.
 const PATIENCE: u32 = 80;
 /// Keys in a step while clients are served: some tens of microseconds of a server's time.
-const SMALL_STEP: usize = 16;
-/// A rest is so many times as long as the step was, and never much longer than [`LONGEST`].
+pub const SMALL_STEP: usize = 16;
+/// A rest is so many times as long as the step was, unless the floor forbids it.
 const REST: u32 = 3;
-const LONGEST: Duration = Duration::from_millis(50);
+/// Keys a second that a worker gets done however busy the servers are.
+const FLOOR: u32 = 4000;
 
 /// What background work knows of clients.
 #[derive(Debug, Default)]
@@ -33,6 +35,8 @@ pub struct Courtesy {
     seen: AtomicU64,
     /// Looks for which clients still count as served.
     left: AtomicU32,
+    /// Keys that the floor asks for in the time that the last step took.
+    due: AtomicUsize,
 }
 
 impl Courtesy {
@@ -52,15 +56,25 @@ impl Courtesy {
 
     /// Keys to take in the next step, `most` when there is nobody to give way to.
     pub fn step(&self, most: usize) -> usize {
-        if self.clients_are_served() { most.min(SMALL_STEP) } else { most }
+        let small = self.due.load(Ordering::Relaxed).max(SMALL_STEP);
+        if self.clients_are_served() { most.min(small) } else { most }
     }
 
-    /// Rests after a step that took so long.
-    pub async fn rest(&self, worked: Duration) {
+    /// Rests after a step over so many keys that took so long. A part of a big value counts as
+    /// [`SMALL_STEP`] keys.
+    pub async fn rest(&self, keys: usize, worked: Duration) {
+        let due = worked.as_millis() * u128::from(FLOOR) / 1000;
+        self.due.store(usize::try_from(due).unwrap_or(usize::MAX), Ordering::Relaxed);
         if self.clients_are_served() {
-            sleep((worked * REST).min(LONGEST)).await;
+            sleep(length(keys, worked)).await;
         }
     }
+}
+
+/// How long to rest after a step.
+fn length(keys: usize, worked: Duration) -> Duration {
+    let allowed = Duration::from_secs(1) / FLOOR * u32::try_from(keys).unwrap_or(u32::MAX);
+    (worked * REST).min(allowed.saturating_sub(worked))
 }
 
 #[cfg(test)]
@@ -80,5 +94,23 @@ mod tests {
         assert_eq!(courtesy.step(500), SMALL_STEP);
         courtesy.look(3 * TRAFFIC + 1);
         assert_eq!(courtesy.step(500), 500);
+    }
+
+    #[test]
+    fn rests_are_long_after_quick_steps_and_short_after_slow_ones() {
+        let milliseconds = Duration::from_millis;
+        assert_eq!(length(16, Duration::from_micros(300)), Duration::from_micros(900));
+        assert_eq!(length(16, milliseconds(3)), milliseconds(1));
+        assert_eq!(length(16, milliseconds(10)), Duration::ZERO);
+    }
+
+    #[tokio::test]
+    async fn steps_grow_where_small_ones_take_long() {
+        let courtesy = Courtesy::default();
+        courtesy.look(TRAFFIC);
+        courtesy.rest(16, Duration::from_millis(10)).await;
+        assert_eq!((courtesy.step(500), courtesy.step(20)), (40, 20));
+        courtesy.rest(40, Duration::from_millis(1)).await;
+        assert_eq!(courtesy.step(500), SMALL_STEP);
     }
 }

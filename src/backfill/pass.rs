@@ -125,7 +125,7 @@ impl Pass {
             scan.start(db);
             let courtesy = &self.route.courtesy;
             while let Some(keys) = scan.next(courtesy.step(COUNT)).await {
-                let began = Instant::now();
+                let (asked, began) = (keys.len(), Instant::now());
                 let (halves, keys): (Vec<_>, Vec<_>) =
                     keys.into_iter().partition(|key| is_left_behind(key));
                 if !halves.is_empty() {
@@ -136,7 +136,7 @@ impl Pass {
                     let theirs = keys.into_iter().filter(|key| !is_ours(db, key)).collect();
                     self.find_extras(&mut primary, home, theirs, groups).await;
                 }
-                courtesy.rest(began.elapsed()).await;
+                courtesy.rest(asked, began.elapsed()).await;
             }
         }
     }
@@ -172,13 +172,13 @@ async fn work(route: Arc<Route>, batches: Arc<tokio::sync::Mutex<mpsc::Receiver<
         }
         if let Some(open) = &mut copier {
             open.wait_for_room().await;
-            let began = Instant::now();
+            let (keys, began) = (batch.len(), Instant::now());
             if let Err(error) = open.copy(batch).await {
                 // What was not copied is dirty, and the recopier's.
                 warn!(%error, "a copier lost its connection");
                 copier = None;
             }
-            route.courtesy.rest(began.elapsed()).await;
+            route.courtesy.rest(keys, began.elapsed()).await;
         }
     }
 }

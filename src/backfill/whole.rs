@@ -7,6 +7,7 @@ use smallvec::SmallVec;
 
 use super::copier::Copier;
 use crate::backend::Broken;
+use crate::courtesy::SMALL_STEP;
 use crate::effect::{Expect, Step};
 use crate::engine::{Accepted, Copied, Lack, Ticket};
 use crate::payload::Way;
@@ -78,7 +79,7 @@ impl Copier {
         let mut began = Instant::now();
         while let Some(chunk) = copy.next_chunk(&mut self.connection).await? {
             if !in_position {
-                self.route.courtesy.rest(began.elapsed()).await;
+                self.route.courtesy.rest(SMALL_STEP, began.elapsed()).await;
                 began = Instant::now();
             }
             if let Some(chunk) = last.replace(chunk) {

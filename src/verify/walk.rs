@@ -98,7 +98,7 @@ impl Verify {
             if doubtful.len() >= DOUBTFUL {
                 self.judge(db, std::mem::take(&mut doubtful), &mut comparer, wrong).await?;
             }
-            self.courtesy.rest(began.elapsed()).await;
+            self.courtesy.rest(keys.len(), began.elapsed()).await;
         }
         self.judge(db, doubtful, &mut comparer, wrong).await
     }
@@ -126,7 +126,7 @@ impl Verify {
             if doubtful.len() >= DOUBTFUL {
                 self.judge(home, std::mem::take(&mut doubtful), &mut comparer, wrong).await?;
             }
-            self.courtesy.rest(began.elapsed()).await;
+            self.courtesy.rest(keys.len(), began.elapsed()).await;
         }
         self.judge(home, doubtful, &mut comparer, wrong).await
     }
