@@ -1,8 +1,9 @@
 //! Giving way to clients: background work takes small steps and rests between them while clients are
 //! served, and goes at full speed while none is.
 //!
-//! *What it is:* whoever knows how many commands clients have sent says so every [`LOOK`]; whoever
-//! works through all keys asks how large a step may be, and rests after each.
+//! *What it is:* whoever knows how many commands clients have sent says so every [`LOOK`], and at
+//! once when a client comes; whoever works through all keys asks how large a step may be, and rests
+//! after each.
 //!
 //! *Guarantees:* a command waits for one small step of each worker at most, and most commands for
 //! none; work is slowed down, never stopped: where clients keep a server so busy that small steps
@@ -21,12 +22,14 @@ pub const LOOK: Duration = Duration::from_millis(25);
 const TRAFFIC: u64 = 3;
 /// Clients count as served for so many looks after their last traffic.
 const PATIENCE: u32 = 80;
+/// … and for so many after one has come, who may be about to send.
+const EXPECTANT: u32 = 10;
 /// Keys in a step while clients are served: some tens of microseconds of a server's time.
 pub const SMALL_STEP: usize = 16;
 /// A rest is so many times as long as the step was, unless the floor forbids it.
 const REST: u32 = 3;
 /// Keys a second that a worker gets done however busy the servers are.
-const FLOOR: u32 = 4000;
+const FLOOR: u32 = 8000;
 
 /// What background work knows of clients.
 #[derive(Debug, Default)]
@@ -48,6 +51,11 @@ impl Courtesy {
             _ => self.left.load(Ordering::Relaxed).saturating_sub(1),
         };
         self.left.store(left, Ordering::Relaxed);
+    }
+
+    /// A client has come.
+    pub fn expect(&self) {
+        self.left.fetch_max(EXPECTANT, Ordering::Relaxed);
     }
 
     fn clients_are_served(&self) -> bool {
@@ -86,6 +94,8 @@ mod tests {
         let courtesy = Courtesy::default();
         courtesy.look(TRAFFIC - 1);
         assert_eq!(courtesy.step(500), 500);
+        courtesy.expect();
+        assert_eq!(courtesy.step(500), SMALL_STEP);
         courtesy.look(3 * TRAFFIC);
         assert_eq!((courtesy.step(500), courtesy.step(8)), (SMALL_STEP, 8));
         for _ in 1..PATIENCE {
@@ -100,8 +110,8 @@ mod tests {
     fn rests_are_long_after_quick_steps_and_short_after_slow_ones() {
         let milliseconds = Duration::from_millis;
         assert_eq!(length(16, Duration::from_micros(300)), Duration::from_micros(900));
-        assert_eq!(length(16, milliseconds(3)), milliseconds(1));
-        assert_eq!(length(16, milliseconds(10)), Duration::ZERO);
+        assert_eq!(length(16, milliseconds(1)), milliseconds(1));
+        assert_eq!(length(16, milliseconds(3)), Duration::ZERO);
     }
 
     #[tokio::test]
@@ -109,8 +119,8 @@ mod tests {
         let courtesy = Courtesy::default();
         courtesy.look(TRAFFIC);
         courtesy.rest(16, Duration::from_millis(10)).await;
-        assert_eq!((courtesy.step(500), courtesy.step(20)), (40, 20));
-        courtesy.rest(40, Duration::from_millis(1)).await;
+        assert_eq!((courtesy.step(500), courtesy.step(20)), (80, 20));
+        courtesy.rest(80, Duration::from_millis(1)).await;
         assert_eq!(courtesy.step(500), SMALL_STEP);
     }
 }

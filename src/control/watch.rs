@@ -33,10 +33,11 @@ impl Migration {
     /// Tells background work how much clients do, until the process ends.
     pub(super) async fn watch_traffic(self: Arc<Self>) {
         loop {
-            if let Some(registry) = self.registry() {
-                self.world.courtesy.look(registry.commands());
+            let Some(registry) = self.registry() else { return };
+            if timeout(courtesy::LOOK, registry.somebody_came()).await.is_ok() {
+                self.world.courtesy.expect();
             }
-            sleep(courtesy::LOOK).await;
+            self.world.courtesy.look(registry.commands());
         }
     }
 

@@ -93,6 +93,7 @@ impl Seen {
 #[derive(Debug, Default)]
 pub struct Registry {
     clients: Mutex<Clients>,
+    came: Notify,
     next_id: AtomicU64,
     subscribers: AtomicUsize,
     monitors: Mutex<Vec<Arc<Entry>>>,
@@ -126,7 +127,13 @@ impl Registry {
             seen,
         });
         self.clients.lock().here.insert(id, entry.clone());
+        self.came.notify_one();
         entry
+    }
+
+    /// Waits until a client comes. For one caller.
+    pub async fn somebody_came(&self) {
+        self.came.notified().await;
     }
 
     pub(super) fn leave(&self, id: u64) {
