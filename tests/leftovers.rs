@@ -59,6 +59,8 @@ impl Scene {
         crossfade.wait_converged();
         assert_eq!((halves(&self.source), halves(&self.target)), (0, 0));
         assert_equal(&self.source, &self.target);
+        crossfade
+            .wait_status("nothing is in doubt any more", |status| status["record"]["groups"] == 0);
     }
 }
 
