@@ -131,7 +131,7 @@ fn claims(criterion: &mut Criterion) {
                 for number in 0..keys {
                     let key = seed.fingerprint(0, &number.to_le_bytes());
                     black_box(ledger.claim(0, key));
-                    black_box(ledger.settle(0, key, false));
+                    black_box(ledger.settle(0, key));
                 }
                 assert!(ledger.bytes() / keys as usize <= 24, "{} bytes", ledger.bytes());
                 ledger

@@ -123,6 +123,7 @@ impl Copier {
         let conn = hub.with(crate::engine::Engine::connect);
         let held = Held { hub: &hub, conn, ticket: &ticket };
         std::future::poll_fn(|cx| hub.poll_hold(conn, ticket.named(), cx)).await;
+        hub.with(|engine| engine.begin_in_position(&ticket));
         self.copy_held(&ticket).await?;
         drop(held);
         open.tickets.clear();

@@ -85,7 +85,7 @@ impl Copier {
             if let Some(chunk) = last.replace(chunk) {
                 self.part(ticket, chunk).await;
             }
-            if !in_position && !self.route.hub.with(|engine| engine.is_untouched(ticket)) {
+            if !self.route.hub.with(|engine| engine.is_untouched(ticket)) {
                 self.route.hub.with(|engine| engine.abandon(ticket));
                 return Ok(false);
             }

@@ -123,8 +123,8 @@ impl Engine {
             return Accepted::Superseded;
         }
         let touched = self.ledger.state(space, fingerprint) != State::Copying
-            || self.order.is_in_flight(fingerprint);
-        if !self.is_of_now(ticket) || (touched && !copied.in_position) {
+            || (!copied.in_position && self.order.is_in_flight(fingerprint));
+        if !self.is_of_now(ticket) || touched {
             self.abandon(ticket);
             return Accepted::Again;
         }
@@ -145,6 +145,16 @@ impl Engine {
                 self.ledger.set(space, fingerprint, State::Migrated);
                 Accepted::At(position)
             }
+        }
+    }
+
+    /// The copier holds the key, and reads it now: every write to it that was answered will be in
+    /// what it reads. Only what holds no keys can come between from now on (a blocked pop that has
+    /// been served, a script that was overheard), and makes the copy void.
+    pub fn begin_in_position(&mut self, ticket: &Ticket) {
+        let Named { fingerprint, space, .. } = ticket.named;
+        if self.is_current(ticket) && self.ledger.state(space, fingerprint) == State::Touched {
+            self.ledger.set(space, fingerprint, State::Copying);
         }
     }
 

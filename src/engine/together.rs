@@ -86,8 +86,7 @@ impl Engine {
             return false;
         }
         let alone = in_position || !self.order.is_in_flight(fingerprint);
-        if !self.is_of_now(ticket) || !alone || !self.ledger.settle(space, fingerprint, in_position)
-        {
+        if !self.is_of_now(ticket) || !alone || !self.ledger.settle(space, fingerprint) {
             self.abandon(ticket);
             return false;
         }
@@ -165,6 +164,21 @@ mod tests {
         assert_eq!(names(&entries[0]), [b"a", b"c"]);
         assert_eq!((engine.queued().0, engine.dirty_keys()), (2, 1));
         assert_eq!(engine.claim_dirty(9)[0].key(), "b");
+    }
+
+    #[test]
+    fn what_comes_between_while_a_key_is_held_makes_its_copy_void() {
+        let mut engine = engine(1 << 20);
+        let tickets = claim(&mut engine, &["before", "meanwhile"]);
+        engine.soil(tickets[0].named(), Cause::Effect);
+        for ticket in &tickets {
+            engine.begin_in_position(ticket);
+        }
+        engine.soil(tickets[1].named(), Cause::Effect);
+        let copies = Copies { in_position: true, ..read(&tickets) };
+        assert!(engine.accept_all(copies).is_none());
+        assert_eq!(names(&engine.take_effects(1)[0]), [b"before".as_ref()]);
+        assert_eq!(engine.claim_dirty(9)[0].key(), "meanwhile");
     }
 
     #[test]

@@ -100,17 +100,12 @@ impl Ledger {
         state
     }
 
-    /// Moves a key that is being copied to migrated. False when it is not being copied, or when it
-    /// is touched and was not to be `even_touched`.
-    pub fn settle(&self, space: u32, fingerprint: Fingerprint, even_touched: bool) -> bool {
+    /// Moves a key that is being copied to migrated. False when it is not being copied, or touched.
+    pub fn settle(&self, space: u32, fingerprint: Fingerprint) -> bool {
         let default = self.defaults.read().of(space, fingerprint);
         let marks = self.marks.read();
         let Entry::Occupied(mut mark) = marks.entry(fingerprint) else { return false };
-        let counts = match *mark.get() {
-            State::Copying => true,
-            State::Touched => even_touched,
-            State::Unmigrated | State::Migrated | State::Dirty => false,
-        };
+        let counts = *mark.get() == State::Copying;
         if counts && default == State::Migrated {
             mark.remove();
         } else if counts {
@@ -243,11 +238,11 @@ mod tests {
         let ledger = Ledger::new(Groups::default());
         let (a, b) = (fingerprint("a"), fingerprint("b"));
         assert_eq!((ledger.claim(0, a), ledger.claim(0, a)), (State::Unmigrated, State::Copying));
-        assert!(ledger.settle(0, a, false) && !ledger.settle(0, a, false));
+        assert!(ledger.settle(0, a) && !ledger.settle(0, a));
         assert_eq!((ledger.state(0, a), ledger.claim(0, a)), (State::Migrated, State::Migrated));
         ledger.claim(0, b);
         ledger.set(0, b, State::Touched);
-        assert!(!ledger.settle(0, b, false) && ledger.settle(0, b, true));
+        assert!(!ledger.settle(0, b));
     }
 
     #[test]

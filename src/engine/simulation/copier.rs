@@ -66,6 +66,7 @@ impl Copy {
             Stage::Holding(woken) => {
                 let conn = self.held.expect("a connection");
                 if std::mem::take(woken) && engine.hold(conn, self.ticket.named()) {
+                    engine.begin_in_position(&self.ticket);
                     self.stage = Stage::Claimed;
                 }
             }
