@@ -13,7 +13,7 @@ use super::clocks::Clocks;
 use super::survey::Survey;
 use crate::backend::Endpoint;
 use crate::backfill::{self, Progress};
-use crate::config::{Ack, RunConfig, Scripts};
+use crate::config::{Ack, RunConfig, Scripts, TargetPolicy};
 use crate::courtesy::Courtesy;
 use crate::databases::Databases;
 use crate::engine::{Engine, Settings};
@@ -90,6 +90,11 @@ impl World {
             Side::Source => self.known.acceptances.0,
             Side::Target => self.known.acceptances.1,
         }
+    }
+
+    /// Whether a secondary may hold keys of its own, which nobody may remove.
+    pub(super) fn keeps_extras(&self, secondary: Side) -> bool {
+        secondary == Side::Target && self.config.target_policy == TargetPolicy::Overwrite
     }
 
     /// The databases, from the clients' numbers to this side's.

@@ -11,10 +11,9 @@ use super::libraries;
 use super::migration::Migration;
 use super::recording::note_processes;
 use crate::backfill::Pass;
-use crate::config::TargetPolicy;
 use crate::engine::Engine;
 use crate::ledger::{GROUPS, Groups};
-use crate::status::{Phase, Side, VerifyState};
+use crate::status::{Phase, VerifyState};
 
 /// How often a direction is asked whether it needs something.
 const LOOK: Duration = Duration::from_millis(100);
@@ -120,9 +119,7 @@ impl Migration {
     async fn pass(&self, direction: &Direction, groups: &Groups, fresh: bool) {
         self.pass_begins();
         let secondary = direction.primary.other();
-        // Under this policy the target may hold keys of its own, which nobody may remove.
-        let keeps_extras =
-            secondary == Side::Target && self.world.config.target_policy == TargetPolicy::Overwrite;
+        let keeps_extras = self.world.keeps_extras(secondary);
         let was_empty = fresh && !keeps_extras;
         let pass = Pass {
             route: direction.copies.clone(),

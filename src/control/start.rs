@@ -261,7 +261,6 @@ fn limits(world: &World) -> Limits {
 
 fn begin(migration: &Arc<Migration>, beginning: Beginning) {
     migration.world.tasks.spawn(migration.clone().watch());
-    migration.world.tasks.spawn(migration.clone().watch_traffic());
     if migration.phase() == Phase::Finalized {
         let direction = migration.direction();
         direction.hub.with(crate::engine::Engine::let_go);
@@ -269,6 +268,7 @@ fn begin(migration: &Arc<Migration>, beginning: Beginning) {
         direction.route.authority.let_go(default_user);
         return;
     }
+    migration.world.tasks.spawn(migration.clone().watch_traffic());
     migration.world.tasks.spawn(migration.clone().look_after_record());
     let direction = migration.direction();
     direction.start(&migration.world);

@@ -8,9 +8,8 @@ use tokio::time::sleep;
 use tracing::warn;
 
 use super::migration::{Migration, unix_now};
-use crate::config::TargetPolicy;
 use crate::diff::Leeway;
-use crate::status::{Side, VerifyState};
+use crate::status::VerifyState;
 use crate::verify::{Tally, Verify};
 
 impl Migration {
@@ -30,8 +29,7 @@ impl Migration {
                 clock_offset: direction.hub.with(|engine| engine.settings().clock_offset),
                 tolerance: i64::try_from(config.expiry_tolerance.as_millis()).unwrap_or(i64::MAX),
             },
-            keeps_extras: secondary == Side::Target
-                && config.target_policy == TargetPolicy::Overwrite,
+            keeps_extras: self.world.keeps_extras(secondary),
             courtesy: self.world.courtesy.clone(),
             tally: tally.clone(),
         };
