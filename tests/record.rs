@@ -11,51 +11,12 @@
 mod support;
 
 use std::path::PathBuf;
-use support::{Crossfade, Launch, Server, Tamer, Temper, assert_equal, source_with_keys};
+use support::{Crossfade, Scene, Server, Tamer, Temper, assert_equal, source_with_keys};
 
 const KEYS: usize = 30_000;
 
-/// Two servers, each behind a proxy that can lose what passes, and state that outlives processes.
-struct Scene {
-    source: Server,
-    target: Server,
-    before_source: Tamer,
-    before_target: Tamer,
-    state: PathBuf,
-}
-
-impl Scene {
-    fn new(source: Server) -> Self {
-        let target = Server::target();
-        let (before_source, before_target) =
-            (Tamer::before(&source.address()), Tamer::before(&target.address()));
-        let state = source.directory().join("crossfade-state");
-        Self { source, target, before_source, before_target, state }
-    }
-
-    fn launch(&self) -> Launch {
-        let launch = Launch::urls(&self.before_source.url(), &self.before_target.url());
-        launch.state_dir(&self.state)
-    }
-
-    /// Kills crossfade and whatever is on its way to either server.
-    fn kill(&self, crossfade: Crossfade) {
-        crossfade.kill();
-        for tamer in [&self.before_source, &self.before_target] {
-            tamer.cut();
-            tamer.set(Temper::Calm);
-        }
-    }
-}
-
 fn recorded(crossfade: &Crossfade) -> u64 {
     crossfade.status()["record"]["groups"].as_u64().unwrap()
-}
-
-/// Waits until nothing is in doubt.
-fn wait_settled(crossfade: &Crossfade) {
-    crossfade.wait_converged();
-    crossfade.wait_status("no group is recorded", |status| status["record"]["groups"] == 0);
 }
 
 fn copied(crossfade: &Crossfade) -> u64 {
@@ -80,29 +41,29 @@ fn write_in_vain(crossfade: &Crossfade, before_secondary: &Tamer) {
 fn after_a_crash_only_the_groups_in_doubt_are_copied_again_either_way() {
     let scene = Scene::new(source_with_keys(KEYS));
     let crossfade = scene.launch().start();
-    wait_settled(&crossfade);
+    crossfade.wait_settled();
     write_in_vain(&crossfade, &scene.before_target);
     scene.kill(crossfade);
     assert_eq!(scene.target.size(0), i64::try_from(KEYS).unwrap());
 
     let crossfade = scene.launch().start();
     assert_eq!(crossfade.phase(), "mirroring", "not everything is copied again");
-    wait_settled(&crossfade);
+    crossfade.wait_settled();
     assert!(crossfade.log().contains("groups of keys in doubt are copied again"));
     assert!((1..=500).contains(&copied(&crossfade)), "{} of {KEYS}", copied(&crossfade));
     assert_equal(&scene.source, &scene.target);
 
     crossfade.cut_over();
-    wait_settled(&crossfade);
+    crossfade.wait_settled();
     let mut client = crossfade.client();
     client.pipeline((10..20).map(|n| format!("SET plain:{n} again")));
     drop(client);
-    wait_settled(&crossfade);
+    crossfade.wait_settled();
     write_in_vain(&crossfade, &scene.before_source);
     scene.kill(crossfade);
     let crossfade = scene.launch().start();
     assert_eq!(crossfade.phase(), "cut_over");
-    wait_settled(&crossfade);
+    crossfade.wait_settled();
     assert!((1..=500).contains(&copied(&crossfade)), "{} of {KEYS}", copied(&crossfade));
     assert_equal(&scene.source, &scene.target);
     crossfade.finish();
@@ -112,7 +73,7 @@ fn after_a_crash_only_the_groups_in_doubt_are_copied_again_either_way() {
 fn lag_is_told_until_what_a_crash_left_in_doubt_is_copied() {
     let scene = Scene::new(source_with_keys(2_000));
     let crossfade = scene.launch().start();
-    wait_settled(&crossfade);
+    crossfade.wait_settled();
     write_in_vain(&crossfade, &scene.before_target);
     scene.kill(crossfade);
     let crossfade = scene.launch().option("--backfill-rate", "1").start();
@@ -121,7 +82,7 @@ fn lag_is_told_until_what_a_crash_left_in_doubt_is_copied() {
     assert!(mirror["dirty_keys"].as_u64().unwrap() > 0, "{mirror:#}");
     assert_eq!(crossfade.admin().cutover(1_000, true).code, 409, "keys are in doubt");
     crossfade.admin().backfill(false, None);
-    wait_settled(&crossfade);
+    crossfade.wait_settled();
     assert_equal(&scene.source, &scene.target);
 }
 
@@ -133,14 +94,14 @@ fn what_reaches_beyond_keys_leaves_everything_in_doubt_until_it_has_arrived() {
         scene.target.ok("FLUSHALL");
         scene.source.client().pipeline((0..300).map(|n| format!("SET plain:{n} {n}")));
         let crossfade = scene.launch().option("--target-policy", "overwrite").start();
-        wait_settled(&crossfade);
+        crossfade.wait_settled();
         crossfade.client().ok("SCRIPT LOAD return(1)");
-        wait_settled(&crossfade);
+        crossfade.wait_settled();
         scene.before_target.set(Temper::Stuck);
         crossfade.client().ok(write);
         assert_eq!(recorded(&crossfade), 65_536, "{write}");
         scene.before_target.set(Temper::Calm);
-        wait_settled(&crossfade);
+        crossfade.wait_settled();
         assert_equal(&scene.source, &scene.target);
         crossfade.finish();
         std::fs::remove_dir_all(&scene.state).unwrap();
@@ -151,7 +112,7 @@ fn what_reaches_beyond_keys_leaves_everything_in_doubt_until_it_has_arrived() {
 fn an_element_that_is_waited_for_is_recorded_as_long_as_the_wait() {
     let scene = Scene::new(source_with_keys(300));
     let crossfade = scene.launch().start();
-    wait_settled(&crossfade);
+    crossfade.wait_settled();
     let mut waiting = crossfade.client();
     waiting.send("BLPOP queue 0");
     crossfade.wait_status("the wait is recorded", |status| status["record"]["groups"] == 1);
@@ -159,7 +120,7 @@ fn an_element_that_is_waited_for_is_recorded_as_long_as_the_wait() {
     assert_eq!(recorded(&crossfade), 1, "as long as somebody waits");
     crossfade.client().ok("RPUSH queue a b");
     assert_eq!(waiting.reply().texts(), ["queue", "a"]);
-    wait_settled(&crossfade);
+    crossfade.wait_settled();
     assert_equal(&scene.source, &scene.target);
     crossfade.finish();
 }
@@ -178,13 +139,13 @@ fn a_record_that_is_missing_or_damaged_means_everything() {
     ] {
         let scene = Scene::new(source_with_keys(500));
         let crossfade = scene.launch().start();
-        wait_settled(&crossfade);
+        crossfade.wait_settled();
         scene.kill(crossfade);
         damage(&scene.state.join("record"));
         scene.source.ok("DEL plain:7");
         let crossfade = scene.launch().expect_log("everything is copied again").start();
         assert!(crossfade.status()["backfill"]["cause"].as_str().unwrap().contains("record"));
-        wait_settled(&crossfade);
+        crossfade.wait_settled();
         assert!(copied(&crossfade) >= 499);
         assert_equal(&scene.source, &scene.target);
         crossfade.finish();
@@ -197,21 +158,21 @@ fn a_server_that_was_restarted_meanwhile_is_copied_again() {
     source.client().pipeline((0..500).map(|n| format!("SET plain:{n} {n}")));
     let mut scene = Scene::new(source);
     let crossfade = scene.launch().start();
-    wait_settled(&crossfade);
+    crossfade.wait_settled();
     scene.kill(crossfade);
     scene.target.restart_empty();
     let crossfade = scene.launch().expect_log("the target was restarted or replaced").start();
-    wait_settled(&crossfade);
+    crossfade.wait_settled();
     assert_equal(&scene.source, &scene.target);
     // While it runs, a secondary is replaced and copied again: the record holds for the new one.
     scene.target.restart_empty();
     crossfade.wait_status("the target is copied again", |status| {
         status["backfill"]["copied"].as_u64() >= Some(1_000)
     });
-    wait_settled(&crossfade);
+    crossfade.wait_settled();
     scene.kill(crossfade);
     let crossfade = scene.launch().start();
-    wait_settled(&crossfade);
+    crossfade.wait_settled();
     assert_eq!(copied(&crossfade), 0);
     assert_equal(&scene.source, &scene.target);
     crossfade.finish();
@@ -221,7 +182,7 @@ fn a_server_that_was_restarted_meanwhile_is_copied_again() {
 fn a_disk_that_takes_no_more_stops_no_client_and_is_not_believed_later() {
     let scene = Scene::new(source_with_keys(500));
     let crossfade = scene.launch().start();
-    wait_settled(&crossfade);
+    crossfade.wait_settled();
     crossfade.verify();
     crossfade.limit("--fsize=0:unlimited");
     crossfade.client().ok("SET plain:1 changed");
@@ -239,14 +200,14 @@ fn a_disk_that_takes_no_more_stops_no_client_and_is_not_believed_later() {
 
     let mut crossfade =
         scene.launch().expect_log("everything is copied again").expect_log("can't be").start();
-    wait_settled(&crossfade);
+    crossfade.wait_settled();
     assert!(copied(&crossfade) >= 500);
     crossfade.limit("--fsize=0:unlimited");
     crossfade.client().ok("SET plain:1 more");
     assert!(crossfade.status()["record"]["error"].is_string());
     crossfade.limit("--fsize=unlimited:unlimited");
     crossfade.wait_status("a record is kept again", |status| status["record"]["error"].is_null());
-    wait_settled(&crossfade);
+    crossfade.wait_settled();
     crossfade.expect_log("stay where they are");
     crossfade.cut_over();
     crossfade.finish();

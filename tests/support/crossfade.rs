@@ -196,6 +196,12 @@ impl Crossfade {
         });
     }
 
+    /// Waits until, besides, a crash would leave nothing in doubt.
+    pub fn wait_settled(&self) {
+        self.wait_converged();
+        self.wait_status("no group is recorded", |status| status["record"]["groups"] == 0);
+    }
+
     /// Runs a verification to its end and returns its report.
     pub fn verify(&self) -> Value {
         let answer = self.admin.post("/v1/verify", &serde_json::json!({}));
