@@ -55,7 +55,7 @@ pub enum Accepted {
     Again,
     /// Something else gave the key its state meanwhile.
     Superseded,
-    /// The log has no room now: offer it again later.
+    /// The log has no room now: offer it again later. Not said of a key that is held meanwhile.
     NoRoom,
 }
 
@@ -139,6 +139,11 @@ impl Engine {
             kind: Kind::Copy,
         };
         match self.log.append(draft, &copied.steps) {
+            // Nobody waits for a secondary that is away.
+            Err(_) if copied.in_position => {
+                self.abandon(ticket);
+                Accepted::Again
+            }
             Err(_) => Accepted::NoRoom,
             Ok(position) => {
                 self.copied_at.insert(fingerprint, position);
@@ -191,7 +196,7 @@ impl Engine {
         let Some(db) = self.settings.databases.to(number) else { return true };
         self.touch(ticket.named.fingerprint.group());
         let keys = SmallVec::from_iter([ticket.named.clone()]);
-        let draft = Draft { since: self.now, db, atomic: false, keys, kind: Kind::Keys };
+        let draft = Draft { since: self.now, db, atomic: false, keys, kind: Kind::Part };
         self.log.append(draft, steps).is_ok()
     }
 
@@ -243,5 +248,42 @@ impl Engine {
             (*fingerprint, self.ledger.state(copying.space, *fingerprint))
         });
         dirty.chain(copying).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::effect::Expect;
+    use crate::engine::together::tests::{claim, engine};
+    use crate::resp::Request;
+
+    fn step(line: &str) -> Step {
+        Step { request: Request::new(line.split(' ')), expect: Expect::Success }
+    }
+
+    fn placed(in_position: bool) -> Copied {
+        Copied { steps: SmallVec::from_iter([step("RENAME scratch big")]), in_position }
+    }
+
+    #[test]
+    fn a_part_that_is_refused_when_the_copy_is_in_place_already_voids_it() {
+        let mut engine = engine(1 << 20);
+        let ticket = claim(&mut engine, &["big"]).remove(0);
+        assert!(engine.append_part(&ticket, &[step("SADD scratch a")]));
+        assert!(matches!(engine.accept(&ticket, &placed(false)), Accepted::At(_)));
+        let entries = engine.take_effects(usize::MAX);
+        engine.diverged(&entries[0], Cause::Refused);
+        engine.applied(&entries[1]);
+        assert_eq!(engine.claim_dirty(9)[0].key(), "big");
+    }
+
+    #[test]
+    fn a_copy_of_a_held_key_that_finds_no_room_is_given_up() {
+        let mut engine = engine(200);
+        let ticket = claim(&mut engine, &["big"]).remove(0);
+        assert_eq!(engine.accept(&ticket, &placed(false)), Accepted::NoRoom);
+        assert_eq!(engine.accept(&ticket, &placed(true)), Accepted::Again);
+        assert_eq!(engine.dirty_keys(), 1);
     }
 }

@@ -47,8 +47,10 @@ pub struct Named {
 /// What an entry is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Keys: an effect, or a part of a copy.
+    /// Keys: an effect.
     Keys,
+    /// A key: a part of a copy, that another entry puts in place.
+    Part,
     /// A key: a copy of its whole state.
     Copy,
     /// Keys: a copy of the whole state of each, by one command, in the order of the keys. Each must

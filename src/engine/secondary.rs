@@ -44,10 +44,14 @@ impl Engine {
             _ => {}
         }
         for named in &entry.keys {
-            self.soil_since(named, entry.position, cause);
+            match entry.kind {
+                // The copy that stands behind it is the one that it is missing from.
+                Kind::Part => self.soil(named, cause),
+                _ => self.soil_since(named, entry.position, cause),
+            }
         }
         match entry.kind {
-            Kind::Keys | Kind::Copy | Kind::Copies => {}
+            Kind::Keys | Kind::Part | Kind::Copy | Kind::Copies => {}
             Kind::Databases => self.distrust(cause),
             Kind::Code => {
                 self.code_is_stale = true;

@@ -56,9 +56,15 @@ impl<'a> Copies<'a> {
 
 impl Engine {
     /// Offers what was read: keys that were written meanwhile are dirty again, the others are
-    /// migrated. Gives everything back when the log has no room: to be offered again later.
+    /// migrated. Gives everything back when the log has no room: to be offered again later; keys that
+    /// are held meanwhile are dirty again instead.
     pub fn accept_all<'a>(&mut self, copies: Copies<'a>) -> Option<Copies<'a>> {
         let fits = self.log.takes_copies(copies.commands.len(), copies.parts.len());
+        if !fits && copies.in_position {
+            // Nobody waits for a secondary that is away.
+            copies.parts.iter().for_each(|(ticket, _)| self.abandon(ticket));
+            return None;
+        }
         if !fits && copies.parts.iter().any(|(ticket, _)| self.is_current(ticket)) {
             return Some(copies);
         }
@@ -111,7 +117,7 @@ impl Engine {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use bytes::Bytes;
 
     use super::*;
@@ -121,7 +127,7 @@ mod tests {
     use crate::ledger::{Groups, Seed};
     use crate::resp::command;
 
-    fn engine(buffer: usize) -> Engine {
+    pub(in crate::engine) fn engine(buffer: usize) -> Engine {
         let settings = Settings {
             databases: Databases::All,
             primary: Capabilities::default(),
@@ -136,7 +142,7 @@ mod tests {
         Engine::new(settings, Groups::default())
     }
 
-    fn claim(engine: &mut Engine, keys: &[&'static str]) -> Vec<Ticket> {
+    pub(in crate::engine) fn claim(engine: &mut Engine, keys: &[&'static str]) -> Vec<Ticket> {
         keys.iter().filter_map(|key| engine.claim(0, Bytes::from_static(key.as_bytes()))).collect()
     }
 
