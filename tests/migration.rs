@@ -74,6 +74,47 @@ fn large_collections_of_every_type_are_copied() {
     migration.finish();
 }
 
+/// A write to an element of one of the big values, new or old.
+fn hot_write(rng: &mut Rng) -> String {
+    let (member, amount) = (rng.below(30_000), rng.below(2_000));
+    let pop = ["SPOP hot:set 3", "ZPOPMIN hot:zset", "ZADD hot:zset GT CH 5000 m1 6000 m2"];
+    match rng.below(12) {
+        0 => format!("ZINCRBY hot:zset {amount} m{member}"),
+        1 => format!("ZADD hot:zset {amount} m{member} 7 m{amount}"),
+        2 => format!("ZREM hot:zset m{member} m{amount}"),
+        3 => format!("HINCRBY hot:hash f{member} {amount}"),
+        4 => format!("HSET hot:hash f{member} {amount} f{amount} 1"),
+        5 => format!("HDEL hot:hash f{member} f{amount}"),
+        6 => format!("HINCRBYFLOAT hot:hash f{member} 0.5"),
+        7 | 8 => format!("SADD hot:set m{member} m{amount}"),
+        9 | 10 => format!("SREM hot:set m{member} m{amount}"),
+        _ => pop[rng.below(3) as usize].to_owned(),
+    }
+}
+
+#[test]
+fn big_values_that_are_never_left_alone_are_copied() {
+    let (source, mut rng) = (Server::source(), Rng::seeded(21));
+    let mut client = source.client();
+    for range in (0..20_000).collect::<Vec<_>>().chunks(1_000) {
+        let all = |form: fn(&i32) -> String| range.iter().map(form).collect::<String>();
+        client.ok(format!("SADD hot:set{}", all(|n| format!(" m{n}"))));
+        client.ok(format!("ZADD hot:zset{}", all(|n| format!(" {n} m{n}"))));
+        client.ok(format!("HSET hot:hash{}", all(|n| format!(" f{n} {n}"))));
+    }
+    // Far away, so that many writes come between two parts of a value.
+    let (target, tamer) = (Server::target(), Tamer::before(&source.address()));
+    tamer.set(Temper::Slow(Duration::from_millis(5)));
+    let crossfade = Launch::urls(&tamer.url(), &target.url()).start();
+    let migration = Migration { crossfade, source, target };
+    let mut client = migration.client();
+    migration.crossfade.wait_status("all three are copied", |status| {
+        client.pipeline((0..20).map(|_| hot_write(&mut rng)));
+        status["phase"] == "mirroring" && status["mirror"]["dirty_keys"] == 0
+    });
+    migration.finish();
+}
+
 fn a_random_workload_converges(seed: u64) {
     let mut rng = Rng::seeded(seed);
     let source = source_with_keys(3_000);

@@ -12,7 +12,7 @@ use super::{Progress, Trials};
 use crate::backend::{Broken, ConnectError, Connection, Endpoint, Setup, some_key_ends};
 use crate::capability::Capabilities;
 use crate::courtesy::Courtesy;
-use crate::engine::{Accepted, ConnId, Copied, Copies, Ticket};
+use crate::engine::{Accepted, ConnId, Copied, Copies, Engine, Ticket};
 use crate::lane::Hub;
 use crate::payload::Acceptance;
 use crate::resp::{Flat, Row, command};
@@ -120,10 +120,8 @@ impl Copier {
         let mut open = Open::new(&self.route, vec![ticket.clone()]);
         self.select(ticket.db).await?;
         let hub = self.route.hub.clone();
-        let conn = hub.with(crate::engine::Engine::connect);
-        let held = Held { hub: &hub, conn, ticket: &ticket };
-        std::future::poll_fn(|cx| hub.poll_hold(conn, ticket.named(), cx)).await;
-        hub.with(|engine| engine.begin_in_position(&ticket));
+        let held = Held::take(&hub, &ticket).await;
+        hub.with(|engine| engine.begin_reading(&ticket));
         self.copy_held(&ticket).await?;
         drop(held);
         open.tickets.clear();
@@ -282,10 +280,19 @@ impl Drop for Open {
 }
 
 /// A key held in the order.
-struct Held<'a> {
+pub(super) struct Held<'a> {
     hub: &'a Hub,
     conn: ConnId,
     ticket: &'a Ticket,
+}
+
+impl<'a> Held<'a> {
+    /// Waits for the key: then no write to it is in flight, and none begins.
+    pub(super) async fn take(hub: &'a Hub, ticket: &'a Ticket) -> Self {
+        let held = Self { hub, conn: hub.with(Engine::connect), ticket };
+        std::future::poll_fn(|cx| hub.poll_hold(held.conn, ticket.named(), cx)).await;
+        held
+    }
 }
 
 impl Drop for Held<'_> {

@@ -1,18 +1,30 @@
 //! Copying one value by commands, in chunks: a big one, so that neither server stalls, or one whose
 //! payload the secondary does not read. It is built under a scratch name and renamed into place.
+//!
+//! Where elements have names, the copy follows the writes to them: what they changed is read again
+//! behind the chunks, and the last few while the key is held. So a value that is written without a
+//! pause is copied too, and nobody waits for longer than those few take.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
+use tokio::time::timeout;
 
-use super::copier::Copier;
+use super::copier::{Copier, Held};
 use crate::backend::Broken;
 use crate::courtesy::SMALL_STEP;
-use crate::effect::{Expect, Step};
+use crate::effect::{Digest, Expect, Step};
 use crate::engine::{Accepted, Copied, Lack, Ticket};
 use crate::payload::Way;
 use crate::resp::Request;
 use crate::value::{CannotWrite, Head, ReadError, TranscribeError, Transcription, Type, head};
+
+/// For so long a key stays held for want of room in the log.
+const HELD: Duration = Duration::from_secs(1);
+/// So many elements are read again while the key is held, when it goes well.
+const FEW: usize = 256;
+/// How often it is tried to have no more than those left.
+const ROUNDS: usize = 16;
 
 impl Copier {
     /// Copies one value in chunks. Every chunk takes its place in the log; the last one, which puts
@@ -63,7 +75,7 @@ impl Copier {
         let mut copy = Transcription::new(key, kind, expires_at, from, to, offset);
         let result = self.send_chunks(ticket, &mut copy, in_position).await;
         if !matches!(result, Ok(true)) {
-            self.part(ticket, vec![copy.abandon()]).await;
+            self.part(ticket, vec![copy.abandon()], in_position).await;
         }
         result.map(drop)
     }
@@ -75,6 +87,11 @@ impl Copier {
         copy: &mut Transcription,
         in_position: bool,
     ) -> Result<bool, TranscribeError> {
+        let hub = self.route.hub.clone();
+        let follows = !in_position && copy.can_catch_up();
+        if follows {
+            hub.with(|engine| engine.follow(ticket));
+        }
         let mut last: Option<Vec<Request>> = None;
         let mut began = Instant::now();
         while let Some(chunk) = copy.next_chunk(&mut self.connection).await? {
@@ -82,20 +99,74 @@ impl Copier {
                 self.route.courtesy.rest(SMALL_STEP, began.elapsed()).await;
                 began = Instant::now();
             }
-            if let Some(chunk) = last.replace(chunk) {
-                self.part(ticket, chunk).await;
-            }
-            if !self.route.hub.with(|engine| engine.is_untouched(ticket)) {
-                self.route.hub.with(|engine| engine.abandon(ticket));
+            let sent = match last.replace(chunk) {
+                Some(chunk) => self.part(ticket, chunk, in_position).await,
+                None => true,
+            };
+            if !sent || !hub.with(|engine| engine.is_untouched(ticket)) {
+                hub.with(|engine| engine.abandon(ticket));
                 return Ok(false);
             }
         }
-        let accepted = self.accept(ticket, &copied(last.unwrap_or_default(), in_position)).await;
+        let last = last.unwrap_or_default();
+        let accepted = if follows {
+            self.catch_up(ticket, copy, last).await?
+        } else {
+            self.accept(ticket, &copied(last, in_position)).await
+        };
         let placed = matches!(accepted, Accepted::At(_));
         if placed {
             self.route.progress.went(Way::Commands);
         }
         Ok(placed)
+    }
+
+    /// Reads again what was written while the chunks were read, the last of it while nobody writes
+    /// to the key, and puts the value in place by the `last` chunk.
+    async fn catch_up(
+        &mut self,
+        ticket: &Ticket,
+        copy: &mut Transcription,
+        last: Vec<Request>,
+    ) -> Result<Accepted, TranscribeError> {
+        let hub = self.route.hub.clone();
+        for _ in 0..ROUNDS {
+            if hub.with(|engine| engine.noted(ticket)) <= FEW {
+                break;
+            }
+            self.read_again(ticket, copy, false).await?;
+        }
+        self.wait_for_room().await;
+        let held = Held::take(&hub, ticket).await;
+        if !self.read_again(ticket, copy, true).await? {
+            hub.with(|engine| engine.abandon(ticket));
+            return Ok(Accepted::Again);
+        }
+        let mut copied = copied(last, true);
+        if let Some((request, reply)) = copy.size(&mut self.connection).await? {
+            // A primary that evicts may have let the key go unseen, and begun it anew.
+            copied.steps.push(Step { request, expect: Expect::Reply(Digest::of(&reply)) });
+        }
+        let accepted = self.accept(ticket, &copied).await;
+        drop(held);
+        Ok(accepted)
+    }
+
+    /// Reads the elements that are noted by now; false when they could not be sent.
+    async fn read_again(
+        &mut self,
+        ticket: &Ticket,
+        copy: &mut Transcription,
+        in_position: bool,
+    ) -> Result<bool, TranscribeError> {
+        let mut names = self.route.hub.with(|engine| engine.take_noted(ticket));
+        while !names.is_empty() {
+            let chunk = copy.read_again(&mut names, &mut self.connection).await?;
+            if !self.part(ticket, chunk, in_position).await {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// The secondary cannot hold the value, whatever is tried.
@@ -107,14 +178,23 @@ impl Copier {
         }
     }
 
-    /// Appends one chunk to the log, waiting for room.
-    async fn part(&self, ticket: &Ticket, chunk: Vec<Request>) {
+    /// Appends one chunk to the log, waiting for room. False when it took too long for a key that is
+    /// held meanwhile: nobody waits for a secondary that is away.
+    async fn part(&self, ticket: &Ticket, chunk: Vec<Request>, in_position: bool) -> bool {
         let steps = steps(chunk);
-        loop {
-            self.wait_for_room().await;
-            if self.route.hub.with(|engine| engine.append_part(ticket, &steps)) {
-                return;
+        let append = async {
+            loop {
+                self.wait_for_room().await;
+                if self.route.hub.with(|engine| engine.append_part(ticket, &steps)) {
+                    return;
+                }
             }
+        };
+        if in_position {
+            timeout(HELD, append).await.is_ok()
+        } else {
+            append.await;
+            true
         }
     }
 }

@@ -99,6 +99,7 @@ impl Engine {
             since: dirty.map(|dirty| dirty.since),
             cause: dirty.map(|dirty| dirty.cause),
             attempts,
+            notes: None,
         };
         self.copying.insert(named.fingerprint, copying);
         let db = self.spaces.number(named.space);
@@ -153,10 +154,11 @@ impl Engine {
         }
     }
 
-    /// The copier holds the key, and reads it now: every write to it that was answered will be in
-    /// what it reads. Only what holds no keys can come between from now on (a blocked pop that has
-    /// been served, a script that was overheard), and makes the copy void.
-    pub fn begin_in_position(&mut self, ticket: &Ticket) {
+    /// Nothing of the key has been read, and the copier does so now: every write to it that was
+    /// answered will be in what it reads. Where the copier holds the key, only what holds no keys can
+    /// come between from now on (a blocked pop that has been served, a script that was overheard),
+    /// and makes the copy void.
+    pub fn begin_reading(&mut self, ticket: &Ticket) {
         let Named { fingerprint, space, .. } = ticket.named;
         if self.is_current(ticket) && self.ledger.state(space, fingerprint) == State::Touched {
             self.ledger.set(space, fingerprint, State::Copying);

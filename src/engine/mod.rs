@@ -14,6 +14,7 @@
 
 mod copies;
 mod dirty;
+mod following;
 mod intent;
 mod left_out;
 mod log;
@@ -147,6 +148,8 @@ struct Copying {
     since: Option<Millis>,
     cause: Option<Cause>,
     attempts: u8,
+    /// Where the copy goes on while its key is written.
+    notes: Option<following::Notes>,
 }
 
 impl Engine {

@@ -116,7 +116,11 @@ impl Engine {
         }
         match (write.reach, outcome) {
             (_, Outcome::Nothing) => {}
-            (Reach::Keys, Outcome::Recopy) => self.soil_write(write, Cause::Effect),
+            (Reach::Keys, Outcome::Recopy) => {
+                if !self.note(write, [&write.request]) {
+                    self.soil_write(write, Cause::Effect);
+                }
+            }
             (Reach::Keys, Outcome::Apply(effect)) => self.settle_effect(write, effect, batch),
             (Reach::Code, Outcome::Recopy) => self.code_is_stale = true,
             (reach, Outcome::Apply(effect)) => self.settle_reach(write, reach, &effect, db),
@@ -171,7 +175,10 @@ impl Engine {
             }
         } else if !self.all_migrated(write) {
             self.counters.skipped += 1;
-            return self.soil_write(write, Cause::Unmigrated);
+            if !self.note(write, effect.steps.iter().map(|step| &step.request)) {
+                self.soil_write(write, Cause::Unmigrated);
+            }
+            return;
         }
         batch.steps.extend(effect.steps);
         batch.checks.extend(effect.checks);

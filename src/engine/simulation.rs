@@ -2,8 +2,8 @@
 //!
 //! A run is a seed: clients ask, servers execute one command at a time, answers arrive late,
 //! connections break with commands half done, keys expire at different moments on the two servers,
-//! whose clocks are set now and then, copies are read long before they are offered, and the engine itself dies and leaves nothing but
-//! its record. At the end of a run the two servers must hold the same and the engine nothing.
+//! whose clocks are set now and then, copies are read long before they are offered, some of them in
+//! parts that follow the writes, and the engine itself dies and leaves nothing but its record. At the end of a run the two servers must hold the same and the engine nothing.
 //!
 //! `CROSSFADE_SIMULATION_RUNS` sets the number of runs, `CROSSFADE_SIMULATION_SEED` replays one.
 

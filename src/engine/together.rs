@@ -178,7 +178,7 @@ pub(super) mod tests {
         let tickets = claim(&mut engine, &["before", "meanwhile"]);
         engine.soil(tickets[0].named(), Cause::Effect);
         for ticket in &tickets {
-            engine.begin_in_position(ticket);
+            engine.begin_reading(ticket);
         }
         engine.soil(tickets[1].named(), Cause::Effect);
         let copies = Copies { in_position: true, ..read(&tickets) };

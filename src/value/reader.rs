@@ -21,6 +21,15 @@ pub struct Reader {
     place: Place,
 }
 
+/// What some elements of a value are now.
+#[derive(Debug)]
+pub(super) struct Elements {
+    /// Those that are there.
+    pub(super) present: Part,
+    /// The names of those that are not.
+    pub(super) missing: Vec<Bytes>,
+}
+
 /// Where the next part begins.
 #[derive(Debug)]
 enum Place {
@@ -76,6 +85,69 @@ impl Reader {
             Place::Stream(stream) => stream.next(from, &mut self.pace).await,
             Place::End => Ok(None),
         }
+    }
+
+    /// Reads elements of a set, a sorted set or a hash again, as many of `names` as make a part, and
+    /// takes their names out.
+    ///
+    /// # Errors
+    /// As [`Self::next`]'s.
+    pub(super) async fn again(
+        &mut self,
+        kind: Kind,
+        names: &mut Vec<Bytes>,
+        from: &mut Connection,
+    ) -> Result<Elements, ReadError> {
+        let names = names.split_off(names.len().saturating_sub(self.pace.count()));
+        let question = match kind {
+            Kind::Set => "SISMEMBER",
+            Kind::Zset => "ZSCORE",
+            _ => "HGET",
+        };
+        let ask = |name: &Bytes| Request::new([question.as_bytes(), &self.key, name]);
+        let requests: Vec<_> = names.iter().map(ask).collect();
+        let mut answers = Vec::with_capacity(names.len());
+        for reply in from.ask_all(&requests).await? {
+            answers.push(Answer::new(reply, question)?);
+        }
+        let found = names.into_iter().zip(answers);
+        let (present, missing) = match kind {
+            Kind::Set => {
+                let (mut members, mut missing) = (Vec::new(), Vec::new());
+                for (name, answer) in found {
+                    if answer.integer()? == 1 { &mut members } else { &mut missing }.push(name);
+                }
+                (Part::Members(members), missing)
+            }
+            Kind::Zset => {
+                let (found, missing) = split(found);
+                let score = |(name, answer): (Bytes, Answer)| Ok((name, answer.parse()?));
+                let scored: Result<_, ReadError> = found.into_iter().map(score).collect();
+                (Part::Scored(scored?), missing)
+            }
+            _ => {
+                let (found, missing) = split(found);
+                let text = |(name, answer): (Bytes, Answer)| Ok((name, answer.text()?));
+                let values: Result<_, ReadError> = found.into_iter().map(text).collect();
+                (Part::Fields(self.with_ends(values?, from).await?), missing)
+            }
+        };
+        Ok(Elements { present, missing })
+    }
+
+    /// Asks how many elements the value has, with the question, where both servers must agree.
+    pub(super) async fn size(
+        &self,
+        kind: Kind,
+        from: &mut Connection,
+    ) -> Result<Option<(Request, Reply)>, ReadError> {
+        // Fields that have ended count until they are removed.
+        let certain = kind != Kind::Hash || !self.server.expires_hash_fields();
+        let Some(request) = size_request(&self.key, kind).filter(|_| certain) else {
+            return Ok(None);
+        };
+        let reply = from.ask(&request).await?;
+        Ok(Some((request, reply)))
     }
 
     async fn text(
@@ -150,10 +222,19 @@ impl Reader {
         page: Vec<Answer>,
         from: &mut Connection,
     ) -> Result<Vec<Field>, ReadError> {
-        let mut fields = Vec::with_capacity(page.len() / 2);
-        for (name, value) in pairs(page) {
-            fields.push(Field { name: name.text()?, value: value.text()?, expires_at: None });
-        }
+        let text = |(name, value): (Answer, Answer)| Ok((name.text()?, value.text()?));
+        let values: Result<_, ReadError> = pairs(page).map(text).collect();
+        self.with_ends(values?, from).await
+    }
+
+    /// Fields as they are read, and when they end.
+    async fn with_ends(
+        &self,
+        values: Vec<(Bytes, Bytes)>,
+        from: &mut Connection,
+    ) -> Result<Vec<Field>, ReadError> {
+        let field = |(name, value)| Field { name, value, expires_at: None };
+        let mut fields: Vec<_> = values.into_iter().map(field).collect();
         if self.server.expires_hash_fields() && !fields.is_empty() {
             let names: Vec<_> = fields.iter().map(|field| field.name.clone()).collect();
             let expiries = field_expiries(&self.key, &names, from).await?;
@@ -203,6 +284,18 @@ fn scored(page: Vec<Answer>) -> Result<Vec<(Bytes, f64)>, ReadError> {
 fn pairs(page: Vec<Answer>) -> impl Iterator<Item = (Answer, Answer)> {
     let mut page = page.into_iter();
     std::iter::from_fn(move || Some((page.next()?, page.next()?)))
+}
+
+/// Those that are there, and the names of those that are not.
+fn split(found: impl Iterator<Item = (Bytes, Answer)>) -> (Vec<(Bytes, Answer)>, Vec<Bytes>) {
+    let (mut present, mut missing) = (Vec::new(), Vec::new());
+    for (name, answer) in found {
+        match answer.optional() {
+            Some(answer) => present.push((name, answer)),
+            None => missing.push(name),
+        }
+    }
+    (present, missing)
 }
 
 fn weight(part: &Part) -> usize {

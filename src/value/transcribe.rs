@@ -5,6 +5,7 @@ use thiserror::Error;
 
 use super::answer::Answer;
 use super::head::{Head, Type, head};
+use super::reader::Elements;
 use super::{CannotWrite, ReadError, Reader, Writing};
 use crate::backend::{Broken, Connection};
 use crate::capability::Capabilities;
@@ -36,6 +37,7 @@ pub enum TranscribeError {
 pub struct Transcription {
     reader: Reader,
     writing: Writing,
+    kind: Kind,
     expires_at: Option<i64>,
     finished: bool,
 }
@@ -52,7 +54,29 @@ impl Transcription {
     ) -> Self {
         let reader = Reader::new(key.clone(), kind, from);
         let writing = Writing::new(key, to, clock_offset);
-        Self { reader, writing, expires_at, finished: false }
+        Self { reader, writing, kind, expires_at, finished: false }
+    }
+
+    /// Whether [`Self::read_again`] can make up for writes to single elements while the value is
+    /// read, as long as the key is not replaced: one that may end by itself can be, unseen.
+    pub fn can_catch_up(&self) -> bool {
+        let by_name = matches!(self.kind, Kind::Set | Kind::Zset | Kind::Hash);
+        by_name && self.expires_at.is_none()
+    }
+
+    /// Reads a batch of the named elements again, takes their names out, and says what to write.
+    ///
+    /// # Errors
+    /// As [`Self::next_chunk`]'s.
+    pub async fn read_again(
+        &mut self,
+        names: &mut Vec<Bytes>,
+        from: &mut Connection,
+    ) -> Result<Vec<Request>, TranscribeError> {
+        let Elements { present, missing } = self.reader.again(self.kind, names, from).await?;
+        let mut requests = self.writing.part(&present)?;
+        requests.extend(self.writing.without(self.kind, &missing));
+        Ok(requests)
     }
 
     /// Reads the next part and says what to write for it; the last batch puts the value into its
@@ -73,6 +97,18 @@ impl Transcription {
         }
         self.finished = true;
         Ok(Some(self.writing.finish(self.expires_at)))
+    }
+
+    /// What shows on the other server that nothing is missing, to be asked behind the last chunk, and
+    /// the reading server's answer to it; `None` where they may differ.
+    ///
+    /// # Errors
+    /// The value can't be read.
+    pub async fn size(
+        &self,
+        from: &mut Connection,
+    ) -> Result<Option<(Request, Reply)>, TranscribeError> {
+        Ok(self.reader.size(self.kind, from).await?)
     }
 
     /// What removes a copy that was not finished.

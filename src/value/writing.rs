@@ -6,7 +6,7 @@ use bytes::Bytes;
 use thiserror::Error;
 
 use crate::capability::Capabilities;
-use crate::diff::{Entry, Field, Group, Part, Pending, StreamId, StreamState};
+use crate::diff::{Entry, Field, Group, Kind, Part, Pending, StreamId, StreamState};
 use crate::own_keys::building_key;
 use crate::resp::{Builder, Request};
 
@@ -69,6 +69,16 @@ impl Writing {
             requests.push(self.builder("PEXPIRE").push_integer(ABANDONED_AFTER).finish());
         }
         Ok(requests)
+    }
+
+    /// The command that takes elements out again; none for no elements.
+    pub(super) fn without(&self, kind: Kind, names: &[Bytes]) -> Option<Request> {
+        let command = match kind {
+            Kind::Set => "SREM",
+            Kind::Zset => "ZREM",
+            _ => "HDEL",
+        };
+        (!names.is_empty()).then(|| self.all(command, names))
     }
 
     /// The commands that put the value into its place, to end when the other server's key does. The

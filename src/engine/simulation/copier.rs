@@ -1,4 +1,7 @@
-//! Copies under way: claimed, read in two steps, offered, some of them in position.
+//! Copies under way: claimed, read in two steps, offered, some of them in position; a set in parts
+//! that are put together on the secondary, while writes to it are followed.
+
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use smallvec::SmallVec;
@@ -18,12 +21,25 @@ enum Stage {
     Claimed,
     /// Its expiry has been read.
     Timed(i64),
+    /// A set without an end is followed, and so many of its two parts have been read.
+    Followed(u8),
+    /// All of it has been read, and is read again while it is held.
+    CaughtUp,
     Read(Copied),
 }
+
+/// What half copies are called.
+const SCRATCH: &str = "~";
+
+/// So that no two are called the same.
+static NAMES: AtomicU64 = AtomicU64::new(0);
 
 /// One copy under way.
 pub(super) struct Copy {
     ticket: Ticket,
+    /// No other copy's.
+    name: u64,
+    follows: bool,
     stage: Stage,
     held: Option<ConnId>,
     /// Whether a pass waits for it.
@@ -38,13 +54,18 @@ pub(super) enum Moved {
 
 impl Copy {
     pub(super) fn of_pass(ticket: Ticket) -> Self {
-        Self { ticket, stage: Stage::Claimed, held: None, of_pass: true }
+        Self::new(ticket, Stage::Claimed, None, true)
+    }
+
+    fn new(ticket: Ticket, stage: Stage, held: Option<ConnId>, of_pass: bool) -> Self {
+        let name = NAMES.fetch_add(1, Ordering::Relaxed);
+        Self { ticket, name, follows: false, stage, held, of_pass }
     }
 
     pub(super) fn of_dirty(ticket: Ticket, engine: &mut Engine) -> Self {
         let hot = ticket.attempts >= PATIENCE;
         let stage = if hot { Stage::Holding(true) } else { Stage::Claimed };
-        Self { ticket, stage, held: hot.then(|| engine.connect()), of_pass: false }
+        Self::new(ticket, stage, hot.then(|| engine.connect()), false)
     }
 
     pub(super) fn wake(&mut self, conn: ConnId) {
@@ -66,12 +87,55 @@ impl Copy {
             Stage::Holding(woken) => {
                 let conn = self.held.expect("a connection");
                 if std::mem::take(woken) && engine.hold(conn, self.ticket.named()) {
-                    engine.begin_in_position(&self.ticket);
-                    self.stage = Stage::Claimed;
+                    self.stage = if self.follows {
+                        Stage::CaughtUp
+                    } else {
+                        engine.begin_reading(&self.ticket);
+                        Stage::Claimed
+                    };
                 }
             }
             Stage::Claimed => {
-                self.stage = Stage::Timed(ask(b"PEXPIRETIME").integer().expect("a time"));
+                let expiry = ask(b"PEXPIRETIME").integer().expect("a time");
+                self.follows =
+                    expiry == -1 && self.held.is_none() && members(&ask(b"DUMP")).is_some();
+                self.stage = if self.follows {
+                    engine.follow(&self.ticket);
+                    Stage::Followed(0)
+                } else {
+                    Stage::Timed(expiry)
+                };
+            }
+            Stage::Followed(2) => {
+                self.held = Some(engine.connect());
+                self.stage = Stage::Holding(true);
+            }
+            Stage::Followed(parts) => {
+                let part = *parts;
+                let value = members(&ask(b"DUMP"));
+                let again = engine.take_noted(&self.ticket);
+                let Some(value) = value.filter(|_| engine.is_untouched(&self.ticket)) else {
+                    engine.abandon(&self.ticket);
+                    return Moved::Ends(self.end(engine));
+                };
+                *parts += 1;
+                let first = |member: &Bytes| (member[..] < b"4"[..]) == (part == 0);
+                let read: Vec<_> = value.iter().filter(|member| first(member)).cloned().collect();
+                if !self.send(engine, "SADD", &read) || !self.send_again(engine, &value, &again) {
+                    engine.abandon(&self.ticket);
+                    return Moved::Ends(self.end(engine));
+                }
+            }
+            Stage::CaughtUp => {
+                let again = engine.take_noted(&self.ticket);
+                let value = members(&ask(b"DUMP")).unwrap_or_default();
+                if !self.send_again(engine, &value, &again) {
+                    engine.abandon(&self.ticket);
+                    return Moved::Ends(self.end(engine));
+                }
+                let rename = Request::new([b"RENAME", &self.scratch()[..], self.ticket.key()]);
+                let steps = SmallVec::from_iter([success(rename)]);
+                self.stage = Stage::Read(Copied { steps, in_position: true });
             }
             Stage::Timed(expiry) => {
                 let dump = ask(b"DUMP").text().cloned().filter(|_| *expiry != -2);
@@ -97,6 +161,26 @@ impl Copy {
         Moved::Stays
     }
 
+    /// Some of the members, as they are now.
+    fn send_again(&self, engine: &mut Engine, value: &[Bytes], again: &[Bytes]) -> bool {
+        let (there, gone): (Vec<_>, Vec<_>) =
+            again.iter().cloned().partition(|member| value.contains(member));
+        self.send(engine, "SADD", &there) && self.send(engine, "SREM", &gone)
+    }
+
+    /// A part of the copy; false when there is no room.
+    fn send(&self, engine: &mut Engine, command: &str, members: &[Bytes]) -> bool {
+        let scratch = self.scratch();
+        let step = |member: &Bytes| success(Request::new([command.as_bytes(), &scratch, member]));
+        let steps: Vec<_> = members.iter().map(step).collect();
+        steps.is_empty() || engine.append_part(&self.ticket, &steps)
+    }
+
+    /// Where the value is built: a name for each copy.
+    fn scratch(&self) -> Vec<u8> {
+        format!("{SCRATCH}{}", self.name).into_bytes()
+    }
+
     /// The connection that reads is lost, or the server refuses.
     pub(super) fn give_up(&self, engine: &mut Engine, rng: &mut Rng) -> Woken {
         if rng.one_in(2) {
@@ -120,5 +204,21 @@ fn steps(key: &[u8], expiry: i64, offset: i64, dump: Option<Bytes>) -> SmallVec<
             Request::new([b"RESTORE", key, time.as_bytes(), &payload, b"REPLACE", b"ABSTTL"])
         }
     };
-    SmallVec::from_iter([Step { request, expect: Expect::Success }])
+    SmallVec::from_iter([success(request)])
+}
+
+fn success(request: Request) -> Step {
+    Step { request, expect: Expect::Success }
+}
+
+/// The members of a dumped set.
+fn members(dump: &Reply) -> Option<Vec<Bytes>> {
+    let (kind, items) = dump.text()?.split_first()?;
+    let members = items.split(|byte| *byte == b',').map(Bytes::copy_from_slice);
+    (*kind == b's').then(|| members.collect())
+}
+
+/// Whether a key of the secondary is half a copy.
+pub(super) fn is_scratch(key: &[u8]) -> bool {
+    key.starts_with(SCRATCH.as_bytes())
 }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::copier::Copy;
+use super::copier::{Copy, is_scratch};
 use super::model::{DATABASES, Server};
 use crate::engine::{Cause, Engine, Position};
 use crate::ledger::Groups;
@@ -90,7 +90,8 @@ impl Pass {
 
     fn compare(&self, engine: &mut Engine, primary: &Server, db: u32, key: Bytes) {
         let named = engine.named(db, key);
-        let doubtful = self.groups.contains(named.fingerprint.group());
+        let built = is_scratch(&named.key);
+        let doubtful = !built && self.groups.contains(named.fingerprint.group());
         if doubtful && !primary.databases[db as usize].contains_key(&named.key[..]) {
             engine.soil(&named, Cause::Verify);
         }

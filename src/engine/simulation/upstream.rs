@@ -131,6 +131,8 @@ impl Upstream {
 }
 
 const KEYS: [&str; 5] = ["a", "b", "c", "d", "e"];
+/// Written all the time, by its members' names.
+const SET: &str = "s";
 
 /// A command of a client.
 pub(super) fn random(rng: &mut Rng, now: i64) -> Request {
@@ -138,7 +140,8 @@ pub(super) fn random(rng: &mut Rng, now: i64) -> Request {
     let value = rng.pick(&["1", "7", "x"]);
     let time = (rng.below(200) as i64 - 10).max(1).to_string();
     let at = (now + rng.below(200) as i64 - 10).to_string();
-    match rng.below(60) {
+    let member = rng.pick(&["1", "2", "3", "4", "5", "6"]);
+    match rng.below(76) {
         0..4 => Request::new(["SET", key, value]),
         4..8 => Request::new(["SET", key, value, "PX", &time]),
         8..10 => Request::new(["SET", key, value, "NX"]),
@@ -157,6 +160,8 @@ pub(super) fn random(rng: &mut Rng, now: i64) -> Request {
         50..53 => Request::new(["PERSIST", key]),
         53..58 => Request::new(["RENAME", key, other]),
         58 => Request::new(["FLUSHDB"]),
-        _ => Request::new(["SWAPDB", "0", "1"]),
+        59 => Request::new(["SWAPDB", "0", "1"]),
+        60..70 => Request::new(["SADD", SET, member]),
+        _ => Request::new(["SREM", SET, member]),
     }
 }

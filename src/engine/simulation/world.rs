@@ -1,6 +1,6 @@
 //! Two servers, the engine between them, and everything that is on its way.
 
-use super::copier::{Copy, Moved};
+use super::copier::{Copy, Moved, is_scratch};
 use super::link::Link;
 use super::model::{DATABASES, Database, Server};
 use super::pass::Pass;
@@ -288,7 +288,7 @@ impl World {
         for entry in living.values_mut() {
             entry.expires = entry.expires.map(|at| at - offset);
         }
-        living.retain(|_, entry| entry.expires.is_none_or(|at| at > soon));
+        living.retain(|key, entry| !is_scratch(key) && entry.expires.is_none_or(|at| at > soon));
         living
     }
 }
