@@ -41,7 +41,7 @@
 //!
 //! | layer | modules | |
 //! | --- | --- | --- |
-//! | assembly | [`cli`] [`copy`] [`compare`] [`check`] [`control`] [`admin`] [`telemetry`] [`config`] [`failure`] [`bar`] | puts things together, speaks to operators; [`control`] owns the phase |
+//! | assembly | [`cli`] [`copy`] [`compare`] [`check`] [`control`] [`admin`] [`telemetry`] [`config`] [`failure`] [`strangers`] [`bar`] | puts things together, speaks to operators; [`control`] owns the phase |
 //! | roles | [`proxy`] [`mirror`] [`backfill`] [`verify`] | siblings that meet only in the engine |
 //! | lanes | [`lane`] | pipelined connections, and the engine as tasks share it ([`lane::Hub`]) |
 //! | I/O | [`value`] [`backend`] [`net`] [`record`] [`metrics`] [`courtesy`] | servers, sockets, values read part by part, what a crash must not forget, giving way |
@@ -108,7 +108,7 @@
 //! | position decides | a key gets effects only after its copy stands before them | `engine/settle.rs` |
 //! | in doubt, copy the state | a mismatch, a lost connection, an overflow, an undeclared key make keys dirty | `Engine::soil` in `engine/mod.rs`; by name in `engine/dirty.rs`; worked off in `backfill/recopy.rs` |
 //! | the application first | what does not fit into the log becomes dirty keys, what does not fit there dirty groups | `engine/log.rs`, `engine/dirty.rs` |
-//! | copy without a race | a copy counts only if no write came between its claim and its place | `engine/copies.rs` |
+//! | copy without a race | a copy counts only if no write came between its claim and its place, or what came was read again | `engine/copies.rs`, `engine/following.rs` |
 //! | never twice | a write is sent to the primary once; unknown outcomes are in doubt | `lane/driver.rs`, `engine/step.rs` |
 //! | no early doubt | what broke in flight is copied only when the server is done with that connection | `lane/shared.rs`; for the secondary `mirror/apply.rs` |
 //! | who answers is who answered | another process at a server's address may hold anything: everything is copied again | `lane/process.rs`; for the secondary `mirror/apply.rs` |
@@ -117,9 +117,9 @@
 //! | two clocks | ends are told in the time of the server where they stand; a clock that is set is noticed | [`backend::ClockGap`], `control/clocks.rs` |
 //! | parity | every answer of the secondary is held against the primary's | `mirror/judge.rs`, [`effect::Expect`] |
 //! | payloads travel only where they are read alike | what a server takes is tried at the start | `payload/acceptance.rs`, `value/probe.rs` |
-//! | clients go first | while they are served, backfill and verify take small steps with rests between | `courtesy.rs` |
+//! | clients go first | while they are served, backfill, verify, copy and compare take small steps with rests between | `courtesy.rs`; for clients that do not come through us `strangers.rs` |
 //! | leave no trace | eviction clocks are left alone and carried over | `backfill/read.rs`, [`backend::Setup`] |
-//! | big values stall nobody | parts of bounded size, built under a scratch name | `backfill/whole.rs`, [`value`] |
+//! | big values stall nobody | parts of bounded size, built under a scratch name; writes to elements meanwhile are followed | `backfill/whole.rs`, `engine/following.rs`, [`value`] |
 //! | a difference is one | it is looked at again when nothing is on its way | `verify/settle.rs` |
 //! | a flip happens whole or not | before the durable phase everything goes back by itself | `control/flip.rs` |
 //! | recorded before it is sent | what a crash would leave in doubt is on disk before the write goes out | `engine/intent.rs`; written by [`lane::Hub::with`] to the [`record`] |
@@ -177,6 +177,7 @@ pub mod proxy;
 pub mod record;
 pub mod resp;
 pub mod status;
+pub mod strangers;
 pub mod telemetry;
 pub mod value;
 pub mod verify;

@@ -34,8 +34,12 @@ enum Layer {
 /// Every module of the crate, its layer, and what it imports: only what stands below it here.
 const MODULES: &[(&str, Layer, &str)] = &[
     ("cli", Assembly, "admin check compare config control copy failure net status telemetry"),
-    ("copy", Assembly, "backfill bar config control failure ledger payload status"),
-    ("compare", Assembly, "backend bar databases diff failure own_keys resp value"),
+    ("copy", Assembly, "backfill bar config control failure ledger payload status strangers"),
+    (
+        "compare",
+        Assembly,
+        "backend bar courtesy databases diff failure own_keys resp strangers value",
+    ),
     (
         "check",
         Assembly,
@@ -48,6 +52,7 @@ const MODULES: &[(&str, Layer, &str)] = &[
          mirror net own_keys payload proxy record resp status telemetry value verify",
     ),
     ("admin", Assembly, "backend metrics net status"),
+    ("strangers", Assembly, "backend courtesy"),
     ("telemetry", Assembly, "config"),
     ("config", Assembly, "backend databases net status"),
     ("failure", Assembly, "backend value"),

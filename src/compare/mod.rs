@@ -1,7 +1,7 @@
 //! `crossfade compare`: two servers held against each other, key by key, both ways.
 //!
 //! *Guarantees:* nothing is changed on either server, not even the eviction clocks of its keys
-//! where it can leave them alone; memory does not grow with the number of keys or of differences;
+//! where it can leave them alone; the source's clients are given way to; memory does not grow with the number of keys or of differences;
 //! every difference that is counted was seen again after a pause, except when there are very many.
 //!
 //! *Must not know:* arguments, terminals beyond a progress bar, exit codes.
@@ -16,9 +16,11 @@ use std::time::Duration;
 
 use crate::backend::{ClockGap, Connection, Endpoint, ServerInfo, Setup, keyspace};
 use crate::bar::progress_bar;
+use crate::courtesy::Courtesy;
 use crate::databases::Databases;
 use crate::diff::Leeway;
 use crate::failure::ServerError as Error;
+use crate::strangers::give_way;
 use crate::value::{Fault, ReadError, Side};
 
 pub use report::{Report, Shown};
@@ -57,11 +59,19 @@ pub async fn run(options: Options) -> Result<Report, Error> {
     let bar = progress_bar("comparing");
     let mut report = Report::new(options.show);
     let options = Arc::new(options);
-    for (from, to) in pairs {
-        let pass = pass::Pass { options: options.clone(), from, to, leeway, bar: bar.clone() };
-        report.add(pass.run().await?);
+    let courtesy = Arc::new(Courtesy::default());
+    let passes = async {
+        for (from, to) in pairs {
+            let (options, courtesy, bar) = (options.clone(), courtesy.clone(), bar.clone());
+            let pass = pass::Pass { options, from, to, leeway, courtesy, bar };
+            report.add(pass.run().await?);
+        }
+        Ok(report)
+    };
+    tokio::select! {
+        report = passes => report,
+        never = give_way(&options.source, &courtesy) => match never {},
     }
-    Ok(report)
 }
 
 /// The databases to compare: the source's number, the target's.

@@ -1,6 +1,7 @@
 //! One pair of databases: every key of the source compared, then every key of the target looked for.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use indicatif::ProgressBar;
@@ -11,9 +12,12 @@ use super::report::Report;
 use super::scan::Scan;
 use super::{Error, Fault, Options, side};
 use crate::backend::Endpoint;
+use crate::courtesy::Courtesy;
 use crate::diff::{Difference, Leeway};
 use crate::value::{Comparer, Verdict};
 
+/// Keys asked for at once. Enough for one page to keep both servers busy for a millisecond.
+const PAGE: usize = 256;
 /// Comparers at work at once: while one waits for a server, others keep it busy.
 const WORKERS: usize = 3;
 /// From this many differences on (for each worker) they are no matter of a moment, and are not
@@ -27,6 +31,7 @@ pub(super) struct Pass {
     pub(super) from: u32,
     pub(super) to: u32,
     pub(super) leeway: Leeway,
+    pub(super) courtesy: Arc<Courtesy>,
     pub(super) bar: ProgressBar,
 }
 
@@ -80,7 +85,8 @@ impl Pass {
         let mut comparer = Comparer::new(source, target, self.leeway);
         let mut report = Report::new(self.options.show);
         loop {
-            let page = scan.lock().await.next().await;
+            let page = scan.lock().await.next(self.courtesy.step(PAGE)).await;
+            let began = Instant::now();
             let page = match (page, way) {
                 (Ok(Some(page)), _) => page,
                 (Ok(None), _) => return Ok(report),
@@ -92,6 +98,7 @@ impl Pass {
                 Way::There => self.compare(&page, &mut comparer, &mut report).await?,
                 Way::Back => self.look_for(&page, &mut comparer, &mut report).await?,
             }
+            self.courtesy.rest(page.len(), began.elapsed()).await;
         }
     }
 

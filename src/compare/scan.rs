@@ -8,9 +8,6 @@ use crate::own_keys::is_ours;
 use crate::resp::Reply;
 use crate::value::ReadError;
 
-/// Keys asked for at once. Enough for one page to keep both servers busy for a millisecond.
-const PAGE: &str = "256";
-
 /// Goes over all keys once; one that is there from start to end is seen, some twice.
 #[derive(Debug)]
 pub(super) struct Scan {
@@ -26,10 +23,11 @@ impl Scan {
         Self { connection, cursor: Some(Bytes::from_static(b"0")), db }
     }
 
-    /// The next keys, which may be none; `None` after the last.
-    pub(super) async fn next(&mut self) -> Result<Option<Vec<Bytes>>, Fault> {
+    /// The next keys, about so many, perhaps none; `None` after the last.
+    pub(super) async fn next(&mut self, count: usize) -> Result<Option<Vec<Bytes>>, Fault> {
         let Some(cursor) = self.cursor.take() else { return Ok(None) };
-        let request = [b"SCAN".as_ref(), &cursor, b"COUNT", PAGE.as_bytes()];
+        let count = count.to_string();
+        let request = [b"SCAN".as_ref(), &cursor, b"COUNT", count.as_bytes()];
         let reply = self.connection.command(request).await?;
         if let Reply::Error(text) = &reply {
             return Err(ReadError::Refused(String::from_utf8_lossy(text).into_owned()).into());

@@ -48,7 +48,7 @@ pub(crate) struct World {
     pub(super) started: Instant,
     pub(super) tasks: TaskTracker,
     pub(crate) progress: Arc<Progress>,
-    pub(super) courtesy: Arc<Courtesy>,
+    pub(crate) courtesy: Arc<Courtesy>,
     known: Known,
 }
 

@@ -3,7 +3,7 @@
 //! *What it is:* a direction as `run` has it, through which no client writes: its pass copies what
 //! there is, its mirror carries it over.
 //!
-//! *Guarantees:* ends when every key is on the target or has failed `ATTEMPTS` times, or when a
+//! *Guarantees:* gives way to the source's clients; ends when every key is on the target or has failed `ATTEMPTS` times, or when a
 //! server stays away; what was not copied is counted, never passed over.
 //!
 //! *Must not know:* arguments, exit codes.
@@ -24,6 +24,7 @@ use crate::failure::Failure;
 use crate::ledger::{Groups, Seed};
 use crate::payload::Acceptance;
 use crate::status::Side;
+use crate::strangers::give_way;
 
 pub use summary::Summary;
 
@@ -58,6 +59,7 @@ pub async fn run(config: RunConfig) -> Result<Summary, Failure> {
     let summary = tokio::select! {
         summary = shown(&world, copy(&world, &direction)) => Ok(summary),
         failure = lose(&world) => Err(failure),
+        never = give_way(&world.config.servers.source, &world.courtesy) => match never {},
     };
     direction.stop.cancel();
     summary
