@@ -7,7 +7,7 @@
 //!
 //! *Guarantees:* a command waits for one small step of each worker at most, and most commands for
 //! none; work is slowed down, never stopped: where clients keep a server so busy that small steps
-//! take long, steps grow, and rests go, until each worker gets [`FLOOR`] keys a second done.
+//! take long, steps grow, and rests go, until each worker gets `FLOOR` keys a second done.
 //!
 //! *Must not know:* what the work is, who the clients are.
 

@@ -1,5 +1,6 @@
 //! `crossfade copy` of a generated data set, then `crossfade compare` of the two servers: how fast,
-//! and what it costs all three processes.
+//! and what it costs all three processes. Beside it what a script would do, one thing after the
+//! other: `SCAN`, `DUMP`, `RESTORE`.
 
 use std::time::Instant;
 
@@ -9,6 +10,8 @@ use crate::stats::{Samples, head, row, title};
 use crate::{Result, Scale};
 
 const KEYS: u64 = 300_000;
+/// Keys that the script asks for at once.
+const PAGE: u32 = 128;
 
 #[derive(Default)]
 struct Cost {
@@ -20,34 +23,72 @@ struct Cost {
 
 pub(crate) fn run(scale: Scale) -> Result<()> {
     let keys = KEYS / scale.divisor;
-    let (mut copy, mut compare) = (Cost::default(), Cost::default());
+    let (mut script, mut copy, mut compare): (Cost, Cost, Cost) = Default::default();
     for _ in 0..scale.repeats {
         let (source, target) = (Server::start()?, Server::start()?);
         crate::data::fill(&mut source.client()?, keys)?;
-        copy.measure("copy", keys, &source, &target)?;
+        script.measure(keys, &source, &target, || bare_loop(&source, &target))?;
+        redis::cmd("FLUSHALL").exec(&mut target.client()?)?;
+        copy.measure(keys, &source, &target, || crossfade("copy", &source, &target))?;
         let copied: u64 = redis::cmd("DBSIZE").query(&mut target.client()?)?;
         if copied != keys {
             return Err(format!("copy: {copied} of {keys} keys arrived").into());
         }
-        compare.measure("compare", keys, &source, &target)?;
+        compare.measure(keys, &source, &target, || crossfade("compare", &source, &target))?;
     }
     title(&format!("copy and compare: {keys} keys of four types, rounds: {}", scale.repeats));
     head(&["", "1000 keys/s", "crossfade CPU s", "source CPU s", "target CPU s"]);
+    row(&script.cells("a bare loop"));
     row(&copy.cells("copy"));
     row(&compare.cells("compare"));
     Ok(())
 }
 
+fn crossfade(verb: &str, source: &Server, target: &Server) -> Result<()> {
+    let output = crossfade_between(verb, source, target).output()?;
+    if !output.status.success() {
+        return Err(format!("{verb}: {}", String::from_utf8_lossy(&output.stderr)).into());
+    }
+    Ok(())
+}
+
+/// A page at a time, each step pipelined.
+fn bare_loop(source: &Server, target: &Server) -> Result<()> {
+    let (mut source, mut target) = (source.client()?, target.client()?);
+    let mut cursor = 0_u64;
+    loop {
+        let mut scan = redis::cmd("SCAN");
+        let (next, keys): (u64, Vec<Vec<u8>>) =
+            scan.arg(cursor).arg("COUNT").arg(PAGE).query(&mut source)?;
+        let (mut dumps, mut restores) = (redis::pipe(), redis::pipe());
+        for key in &keys {
+            dumps.cmd("DUMP").arg(key);
+        }
+        let payloads: Vec<Vec<u8>> = dumps.query(&mut source)?;
+        for (key, payload) in keys.iter().zip(payloads) {
+            restores.cmd("RESTORE").arg(key).arg(0).arg(payload).arg("REPLACE").ignore();
+        }
+        restores.exec(&mut target)?;
+        cursor = next;
+        if cursor == 0 {
+            return Ok(());
+        }
+    }
+}
+
 impl Cost {
     #[allow(clippy::cast_precision_loss, reason = "counts of keys are far below 2^52")]
-    fn measure(&mut self, verb: &str, keys: u64, source: &Server, target: &Server) -> Result<()> {
+    fn measure(
+        &mut self,
+        keys: u64,
+        source: &Server,
+        target: &Server,
+        work: impl FnOnce() -> Result<()>,
+    ) -> Result<()> {
         let before = (children_cpu()?, source.process.cpu()?, target.process.cpu()?);
         let began = Instant::now();
-        let output = crossfade_between(verb, source, target).output()?;
+        work()?;
         let elapsed = began.elapsed();
-        if !output.status.success() {
-            return Err(format!("{verb}: {}", String::from_utf8_lossy(&output.stderr)).into());
-        }
         self.rate.add(keys as f64 / elapsed.as_secs_f64() / 1000.0);
         self.crossfade.add(children_cpu()? - before.0);
         self.source.add(source.process.cpu()? - before.1);
