@@ -7,6 +7,7 @@ use thiserror::Error;
 use tokio::time::sleep;
 
 use super::ReadError;
+use super::contents::{kind, question, same};
 use super::counterpart::counterpart;
 use super::glance::{Dumps, Glance, glance, lacking};
 use super::head::{Head, Type, head};
@@ -107,11 +108,12 @@ impl Comparer {
         let mut seen: Vec<_> =
             first.iter().zip(&second).map(|(a, b)| self.at_a_glance(a, b)).collect();
         self.settle_small(keys, &mut seen).await?;
+        self.settle_alike(keys, &mut seen).await?;
         let mut verdicts = Vec::with_capacity(keys.len());
         for (key, seen) in keys.iter().zip(seen) {
             verdicts.push(match seen {
                 Seen::Settled(verdict) => verdict,
-                Seen::Small { .. } | Seen::Open => self.closely(key).await?,
+                Seen::Small { .. } | Seen::Alike(_) | Seen::Open => self.closely(key).await?,
             });
         }
         Ok(verdicts)
@@ -146,11 +148,42 @@ impl Comparer {
             keys.iter().zip(&*seen).filter(|(_, seen)| small(seen)).map(|(key, _)| key).collect();
         let (first, second) = self.dump(&dumped).await?;
         let slots = seen.iter_mut().filter(|seen| small(seen));
-        for (slot, same) in slots.zip(first.same(&second)) {
+        for (slot, (a, b)) in slots.zip(first.values().zip(second.values())) {
+            let same_kind = || kind(a?).filter(|kind_of_a| Some(*kind_of_a) == b.and_then(kind));
             *slot = match slot {
-                Seen::Small { same_end: true } if same => Seen::Settled(Verdict::Equal),
+                Seen::Small { same_end: true } if a == b => Seen::Settled(Verdict::Equal),
+                Seen::Small { same_end: true } => same_kind().map_or(Seen::Open, Seen::Alike),
                 _ => Seen::Open,
             };
+        }
+        Ok(())
+    }
+
+    /// Reads those of one type whose payloads differ on both servers, all of them at once.
+    async fn settle_alike(
+        &mut self,
+        keys: &[Bytes],
+        seen: &mut [Seen],
+    ) -> Result<(), CompareError> {
+        let ask = |(key, seen): (&Bytes, &Seen)| match seen {
+            Seen::Alike(kind) => Some(question(key, *kind)),
+            _ => None,
+        };
+        let questions: Vec<_> = keys.iter().zip(&*seen).filter_map(ask).collect();
+        if questions.is_empty() {
+            return Ok(());
+        }
+        let (first, second) =
+            both(async { Ok(self.first.connection.ask_all(&questions).await?) }, async {
+                Ok(self.second.connection.ask_all(&questions).await?)
+            })
+            .await?;
+        let mut answers = first.into_iter().zip(second);
+        for slot in seen {
+            let Seen::Alike(kind) = slot else { continue };
+            if answers.next().is_some_and(|(a, b)| same(*kind, a, b)) {
+                *slot = Seen::Settled(Verdict::Equal);
+            }
         }
         Ok(())
     }
@@ -197,7 +230,7 @@ impl Comparer {
 
     async fn same_payload(&mut self, key: &Bytes) -> Result<bool, CompareError> {
         let (first, second) = self.dump(&[key]).await?;
-        Ok(first.same(&second).all(|same| same))
+        Ok(first.values().eq(second.values()))
     }
 
     async fn dump(&mut self, keys: &[&Bytes]) -> Result<(Dumps, Dumps), CompareError> {
@@ -263,6 +296,8 @@ enum Seen {
     Small {
         same_end: bool,
     },
+    /// Dumped and not the same, of one type: perhaps the same value in another encoding or order.
+    Alike(Kind),
     /// Too big to be dumped, or dumped and not the same: another value, or the same in another
     /// encoding.
     Open,

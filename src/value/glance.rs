@@ -78,12 +78,10 @@ impl Dumps {
         }
     }
 
-    /// Whether both servers gave the same, key by key; their versions may differ. A key that both
-    /// lack is the same.
-    pub(super) fn same<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = bool> + 'a {
-        let body = |dump: Flat<'a>| dump.text().and_then(|dump| dump.split_last_chunk::<FOOTER>());
-        let pairs = Row::new(&self.answers).zip(Row::new(&other.answers));
-        pairs.map(move |(a, b)| body(a).map(|(a, _)| a) == body(b).map(|(b, _)| b))
+    /// The values without their footers, key by key: servers' versions may differ. `None` for a key
+    /// that is not there.
+    pub(super) fn values(&self) -> impl Iterator<Item = Option<&[u8]>> {
+        Row::new(&self.answers).map(|dump| Some(dump.text()?.split_last_chunk::<FOOTER>()?.0))
     }
 }
 

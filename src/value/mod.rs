@@ -12,6 +12,7 @@
 
 mod answer;
 mod comparer;
+mod contents;
 mod counterpart;
 mod fault;
 mod glance;
