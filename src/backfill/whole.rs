@@ -59,6 +59,10 @@ impl Copier {
     ) -> Result<(), TranscribeError> {
         let route = self.route.clone();
         let key = ticket.key().clone();
+        if !in_position {
+            // Before anything is read: also what the key is, and when it ends.
+            route.hub.with(|engine| engine.follow(ticket));
+        }
         let head = head(&key, &mut self.connection, &route.from).await?;
         let Some(Head { kind, expires_at }) = head else {
             let delete = Request::new([b"DEL".as_ref(), &key]);
@@ -88,10 +92,6 @@ impl Copier {
         in_position: bool,
     ) -> Result<bool, TranscribeError> {
         let hub = self.route.hub.clone();
-        let follows = !in_position && copy.can_catch_up();
-        if follows {
-            hub.with(|engine| engine.follow(ticket));
-        }
         let mut last: Option<Vec<Request>> = None;
         let mut began = Instant::now();
         while let Some(chunk) = copy.next_chunk(&mut self.connection).await? {
@@ -109,7 +109,7 @@ impl Copier {
             }
         }
         let last = last.unwrap_or_default();
-        let accepted = if follows {
+        let accepted = if !in_position && copy.can_catch_up() {
             self.catch_up(ticket, copy, last).await?
         } else {
             self.accept(ticket, &copied(last, in_position)).await

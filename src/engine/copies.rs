@@ -124,6 +124,7 @@ impl Engine {
             return Accepted::Superseded;
         }
         let touched = self.ledger.state(space, fingerprint) != State::Copying
+            || self.noted(ticket) > 0
             || (!copied.in_position && self.order.is_in_flight(fingerprint));
         if !self.is_of_now(ticket) || touched {
             self.abandon(ticket);

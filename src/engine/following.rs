@@ -6,7 +6,8 @@
 //!
 //! *Rule:* a note is taken when the write is answered. Whoever takes the notes and reads the elements
 //! after that finds what the writes did; what they do later is noted again. While the copier holds
-//! the key nothing is added, and what has been read by then is the value.
+//! the key nothing is added, and what has been read by then is the value. A copy with notes that
+//! nobody has taken is void.
 
 use std::collections::HashSet;
 
@@ -41,8 +42,8 @@ impl Notes {
 }
 
 impl Engine {
-    /// From now on writes to elements of the key are noted; to be called before its value is read:
-    /// what was written until now will be in what is read.
+    /// From now on writes to elements of the key are noted; to be called before anything of it is
+    /// read, its type and expiry included: what was written until now will be in what is read.
     pub fn follow(&mut self, ticket: &Ticket) {
         self.begin_reading(ticket);
         if let Some(copying) = self.copying_of(ticket) {

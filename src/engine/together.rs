@@ -92,7 +92,8 @@ impl Engine {
             return false;
         }
         let alone = in_position || !self.order.is_in_flight(fingerprint);
-        if !self.is_of_now(ticket) || !alone || !self.ledger.settle(space, fingerprint) {
+        let void = !self.is_of_now(ticket) || !alone || self.noted(ticket) > 0;
+        if void || !self.ledger.settle(space, fingerprint) {
             self.abandon(ticket);
             return false;
         }

@@ -19,6 +19,8 @@ enum Stage {
     /// Waits for the key; the flag says that it may ask (again).
     Holding(bool),
     Claimed,
+    /// From now on it is read.
+    Begun,
     /// Its expiry has been read.
     Timed(i64),
     /// A set without an end is followed, and so many of its two parts have been read.
@@ -96,15 +98,17 @@ impl Copy {
                 }
             }
             Stage::Claimed => {
-                let expiry = ask(b"PEXPIRETIME").integer().expect("a time");
-                self.follows =
-                    expiry == -1 && self.held.is_none() && members(&ask(b"DUMP")).is_some();
-                self.stage = if self.follows {
+                // A copy that turns out to be of something else has been followed in vain.
+                if self.held.is_none() && self.name.is_multiple_of(2) {
                     engine.follow(&self.ticket);
-                    Stage::Followed(0)
-                } else {
-                    Stage::Timed(expiry)
-                };
+                    self.follows = true;
+                }
+                self.stage = Stage::Begun;
+            }
+            Stage::Begun => {
+                let expiry = ask(b"PEXPIRETIME").integer().expect("a time");
+                self.follows &= expiry == -1 && members(&ask(b"DUMP")).is_some();
+                self.stage = if self.follows { Stage::Followed(0) } else { Stage::Timed(expiry) };
             }
             Stage::Followed(2) => {
                 self.held = Some(engine.connect());
