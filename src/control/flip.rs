@@ -130,7 +130,6 @@ impl Migration {
                 );
                 return Err(Refusal::TimedOut { error });
             }
-            old.hub.hurry();
             sleep(LOOK).await;
         }
         Ok(())
