@@ -287,9 +287,9 @@ fn scripts_with_undeclared_keys_converge_or_are_named() {
     client.ok("EVAL return(redis.call('SET','undeclared:'..ARGV[1],'1')) 0 7");
     client.ok(["FUNCTION", "LOAD", "#!lua name=lib\nredis.register_function('f', function(keys) return redis.call('INCR', keys[1]) end)"]);
     client.ok("FCALL f 1 counter");
+    migration.crossfade.wait_converged();
     let exists = migration.target.ok(format!("SCRIPT EXISTS {sha}")).texts();
     assert_eq!(exists, ["1"], "a script that was loaded is known on both");
-    migration.crossfade.wait_converged();
     let equal = support::differences(&migration.source, &migration.target).is_empty();
     let blockers = migration.crossfade.status()["blockers"].to_string();
     assert!(equal || blockers.contains("script"), "different, and only {blockers} is named");
