@@ -12,8 +12,8 @@ use super::{Progress, Trials};
 use crate::backend::{Broken, ConnectError, Connection, Endpoint, Setup, some_key_ends};
 use crate::capability::Capabilities;
 use crate::courtesy::Courtesy;
-use crate::engine::{Accepted, ConnId, Copied, Copies, Engine, Ticket};
-use crate::lane::Hub;
+use crate::engine::{Accepted, Copied, Copies, Ticket};
+use crate::lane::{Held, Hub};
 use crate::payload::Acceptance;
 use crate::resp::{Flat, Row, command};
 
@@ -120,7 +120,7 @@ impl Copier {
         let mut open = Open::new(&self.route, vec![ticket.clone()]);
         self.select(ticket.db).await?;
         let hub = self.route.hub.clone();
-        let held = Held::take(&hub, &ticket).await;
+        let held = Held::take(&hub, ticket.named()).await;
         hub.with(|engine| engine.begin_reading(&ticket));
         self.copy_held(&ticket).await?;
         drop(held);
@@ -276,29 +276,6 @@ impl Drop for Open {
             return;
         }
         self.hub.with(|engine| self.tickets.iter().for_each(|ticket| engine.abandon(ticket)));
-    }
-}
-
-/// A key held in the order.
-pub(super) struct Held<'a> {
-    hub: &'a Hub,
-    conn: ConnId,
-    ticket: &'a Ticket,
-}
-
-impl<'a> Held<'a> {
-    /// Waits for the key: then no write to it is in flight, and none begins.
-    pub(super) async fn take(hub: &'a Hub, ticket: &'a Ticket) -> Self {
-        let held = Self { hub, conn: hub.with(Engine::connect), ticket };
-        std::future::poll_fn(|cx| hub.poll_hold(held.conn, ticket.named(), cx)).await;
-        held
-    }
-}
-
-impl Drop for Held<'_> {
-    fn drop(&mut self) {
-        let woken = self.hub.with(|engine| engine.release(self.conn, self.ticket.named()));
-        self.hub.wake(&woken);
     }
 }
 

@@ -10,11 +10,12 @@ use std::time::{Duration, Instant};
 use smallvec::SmallVec;
 use tokio::time::timeout;
 
-use super::copier::{Copier, Held};
+use super::copier::Copier;
 use crate::backend::Broken;
 use crate::courtesy::SMALL_STEP;
 use crate::effect::{Digest, Expect, Step};
 use crate::engine::{Accepted, Copied, Lack, Ticket};
+use crate::lane::Held;
 use crate::payload::Way;
 use crate::resp::Request;
 use crate::value::{CannotWrite, Head, ReadError, TranscribeError, Transcription, Type, head};
@@ -137,7 +138,7 @@ impl Copier {
             self.read_again(ticket, copy, false).await?;
         }
         self.wait_for_room().await;
-        let held = Held::take(&hub, ticket).await;
+        let held = Held::take(&hub, ticket.named()).await;
         if !self.read_again(ticket, copy, true).await? {
             hub.with(|engine| engine.abandon(ticket));
             return Ok(Accepted::Again);

@@ -11,6 +11,7 @@
 
 mod acks;
 mod driver;
+mod held;
 mod hub;
 mod job;
 mod mailbox;
@@ -21,6 +22,7 @@ mod shared;
 mod side;
 
 pub use acks::Acks;
+pub use held::Held;
 pub use hub::{Following, Hub};
 pub use job::{Job, Lost, Shape, Sink};
 pub use mailbox::{Mailbox, News};

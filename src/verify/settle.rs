@@ -8,25 +8,30 @@ use tokio::time::{Instant, sleep};
 use super::Verify;
 use super::walk::{VerifyError, pause};
 use crate::diff::Difference;
-use crate::engine::{ConnId, Named};
+use crate::engine::Named;
+use crate::lane::Held;
 use crate::value::{Comparer, Verdict};
 
-/// How often a key that keeps being written is looked at before it is held for a look.
+/// How often keys that keep being written are looked at before they are held for a look.
 const ATTEMPTS: u32 = 8;
-/// How long the effects before a look may take to arrive.
+/// How long the secondary may take to get what keys that are looked at were given.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// How long a key may be held for a look.
-const HOLD: Duration = Duration::from_millis(50);
+const HOLD: Duration = Duration::from_secs(1);
 
 impl Verify {
     /// Which of the suspects differ although everything that was done to them has arrived, and
     /// nobody wrote to them while they were compared.
+    ///
+    /// # Errors
+    /// A server can't be asked, or the secondary is too far behind to tell.
     pub(super) async fn settle(
         &self,
         db: u32,
         suspects: Vec<Bytes>,
         comparer: &mut Comparer,
     ) -> Result<Vec<(Bytes, Difference)>, VerifyError> {
+        let deadline = Instant::now() + PATIENCE;
         let mut real = Vec::new();
         let mut open = suspects;
         for attempt in 0..ATTEMPTS {
@@ -34,10 +39,10 @@ impl Verify {
                 return Ok(real);
             }
             sleep(Duration::from_millis(u64::from(attempt) * 10)).await;
-            open = self.look(db, open, comparer, &mut real).await?;
+            open = self.look(db, open, deadline, comparer, &mut real).await?;
         }
         for key in open {
-            if let Some(difference) = self.hold_and_look(db, &key, comparer).await? {
+            if let Some(difference) = self.hold_and_look(db, &key, deadline, comparer).await? {
                 real.push((key, difference));
             }
         }
@@ -49,6 +54,7 @@ impl Verify {
         &self,
         db: u32,
         keys: Vec<Bytes>,
+        deadline: Instant,
         comparer: &mut Comparer,
         real: &mut Vec<(Bytes, Difference)>,
     ) -> Result<Vec<Bytes>, VerifyError> {
@@ -59,12 +65,12 @@ impl Verify {
             }
             named
         });
-        self.wait_for_effects(&named, PATIENCE).await;
+        let arrived = self.wait_for_effects(&named, deadline).await;
         let verdicts = comparer.compare(&keys).await?;
         let mut again = Vec::new();
         self.hub.with(|engine| {
             for ((key, named), verdict) in keys.into_iter().zip(&named).zip(verdicts) {
-                match (engine.was_still(named), verdict) {
+                match (arrived && engine.was_still(named), verdict) {
                     (_, Verdict::Equal | Verdict::Absent) => {}
                     (true, Verdict::Different(difference)) => real.push((key, difference)),
                     (false, Verdict::Different(_)) => again.push(key),
@@ -75,16 +81,23 @@ impl Verify {
         Ok(again)
     }
 
-    /// Waits until the secondary has got what has been done so far.
-    async fn wait_for_effects(&self, keys: &[Named], patience: Duration) {
+    /// Waits until the secondary has got what has been done so far, and each of `keys` has been
+    /// settled at some moment: all of them at once they seldom are where some are copied again and
+    /// again. False when that takes too long.
+    async fn wait_for_effects(&self, keys: &[Named], deadline: Instant) -> bool {
         let (last, _) = self.hub.with(|engine| engine.positions());
-        let deadline = Instant::now() + patience;
-        let arrived = || {
-            self.hub.with(|engine| {
-                engine.positions().1 >= last && keys.iter().all(|key| engine.is_settled(key))
-            })
-        };
-        while !arrived() && Instant::now() < deadline {
+        let mut unsettled: Vec<&Named> = keys.iter().collect();
+        loop {
+            let arrived = self.hub.with(|engine| {
+                unsettled.retain(|key| !engine.is_settled(key));
+                engine.positions().1 >= last
+            });
+            if arrived && unsettled.is_empty() {
+                return true;
+            }
+            if Instant::now() >= deadline {
+                return arrived;
+            }
             pause().await;
         }
     }
@@ -94,33 +107,32 @@ impl Verify {
         &self,
         db: u32,
         key: &Bytes,
+        deadline: Instant,
         comparer: &mut Comparer,
     ) -> Result<Option<Difference>, VerifyError> {
         let named = self.hub.with(|engine| engine.named(db, key.clone()));
-        let conn = self.hub.with(crate::engine::Engine::connect);
-        let hold = Hold { verify: self, conn, named: &named };
-        std::future::poll_fn(|cx| self.hub.poll_hold(conn, &named, cx)).await;
-        self.wait_for_effects(std::slice::from_ref(&named), HOLD).await;
-        let still = self.hub.with(|engine| engine.is_settled(&named));
-        let verdicts = comparer.compare(std::slice::from_ref(key)).await?;
-        drop(hold);
-        Ok(match verdicts.first() {
-            Some(Verdict::Different(difference)) if still => Some(*difference),
-            _ => None,
-        })
+        loop {
+            let held = Held::take(&self.hub, &named).await;
+            if self.wait_while_held(&named).await {
+                let verdicts = comparer.compare(std::slice::from_ref(key)).await?;
+                drop(held);
+                return Ok(match verdicts.first() {
+                    Some(Verdict::Different(difference)) => Some(*difference),
+                    _ => None,
+                });
+            }
+            drop(held);
+            if Instant::now() >= deadline {
+                return Err(VerifyError::Behind);
+            }
+            sleep(HOLD).await;
+        }
     }
-}
 
-/// A key whose writes wait.
-struct Hold<'a> {
-    verify: &'a Verify,
-    conn: ConnId,
-    named: &'a Named,
-}
-
-impl Drop for Hold<'_> {
-    fn drop(&mut self) {
-        let woken = self.verify.hub.with(|engine| engine.release(self.conn, self.named));
-        self.verify.hub.wake(&woken);
+    /// Waits until the secondary has all of a key that is held; false when that takes too long.
+    async fn wait_while_held(&self, named: &Named) -> bool {
+        let keys = std::slice::from_ref(named);
+        self.wait_for_effects(keys, Instant::now() + HOLD).await
+            && self.hub.with(|engine| engine.is_settled(named))
     }
 }

@@ -42,6 +42,12 @@ pub enum VerifyError {
     /// Nobody says which databases there are.
     #[error("INFO is refused")]
     Info,
+    /// Keys that seem different can't be told from keys whose effects are on their way.
+    #[error(
+        "the secondary is too far behind to compare what is written meanwhile: \
+         verify again when the lag is below a second"
+    )]
+    Behind,
     /// A scan went wrong.
     #[error("SCAN is refused: {0}")]
     Scan(String),
