@@ -130,6 +130,7 @@ impl Migration {
                 );
                 return Err(Refusal::TimedOut { error });
             }
+            old.hub.hurry();
             sleep(LOOK).await;
         }
         Ok(())

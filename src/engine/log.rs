@@ -127,6 +127,8 @@ pub(super) struct Log {
     entries: VecDeque<Entry>,
     /// Weight of what waits and of what is on its way.
     bytes: usize,
+    /// Weight of what waits.
+    waiting: usize,
     /// Effects that wait and are on their way; each of many copies in one entry counts.
     effects: usize,
     limit: usize,
@@ -143,6 +145,7 @@ impl Log {
         Self {
             entries: VecDeque::new(),
             bytes: 0,
+            waiting: 0,
             effects: 0,
             limit,
             next: 1,
@@ -195,6 +198,7 @@ impl Log {
         let position = self.next;
         self.next += 1;
         self.bytes += weight;
+        self.waiting += weight;
         let Draft { since, db, atomic, kind, keys } = draft;
         let entry = Entry { position, since, db, commands, expect, atomic, keys, kind, weight };
         self.effects += entry.effects();
@@ -245,6 +249,7 @@ impl Log {
             sum += entry.commands.len();
             let Entry { position, since, weight, .. } = entry;
             let effects = entry.effects();
+            self.waiting -= weight;
             self.on_the_way.push_back(OnTheWay { position, since, weight, effects });
             taken.push(entry);
         }
@@ -277,9 +282,9 @@ impl Log {
         self.len() == 0
     }
 
-    /// Whether nothing waits to be taken.
-    pub(super) fn is_drained(&self) -> bool {
-        self.entries.is_empty()
+    /// Memory of what waits to be taken, in bytes; 0 when nothing does.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting
     }
 
     /// Memory of what is not acknowledged, in bytes.

@@ -44,9 +44,9 @@ impl Engine {
         (self.log.len(), self.log.bytes())
     }
 
-    /// Whether effects wait to be taken.
-    pub fn has_effects(&self) -> bool {
-        !self.log.is_drained()
+    /// Memory of the effects that wait to be taken, in bytes; 0 when none does.
+    pub fn waiting(&self) -> usize {
+        self.log.waiting()
     }
 
     /// Whether a copier has something to do: a dirty key, and room for its copy.

@@ -12,6 +12,9 @@ use super::{Acks, Mailbox};
 use crate::engine::{ConnId, Engine, Gate, Millis, Named, Unit, Woken};
 use crate::record::Record;
 
+/// Effects of so much memory are sent without waiting for more, in bytes.
+const MANY: usize = 64 * 1024;
+
 /// Whether it is known what scripts write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Following {
@@ -41,6 +44,8 @@ pub struct Hub {
     waiting: Mutex<HashMap<ConnId, Waker>>,
     /// Effects wait to be sent.
     pub effects: Notify,
+    /// Effects wait to be sent, but so few that others may join them first.
+    pub few_effects: Notify,
     /// Something changed that a copier may wait for: room in the log, a dirty key.
     pub copies: Notify,
     /// Scripts have been answered whose keys must be asked for.
@@ -61,6 +66,7 @@ impl Hub {
             started,
             waiting: Mutex::default(),
             effects: Notify::new(),
+            few_effects: Notify::new(),
             copies: Notify::new(),
             scripts: Notify::new(),
             following: watch::Sender::new(following),
@@ -79,11 +85,13 @@ impl Hub {
         if let (Some(groups), Some(record)) = (engine.intent(), record) {
             record.write(groups);
         }
-        let (effects, copies) = (engine.has_effects(), engine.wants_copies());
+        let (waiting, copies) = (engine.waiting(), engine.wants_copies());
         let scripts = engine.unfenced_scripts().is_some();
         drop(inner);
-        if effects {
+        if waiting >= MANY || waiting > 0 && self.acks.is_some() {
             self.effects.notify_one();
+        } else if waiting > 0 {
+            self.few_effects.notify_one();
         }
         if copies {
             self.copies.notify_one();
@@ -92,6 +100,11 @@ impl Hub {
             self.scripts.notify_one();
         }
         result
+    }
+
+    /// Somebody waits until the secondary has everything: what waits is sent at once.
+    pub fn hurry(&self) {
+        self.effects.notify_one();
     }
 
     /// From now on `record` is kept.

@@ -1,8 +1,6 @@
 //! One pipelined connection to the secondary, for as long as there is one.
 
 use std::collections::VecDeque;
-use std::future::Future;
-use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
@@ -11,9 +9,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use smallvec::SmallVec;
-use tokio::sync::futures::Notified;
-use tokio::time::sleep;
-use tokio_util::sync::CancellationToken;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::{CancellationToken, ReusableBoxFuture};
 use tracing::{info, trace, warn};
 
 use super::judge;
@@ -28,6 +25,9 @@ const WINDOW: usize = 2 * 1024 * 1024;
 const TAKE: usize = 256 * 1024;
 /// What nearly every copy is answered with.
 const OK: &[u8] = b"+OK\r\n";
+/// How long a few effects wait for others to share their system calls, on both ends: each by
+/// itself, at a modest rate, would cost more than all else that is done for it.
+const GATHER: Duration = Duration::from_millis(1);
 /// How soon a lost connection is tried again.
 const RETRY: Duration = Duration::from_millis(100);
 
@@ -96,6 +96,8 @@ enum Judged {
 struct Link<'a> {
     hub: &'a Arc<Hub>,
     wire: Wire,
+    /// Ready when there is something to send.
+    due: ReusableBoxFuture<'a, ()>,
     db: u32,
     sent: VecDeque<Sent>,
     in_flight: usize,
@@ -129,7 +131,15 @@ impl Mirror {
         if !self.peer.connected.swap(true, Ordering::Relaxed) {
             info!(server = self.name, "mirror connected");
         }
-        let mut link = Link { hub: &self.hub, wire, db: 0, sent: VecDeque::new(), in_flight: 0 };
+        let mut link = Link {
+            hub: &self.hub,
+            wire,
+            // What the connection before this one left.
+            due: ReusableBoxFuture::new(std::future::ready(())),
+            db: 0,
+            sent: VecDeque::new(),
+            in_flight: 0,
+        };
         let guard = InDoubt(&mut link);
         let error = guard.0.run().await;
         error.to_string()
@@ -168,6 +178,17 @@ async fn finish_off(before: Option<i64>, connection: &mut Connection) -> Result<
     Ok(())
 }
 
+/// Waits until effects wait that are many enough to be sent, or the first few of them have waited
+/// long enough.
+async fn worth_sending(hub: Arc<Hub>) {
+    tokio::select! {
+        biased;
+        () = hub.effects.notified() => return,
+        () = hub.few_effects.notified() => {}
+    }
+    let _ = timeout(GATHER, hub.effects.notified()).await;
+}
+
 /// However a connection ends, also by a stop in the middle, what was sent is in doubt.
 struct InDoubt<'a, 'b>(&'a mut Link<'b>);
 
@@ -186,23 +207,16 @@ impl Drop for InDoubt<'_, '_> {
 
 impl Link<'_> {
     async fn run(&mut self) -> Broken {
-        let hub = self.hub.clone();
-        let mut notified = pin!(hub.effects.notified());
-        std::future::poll_fn(|cx| self.poll(cx, &hub, notified.as_mut())).await
+        std::future::poll_fn(|cx| self.poll(cx)).await
     }
 
-    fn poll<'n>(
-        &mut self,
-        cx: &mut Context<'_>,
-        hub: &'n Hub,
-        mut notified: Pin<&mut Notified<'n>>,
-    ) -> Poll<Broken> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Broken> {
         loop {
-            if notified.as_mut().poll(cx).is_ready() {
-                notified.set(hub.effects.notified());
-                continue;
+            let due = self.due.poll(cx).is_ready();
+            if due {
+                self.due.set(worth_sending(self.hub.clone()));
+                self.send();
             }
-            let sent = self.send();
             if let Poll::Ready(Err(error)) = self.wire.poll_flush(cx) {
                 return Poll::Ready(error);
             }
@@ -213,20 +227,18 @@ impl Link<'_> {
                         return Poll::Ready(error);
                     }
                 }
-                Poll::Pending if sent => {}
+                Poll::Pending if due => {}
                 Poll::Pending => return Poll::Pending,
             }
         }
     }
 
     /// Moves effects from the log to the wire while there is room on the way.
-    fn send(&mut self) -> bool {
+    fn send(&mut self) {
         if self.in_flight >= WINDOW {
-            return false;
+            return;
         }
-        let entries = self.hub.with(|engine| engine.take_effects(TAKE));
-        let any = !entries.is_empty();
-        for entry in entries {
+        for entry in self.hub.with(|engine| engine.take_effects(TAKE)) {
             if entry.db != self.db {
                 self.wire.push(Request::new(["SELECT", &entry.db.to_string()]).raw());
                 self.db = entry.db;
@@ -236,7 +248,6 @@ impl Link<'_> {
             self.in_flight += entry.commands.len();
             self.sent.push_back(Sent::new(entry));
         }
-        any
     }
 
     /// Compares whole answers and tells the engine, all under one lock.
