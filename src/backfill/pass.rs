@@ -108,10 +108,9 @@ impl Pass {
     }
 
     fn claim(&self, db: u32, keys: Vec<Bytes>) -> Vec<Ticket> {
-        self.route.hub.with(|engine| {
-            let theirs = keys.into_iter().filter(|key| !is_ours(db, key));
-            theirs.filter_map(|key| engine.claim(db, key)).collect()
-        })
+        self.route
+            .hub
+            .with(|engine| engine.claim(db, keys.into_iter().filter(|key| !is_ours(db, key))))
     }
 
     /// Removes from the secondary what must not be there: half values that a process which is gone

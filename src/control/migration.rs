@@ -13,7 +13,6 @@ use super::watch::Baseline;
 use crate::backfill::Progress;
 use crate::engine::Cause;
 use crate::lane::SideLine;
-use crate::ledger::Ledger;
 use crate::metrics::{BackfillOutcome, Metrics, MirrorOutcome, SentBy, VerifyOutcome};
 use crate::proxy::{Registry, Stage};
 use crate::status::{self, BackfillState, Phase, Side, Status, VerifyState};
@@ -164,7 +163,7 @@ impl Migration {
             backfill: backfill(
                 &mut inner,
                 &self.world.progress,
-                &hub.with(|engine| engine.ledger().clone()),
+                hub.with(|engine| engine.marks()),
                 &counters,
                 left_out,
             ),
@@ -195,8 +194,7 @@ impl Migration {
     pub(super) fn update_metrics(&self) {
         let status = self.status();
         let direction = self.direction();
-        let (counters, ledger) =
-            direction.hub.with(|engine| (*engine.counters(), engine.ledger().clone()));
+        let (counters, marks) = direction.hub.with(|engine| (*engine.counters(), engine.marks()));
         let metrics = &self.metrics;
         metrics.mirror_lag.set(status.mirror.lag_seconds);
         metrics.mirror_queue_commands.set(status.mirror.queued as f64);
@@ -230,8 +228,8 @@ impl Migration {
         metrics.backfill_keys_estimated.set(status.backfill.total_estimate as f64);
         metrics.record_groups.set(status.record.groups as f64);
         metrics.record_failing.set(f64::from(u8::from(status.record.error.is_some())));
-        metrics.ledger_keys.set(ledger.len() as f64);
-        metrics.ledger_bytes.set(ledger.bytes() as f64);
+        metrics.ledger_keys.set(marks.0 as f64);
+        metrics.ledger_bytes.set(marks.1 as f64);
         if let Some(registry) = self.registry() {
             metrics.client_connections.set(registry.connected() as f64);
             metrics.show(registry.totals());
@@ -309,7 +307,7 @@ impl Migration {
 fn backfill(
     inner: &mut Inner,
     progress: &Progress,
-    ledger: &Ledger,
+    marks: (usize, usize),
     counters: &crate::engine::Counters,
     left_out: usize,
 ) -> status::Backfill {
@@ -318,7 +316,6 @@ fn backfill(
     let recopied = counters.recopies.iter().sum();
     let keys_per_second = inner.speed.look(counters.copied + recopied);
     let left = estimate.saturating_sub(scanned) as f64;
-    let marks = ledger.len();
     let [as_it_is, rewritten, by_commands] = progress.ways();
     status::Backfill {
         state: match (done, progress.is_paused()) {
@@ -340,7 +337,7 @@ fn backfill(
         },
         keys_per_second,
         eta_seconds: (!done && keys_per_second > 0.0).then(|| left / keys_per_second),
-        bytes_per_mark: if marks == 0 { 0.0 } else { ledger.bytes() as f64 / marks as f64 },
+        bytes_per_mark: if marks.0 == 0 { 0.0 } else { marks.1 as f64 / marks.0 as f64 },
         rate: progress.rate(),
         cause: inner.cause.clone(),
     }

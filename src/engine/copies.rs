@@ -60,10 +60,17 @@ pub enum Accepted {
 }
 
 impl Engine {
-    /// Asks for the right to copy a key found by a scan of `db`. `None`: it is not needed.
-    pub fn claim(&mut self, db: u32, key: bytes::Bytes) -> Option<Ticket> {
-        self.settings.databases.to(db)?;
-        let named = self.named(db, key);
+    /// Asks for the right to copy keys found by a scan of `db`: for those that need it.
+    pub fn claim(&mut self, db: u32, keys: impl Iterator<Item = bytes::Bytes>) -> Vec<Ticket> {
+        if self.settings.databases.to(db).is_none() {
+            return Vec::new();
+        }
+        let keys: Vec<Named> = keys.map(|key| self.named(db, key)).collect();
+        self.ledger.fetch(keys.iter().map(|named| named.fingerprint));
+        keys.into_iter().filter_map(|named| self.claim_one(named)).collect()
+    }
+
+    fn claim_one(&mut self, named: Named) -> Option<Ticket> {
         match self.ledger.claim(named.space, named.fingerprint) {
             State::Unmigrated => Some(self.ticket(named, None)),
             State::Dirty => {

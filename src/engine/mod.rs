@@ -32,7 +32,6 @@ mod view;
 mod watch;
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use crate::capability::Capabilities;
 use crate::databases::Databases;
@@ -105,7 +104,7 @@ pub struct Counters {
 pub struct Engine {
     settings: Settings,
     order: Order,
-    ledger: Arc<Ledger>,
+    ledger: Ledger,
     spaces: Spaces,
     log: Log,
     dirty: DirtyKeys,
@@ -159,7 +158,7 @@ impl Engine {
             order: Order::default(),
             passing: !migrated.is_full(),
             intent: None,
-            ledger: Arc::new(Ledger::new(migrated)),
+            ledger: Ledger::new(migrated),
             spaces: Spaces::default(),
             // A quarter of the room is kept for the names of dirty keys.
             log: Log::new(settings.buffer / 4 * 3),

@@ -68,6 +68,8 @@ impl Engine {
         if !fits && copies.parts.iter().any(|(ticket, _)| self.is_current(ticket)) {
             return Some(copies);
         }
+        let tickets = copies.parts.iter().map(|(ticket, _)| *ticket);
+        self.ledger.fetch(tickets.map(|ticket| ticket.named().fingerprint));
         let places = copies.parts.iter().enumerate();
         let void = places
             .filter(|(_, (ticket, _))| !self.admit(ticket, copies.in_position))
@@ -144,7 +146,7 @@ pub(super) mod tests {
     }
 
     pub(in crate::engine) fn claim(engine: &mut Engine, keys: &[&'static str]) -> Vec<Ticket> {
-        keys.iter().filter_map(|key| engine.claim(0, Bytes::from_static(key.as_bytes()))).collect()
+        engine.claim(0, keys.iter().map(|key| Bytes::from_static(key.as_bytes())))
     }
 
     fn read(tickets: &[Ticket]) -> Copies<'_> {

@@ -1,9 +1,7 @@
 //! What can be seen of an engine from outside.
 
-use std::sync::Arc;
-
 use super::{Counters, Engine, Millis, Named, Position, Settings};
-use crate::ledger::{Ledger, State};
+use crate::ledger::State;
 
 /// How long copies pause after the secondary refused one (out of memory, read-only).
 const REFUSAL_PAUSE: Millis = 300;
@@ -24,9 +22,9 @@ impl Engine {
         (!self.order.wants_everything()).then(|| self.spaces.numbering())
     }
 
-    /// The marks, for who only looks.
-    pub fn ledger(&self) -> &Arc<Ledger> {
-        &self.ledger
+    /// Keys that the ledger holds a mark for, and the memory of the marks in bytes.
+    pub fn marks(&self) -> (usize, usize) {
+        (self.ledger.len(), self.ledger.bytes())
     }
 
     /// What was told at the start.

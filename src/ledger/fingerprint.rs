@@ -1,6 +1,6 @@
 //! A key in eight bytes.
 
-use std::hash::{BuildHasher, Hash, Hasher};
+use std::hash::{BuildHasher, Hasher};
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -33,7 +33,7 @@ impl Seed {
     /// databases have changed numbers, and on the server that counts them otherwise.
     pub fn fingerprint(self, space: u32, key: &[u8]) -> Fingerprint {
         let space = u64::from(space).wrapping_mul(0x9e37_79b9_7f4a_7c15) << u16::BITS;
-        Fingerprint((xxh3_64_with_seed(key, self.0) ^ space).to_le_bytes())
+        Fingerprint(xxh3_64_with_seed(key, self.0) ^ space)
     }
 
     /// The group of `key`, in whatever space.
@@ -42,21 +42,24 @@ impl Seed {
     }
 }
 
-/// Stands for a key. Bytes rather than a number, so that a mark beside it needs no padding.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Fingerprint([u8; 8]);
+/// Stands for a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Fingerprint(u64);
 
 impl Fingerprint {
     /// The group that the key belongs to: keys of one name, whatever their space, are in one.
     pub fn group(self) -> Group {
-        let [low, high, ..] = self.0;
-        Group(u16::from_le_bytes([low, high]))
+        Group(self.0 as u16)
     }
-}
 
-impl Hash for Fingerprint {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(u64::from_le_bytes(self.0));
+    /// As a number, all of whose bits are equally likely.
+    pub(super) fn number(self) -> u64 {
+        self.0
+    }
+
+    #[cfg(test)]
+    pub(super) fn of(number: u64) -> Self {
+        Self(number)
     }
 }
 

@@ -6,8 +6,8 @@
 //! nothing. Defaults are kept for groups of keys, so that a few groups can be resynchronised while
 //! the rest stays migrated.
 //!
-//! *Guarantees:* at most 23 bytes a key however many there are (10 bytes a slot, at least 44 % of
-//! the slots in use).
+//! *Guarantees:* at most 16 bytes a key however many there are (8 bytes a slot, at least half of the
+//! slots in use), and the same time for each.
 //!
 //! *Must not know:* the keys' names, what a write is, time.
 //!
@@ -17,9 +17,9 @@
 
 mod fingerprint;
 mod groups;
+mod marks;
 
-use dashmap::{DashMap, Entry};
-use parking_lot::RwLock;
+use marks::Marks;
 
 pub use fingerprint::{Fingerprint, Seed};
 pub use groups::{GROUPS, Group, Groups, WORDS};
@@ -28,9 +28,10 @@ pub(crate) use fingerprint::Passthrough;
 
 /// Where a key stands between the two servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
 pub enum State {
     /// Not copied yet; its writes are not mirrored, and make it dirty.
-    Unmigrated,
+    Unmigrated = 1,
     /// The secondary holds it; its effects flow.
     Migrated,
     /// Must be copied (again); its effects do not flow.
@@ -41,17 +42,20 @@ pub enum State {
     Touched,
 }
 
-/// Pieces that grow one by one: none holds the engine up for long while it moves its marks.
-const SHARDS: usize = 256;
-
-/// One byte in the map: a state that differs from the key's default.
-type Marks = DashMap<Fingerprint, State, Passthrough>;
+impl State {
+    /// The one that `byte` stands for.
+    fn from_byte(byte: u8) -> Option<Self> {
+        let all = [Self::Unmigrated, Self::Migrated, Self::Dirty, Self::Copying, Self::Touched];
+        all.into_iter().find(|state| *state as u8 == byte)
+    }
+}
 
 /// The marks of all keys.
 #[derive(Debug)]
 pub struct Ledger {
-    marks: RwLock<Marks>,
-    defaults: RwLock<Defaults>,
+    /// States that differ from their keys' default.
+    marks: Marks,
+    defaults: Defaults,
 }
 
 #[derive(Debug, Default)]
@@ -79,87 +83,80 @@ impl Ledger {
     /// A ledger whose default is [`State::Migrated`] for `migrated` and unmigrated for the rest.
     pub fn new(migrated: Groups) -> Self {
         let defaults = Defaults { migrated, ..Defaults::default() };
-        Self { marks: RwLock::new(marks()), defaults: RwLock::new(defaults) }
+        Self { marks: Marks::new(), defaults }
     }
 
     /// Where a key stands.
     pub fn state(&self, space: u32, fingerprint: Fingerprint) -> State {
-        let mark = self.marks.read().get(&fingerprint).map(|mark| *mark);
-        mark.unwrap_or_else(|| self.defaults.read().of(space, fingerprint))
+        let mark = self.marks.get(fingerprint);
+        mark.unwrap_or_else(|| self.defaults.of(space, fingerprint))
+    }
+
+    /// Has the marks of many keys at hand that are about to be claimed or settled: what they cost
+    /// where there are tens of millions of them.
+    pub fn fetch(&self, fingerprints: impl Iterator<Item = Fingerprint>) {
+        self.marks.fetch(fingerprints);
     }
 
     /// Takes a key that must be copied for copying; its state before.
-    pub fn claim(&self, space: u32, fingerprint: Fingerprint) -> State {
-        let default = self.defaults.read().of(space, fingerprint);
-        let marks = self.marks.read();
-        let mark = marks.entry(fingerprint);
-        let state = if let Entry::Occupied(mark) = &mark { *mark.get() } else { default };
+    pub fn claim(&mut self, space: u32, fingerprint: Fingerprint) -> State {
+        let state = self.state(space, fingerprint);
         if matches!(state, State::Unmigrated | State::Dirty) {
-            mark.insert(State::Copying);
+            self.marks.insert(fingerprint, State::Copying);
         }
         state
     }
 
     /// Moves a key that is being copied to migrated. False when it is not being copied, or touched.
-    pub fn settle(&self, space: u32, fingerprint: Fingerprint) -> bool {
-        let default = self.defaults.read().of(space, fingerprint);
-        let marks = self.marks.read();
-        let Entry::Occupied(mut mark) = marks.entry(fingerprint) else { return false };
-        let counts = *mark.get() == State::Copying;
-        if counts && default == State::Migrated {
-            mark.remove();
-        } else if counts {
-            mark.insert(State::Migrated);
+    pub fn settle(&mut self, space: u32, fingerprint: Fingerprint) -> bool {
+        let counts = self.marks.get(fingerprint) == Some(State::Copying);
+        if counts {
+            self.set(space, fingerprint, State::Migrated);
         }
         counts
     }
 
     /// Moves a key to `state`.
-    pub fn set(&self, space: u32, fingerprint: Fingerprint, state: State) {
-        let is_default = self.defaults.read().of(space, fingerprint) == state;
-        let marks = self.marks.read();
-        if is_default {
-            marks.remove(&fingerprint);
+    pub fn set(&mut self, space: u32, fingerprint: Fingerprint, state: State) {
+        if self.defaults.of(space, fingerprint) == state {
+            self.marks.remove(fingerprint);
         } else {
-            marks.insert(fingerprint, state);
+            self.marks.insert(fingerprint, state);
         }
     }
 
     /// Everything in `space` (`None`: in all) is gone on both servers: what is written from now on
     /// is mirrored.
-    pub fn flush(&self, space: Option<u32>) {
-        let mut defaults = self.defaults.write();
+    pub fn flush(&mut self, space: Option<u32>) {
+        let flushed = &mut self.defaults.flushed;
         match space {
-            None => defaults.all_flushed = true,
-            Some(space) if !defaults.flushed.contains(&space) => defaults.flushed.push(space),
+            None => self.defaults.all_flushed = true,
+            Some(space) if !flushed.contains(&space) => flushed.push(space),
             Some(_) => {}
         }
     }
 
     /// Begins a pass: `groups` count as unmigrated until [`Self::end_pass`].
-    pub fn begin_pass(&self, groups: &Groups, keep: &[(Fingerprint, State)]) {
-        let mut defaults = self.defaults.write();
-        defaults.flushed.clear();
-        defaults.all_flushed = false;
+    pub fn begin_pass(&mut self, groups: &Groups, keep: &[(Fingerprint, State)]) {
+        self.defaults.flushed.clear();
+        self.defaults.all_flushed = false;
         for group in groups.iter() {
-            defaults.migrated.remove(group);
+            self.defaults.migrated.remove(group);
         }
-        drop(defaults);
         self.replace(keep);
     }
 
     /// Ends a pass: all groups are migrated, `keep` are the exceptions.
-    pub fn end_pass(&self, keep: &[(Fingerprint, State)]) {
-        *self.defaults.write() = Defaults { migrated: Groups::full(), ..Defaults::default() };
+    pub fn end_pass(&mut self, keep: &[(Fingerprint, State)]) {
+        self.defaults = Defaults { migrated: Groups::full(), ..Defaults::default() };
         self.replace(keep);
     }
 
-    fn replace(&self, keep: &[(Fingerprint, State)]) {
-        let fresh = marks();
+    fn replace(&mut self, keep: &[(Fingerprint, State)]) {
+        let old = std::mem::replace(&mut self.marks, Marks::new());
         for (fingerprint, state) in keep {
-            fresh.insert(*fingerprint, *state);
+            self.marks.insert(*fingerprint, *state);
         }
-        let old = std::mem::replace(&mut *self.marks.write(), fresh);
         // Freeing tens of millions of marks takes a while that no client should wait for.
         if old.len() > 100_000 {
             std::thread::spawn(move || drop(old));
@@ -168,7 +165,7 @@ impl Ledger {
 
     /// Marks held.
     pub fn len(&self) -> usize {
-        self.marks.read().len()
+        self.marks.len()
     }
 
     /// Whether no mark is held.
@@ -178,14 +175,8 @@ impl Ledger {
 
     /// Memory that the marks take, in bytes.
     pub fn bytes(&self) -> usize {
-        // A slot is a mark and a control byte; of the slots that capacity counts, 7 in 8 are used.
-        let slots = self.marks.read().capacity() * 8 / 7;
-        slots * (size_of::<(Fingerprint, State)>() + 1)
+        self.marks.bytes()
     }
-}
-
-fn marks() -> Marks {
-    DashMap::with_hasher_and_shard_amount(Passthrough, SHARDS)
 }
 
 #[cfg(test)]
@@ -198,7 +189,7 @@ mod tests {
 
     #[test]
     fn a_mark_that_equals_the_default_costs_nothing() {
-        let ledger = Ledger::new(Groups::default());
+        let mut ledger = Ledger::new(Groups::default());
         let key = fingerprint("a");
         assert_eq!(ledger.state(0, key), State::Unmigrated);
         ledger.set(0, key, State::Migrated);
@@ -212,7 +203,7 @@ mod tests {
 
     #[test]
     fn a_flushed_space_needs_no_copy_until_the_next_pass() {
-        let ledger = Ledger::new(Groups::default());
+        let mut ledger = Ledger::new(Groups::default());
         let key = fingerprint("a");
         ledger.flush(Some(0));
         assert_eq!(ledger.state(0, key), State::Migrated);
@@ -223,7 +214,7 @@ mod tests {
 
     #[test]
     fn a_pass_over_some_groups_leaves_the_others_migrated() {
-        let ledger = Ledger::new(Groups::full());
+        let mut ledger = Ledger::new(Groups::full());
         let (a, b) = (fingerprint("a"), fingerprint("b"));
         assert_ne!(a.group(), b.group());
         let mut groups = Groups::default();
@@ -235,7 +226,7 @@ mod tests {
 
     #[test]
     fn a_claimed_key_settles_unless_it_was_touched() {
-        let ledger = Ledger::new(Groups::default());
+        let mut ledger = Ledger::new(Groups::default());
         let (a, b) = (fingerprint("a"), fingerprint("b"));
         assert_eq!((ledger.claim(0, a), ledger.claim(0, a)), (State::Unmigrated, State::Copying));
         assert!(ledger.settle(0, a) && !ledger.settle(0, a));
@@ -246,13 +237,12 @@ mod tests {
     }
 
     #[test]
-    fn twenty_million_marks_stay_under_24_bytes_each() {
-        assert_eq!(size_of::<(Fingerprint, State)>(), 9);
-        let ledger = Ledger::new(Groups::default());
+    fn a_mark_takes_at_most_16_bytes() {
+        let mut ledger = Ledger::new(Groups::default());
         let count = 300_000u64;
         for key in 0..count {
             ledger.set(0, fingerprint(&key.to_string()), State::Migrated);
         }
-        assert!(ledger.bytes() as u64 / count < 24, "{} bytes", ledger.bytes());
+        assert!(ledger.bytes() as u64 / count <= 16, "{} bytes", ledger.bytes());
     }
 }

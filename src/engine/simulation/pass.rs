@@ -40,7 +40,9 @@ impl Pass {
         match self.stage {
             Stage::Copying(numbering) => match self.next(primary) {
                 Some((db, key)) => {
-                    copies.extend(engine.claim(db, key).map(Copy::of_pass));
+                    copies.extend(
+                        engine.claim(db, std::iter::once(key)).into_iter().map(Copy::of_pass),
+                    );
                 }
                 None if copies.iter().any(|copy| copy.of_pass) => {}
                 None => self.end_copying(engine, numbering),
