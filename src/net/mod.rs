@@ -8,6 +8,7 @@
 
 mod descriptors;
 mod outgoing;
+mod room;
 mod seldom;
 mod stream;
 mod tls;
@@ -15,6 +16,7 @@ mod tune;
 
 pub use descriptors::raise_descriptors;
 pub use outgoing::Outgoing;
+pub use room::Room;
 pub use seldom::Seldom;
 pub use stream::Stream;
 pub use tls::{

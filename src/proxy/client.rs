@@ -19,12 +19,10 @@ use super::transaction::Transaction;
 use super::{Route, Shared};
 use crate::lane::{Context, Lane, Mailbox, Refusal};
 use crate::metrics::ClientErrorKind;
-use crate::net::{Outgoing, Stream};
+use crate::net::{Outgoing, Room, Stream};
 use crate::resp::{self, Decoder, Request};
 
-/// How much room a read is given, in bytes.
-const READ_ROOM: usize = 16 * 1024;
-/// How much at most, when a large value is on its way.
+/// How much room a read is given at most, when a large value is on its way, in bytes.
 const READ_ROOM_MAX: usize = 1024 * 1024;
 /// Steps that a client may have unanswered before it is read from again.
 const WINDOW: u64 = 4096;
@@ -82,6 +80,7 @@ pub(super) struct Client {
     pub(super) entry: Arc<Entry>,
     pub(super) stream: Stream,
     pub(super) incoming: BytesMut,
+    room: Room,
     pub(super) decoder: Decoder,
     pub(super) out: Outgoing,
     /// Replies to be looked at before the client gets them.
@@ -137,6 +136,7 @@ impl Client {
             entry,
             stream,
             incoming: BytesMut::new(),
+            room: Room::default(),
             decoder,
             out: Outgoing::default(),
             withheld: None,
@@ -293,12 +293,13 @@ impl Client {
                 return Poll::Ready(Ok(()));
             }
             if self.may_read(until) {
-                let room = self.decoder.wanted(&self.incoming).clamp(READ_ROOM, READ_ROOM_MAX);
-                self.incoming.reserve(room);
+                let wanted = self.decoder.wanted(&self.incoming);
+                self.incoming.reserve(wanted.clamp(self.room.bytes(), READ_ROOM_MAX));
                 match poll_read_buf(std::pin::Pin::new(&mut self.stream), cx, &mut self.incoming) {
                     Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(Close::Now)),
                     Poll::Ready(Ok(_)) if until == Until::Gone => continue,
-                    Poll::Ready(Ok(_)) => {
+                    Poll::Ready(Ok(read)) => {
+                        self.room.learn(read);
                         self.came = Instant::now();
                         return Poll::Ready(Ok(()));
                     }
