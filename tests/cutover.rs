@@ -74,6 +74,40 @@ fn after_a_cutover_the_target_serves_and_the_source_follows() {
 }
 
 #[test]
+fn lanes_are_opened_once_however_many_clients_want_them_and_before_a_flip_holds_anyone() {
+    let migration = Migration::lasting();
+    let lanes = |server: &Server| {
+        let list = server.ok("CLIENT LIST").text();
+        list.lines().filter(|client| client.contains(" name=crossfade-lane")).count()
+    };
+    let mut clients: Vec<Resp> = (0..200).map(|_| migration.client()).collect();
+    let mut ask_all = || {
+        for client in &mut clients {
+            client.send("GET a");
+        }
+        for client in &mut clients {
+            client.reply();
+        }
+    };
+    let connections = || {
+        let stats = migration.source.ok("INFO stats").text();
+        let count = stats.lines().find_map(|line| line.strip_prefix("total_connections_received:"));
+        count.unwrap().parse::<usize>().unwrap()
+    };
+    let before = connections();
+    ask_all();
+    let (opened, count) = (connections() - before, lanes(&migration.source));
+    assert!((1..=8).contains(&count), "{count} lanes");
+    assert!(opened < 20, "{opened} connections for {count} lanes");
+    migration.crossfade.cut_over();
+    assert_eq!(lanes(&migration.target), count, "before anybody has asked");
+    ask_all();
+    assert_eq!(lanes(&migration.target), count);
+    drop(clients);
+    migration.finish();
+}
+
+#[test]
 fn a_rollback_takes_every_write_back_and_removes_the_marker() {
     let migration = Migration::lasting();
     let mut client = migration.client();

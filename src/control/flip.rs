@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{info, warn};
 
@@ -14,12 +15,15 @@ use super::migration::{Migration, unix_now};
 use super::passes::Beginning;
 use super::survey::{Survey, connect};
 use crate::admin::{Flipped, Refusal};
+use crate::lane::Context;
 use crate::ledger::Groups;
-use crate::proxy::{Next, Stage};
+use crate::proxy::{Next, Route, Stage};
 use crate::status::{Phase, Side};
 
-/// How long subscribers may take to open their channels on the next primary.
-const SUBSCRIBERS: Duration = Duration::from_secs(1);
+/// How long lanes and subscribers' channels may take to be opened on the next primary.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// For so many users and databases lanes are opened at once.
+const TOGETHER: usize = 32;
 /// How often a wait looks whether it is over.
 const LOOK: Duration = Duration::from_micros(200);
 
@@ -80,14 +84,14 @@ impl Migration {
             while !old.peer.is_connected() {
                 sleep(Duration::from_millis(1)).await;
             }
-            self.prepare(to).await
+            self.prepare(old, to).await
         };
         let error = format!("the {to} did not answer in time");
         timeout_at(deadline, prepared).await.unwrap_or(Err(Refusal::TimedOut { error }))
     }
 
     /// Everything that takes time and needs no hold.
-    async fn prepare(&self, to: Side) -> Result<Arc<Direction>, Refusal> {
+    async fn prepare(&self, old: &Direction, to: Side) -> Result<Arc<Direction>, Refusal> {
         let world = &self.world;
         let survey = Survey::make(world.endpoint(to), world.endpoint(to.other()))
             .await
@@ -95,7 +99,10 @@ impl Migration {
         let new = Direction::new(world, to, survey, Groups::full(), true);
         let next = Next::new(new.route.clone());
         self.stage.send_modify(|stage| stage.next = Some(next.clone()));
-        let patience = Instant::now() + SUBSCRIBERS;
+        let patience = Instant::now() + PATIENCE;
+        if timeout_at(patience, open_lanes(old, &new)).await.is_err() {
+            warn!("some lanes could not be opened before the flip");
+        }
         while self.registry().is_some_and(|registry| next.ready() < registry.subscribers()) {
             if Instant::now() > patience {
                 warn!("some subscribers could not open their channels before the flip");
@@ -188,6 +195,31 @@ impl Migration {
     pub(super) fn follow(self: &Arc<Self>) {
         let direction = self.direction();
         self.world.tasks.spawn(self.clone().supervise(direction, Beginning::Flipped));
+    }
+}
+
+/// Opens lanes on the next primary for everyone who has some on this one: no client that was held
+/// waits for them too.
+async fn open_lanes(old: &Direction, new: &Direction) {
+    let back = old.route.databases.reversed();
+    let there = |context: Context| {
+        let db = new.route.databases.to(back.to(context.db)?)?;
+        Some(Context { db, ..context })
+    };
+    let contexts: Vec<_> = old.route.pool.contexts().into_iter().filter_map(there).collect();
+    for some in contexts.chunks(TOGETHER) {
+        let mut opening = JoinSet::new();
+        for context in some.iter().cloned() {
+            opening.spawn(open_lane(new.route.clone(), context));
+        }
+        opening.join_all().await;
+    }
+}
+
+async fn open_lane(route: Arc<Route>, context: Context) {
+    if let Err(refusal) = route.pool.lane(&context, None).await {
+        let (user, db) = (context.identity.user(), context.db);
+        warn!(user, db, %refusal, "clients of this user will be refused by the next primary");
     }
 }
 

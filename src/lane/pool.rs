@@ -5,6 +5,7 @@ use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 use thiserror::Error;
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
 use super::{Lane, Mailbox, Upstream};
@@ -19,6 +20,16 @@ pub enum Identity {
     Anonymous,
     /// It has, with this name (`None` is the default user) and password.
     User(Option<String>, Secret),
+}
+
+impl Identity {
+    /// The name, as the server has it.
+    pub fn user(&self) -> &str {
+        match self {
+            Self::User(Some(user), _) => user,
+            Self::Anonymous | Self::User(None, _) => "default",
+        }
+    }
 }
 
 /// What a connection must be to serve a client.
@@ -73,8 +84,33 @@ pub struct Pool {
 #[derive(Debug, Default)]
 struct Inner {
     lanes: HashMap<Context, Lanes>,
+    /// Contexts whose lanes are being opened, and what came of it.
+    opening: HashMap<Context, watch::Receiver<Outcome>>,
     sessions: Vec<Weak<Lane>>,
     held: bool,
+}
+
+/// `None` until it is known.
+type Outcome = Option<Result<(), Refusal>>;
+
+/// Whose turn it is to open the lanes of a context.
+enum Turn<'a> {
+    There(Lanes),
+    Ours(Opening<'a>),
+    Theirs(watch::Receiver<Outcome>),
+}
+
+/// Lanes being opened; when it ends, however it does, the next to want them may try.
+struct Opening<'a> {
+    pool: &'a Pool,
+    context: &'a Context,
+    outcome: watch::Sender<Outcome>,
+}
+
+impl Drop for Opening<'_> {
+    fn drop(&mut self) {
+        self.pool.inner.lock().opening.remove(self.context);
+    }
 }
 
 impl Pool {
@@ -94,9 +130,40 @@ impl Pool {
     /// # Errors
     /// The server refuses the context or can't be reached in time.
     pub async fn lane(&self, context: &Context, read: Option<usize>) -> Result<Arc<Lane>, Refusal> {
-        if let Some(lanes) = self.inner.lock().lanes.get(context) {
-            return Ok(lanes.pick(read));
+        loop {
+            match self.turn(context) {
+                Turn::There(lanes) => return Ok(lanes.pick(read)),
+                Turn::Ours(opening) => {
+                    let opened = self.open(context).await;
+                    let _ = opening.outcome.send(Some(opened.clone()));
+                    opened?;
+                }
+                Turn::Theirs(mut outcome) => {
+                    // When whoever opens is gone without one, somebody else does.
+                    if let Ok(opened) = outcome.wait_for(Option::is_some).await {
+                        opened.clone().transpose()?;
+                    }
+                }
+            }
         }
+    }
+
+    /// Who opens the lanes of a context: the first to want them. After a flip hundreds of clients
+    /// want the same at once.
+    fn turn<'a>(&'a self, context: &'a Context) -> Turn<'a> {
+        let mut inner = self.inner.lock();
+        if let Some(lanes) = inner.lanes.get(context) {
+            return Turn::There(lanes.clone());
+        }
+        if let Some(outcome) = inner.opening.get(context) {
+            return Turn::Theirs(outcome.clone());
+        }
+        let (sender, receiver) = watch::channel(None);
+        inner.opening.insert(context.clone(), receiver);
+        Turn::Ours(Opening { pool: self, context, outcome: sender })
+    }
+
+    async fn open(&self, context: &Context) -> Result<(), Refusal> {
         self.admit(context)?;
         let setup = self.setup(context, "crossfade-lane");
         let mut wires = Vec::with_capacity(1 + self.read_lanes);
@@ -109,19 +176,21 @@ impl Pool {
         };
         let mut inner = self.inner.lock();
         let held = inner.held;
-        let lanes = inner.lanes.entry(context.clone()).or_insert_with(|| {
-            let mut lanes = wires.into_iter().map(|wire| {
-                let lane = Lane::shared(&self.upstream, setup.clone(), wire);
-                lane.hold(held);
-                lane
-            });
-            let write = lanes.next();
-            let reads: Vec<_> = lanes.collect();
-            // The loop above made at least one wire.
-            let write = write.or_else(|| reads.first().cloned()).unwrap_or_else(|| unreachable!());
-            Lanes { transacts, write, reads }
+        let mut lanes = wires.into_iter().map(|wire| {
+            let lane = Lane::shared(&self.upstream, setup.clone(), wire);
+            lane.hold(held);
+            lane
         });
-        Ok(lanes.pick(read))
+        // The loop above made at least one wire.
+        let write = lanes.next().unwrap_or_else(|| unreachable!());
+        let lanes = Lanes { transacts, write, reads: lanes.collect() };
+        inner.lanes.insert(context.clone(), lanes);
+        Ok(())
+    }
+
+    /// For whom there are lanes.
+    pub fn contexts(&self) -> Vec<Context> {
+        self.inner.lock().lanes.keys().cloned().collect()
     }
 
     /// Whether the user of a context that has lanes may use transactions.

@@ -67,10 +67,7 @@ impl Client {
     /// Tells the registry who the client is now.
     pub(super) fn show_identity(&mut self) {
         let mut seen = self.entry.seen.lock();
-        seen.user = match &self.context.identity {
-            Identity::User(Some(user), _) => user.clone(),
-            _ => "default".to_owned(),
-        };
+        self.context.identity.user().clone_into(&mut seen.user);
         seen.db = self.context.db;
         self.decoder
             .restrict(self.shared.limits.login && self.context.identity == Identity::Anonymous);
