@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::ReadError;
 use super::answer::Answer;
-use super::reader::field_expiries;
+use super::reader::field_ends;
 use crate::backend::Connection;
 use crate::capability::Capabilities;
 use crate::diff::{Field, Part};
@@ -79,15 +79,11 @@ async fn values(
     let names: Vec<_> = fields.iter().map(|field| field.name.clone()).collect();
     let request = many("HMGET", key, names.iter());
     let values = answers(&[request], names.len(), from).await?;
-    let expiries = if server.expires_hash_fields() {
-        field_expiries(key, &names, from).await?
-    } else {
-        vec![None; names.len()]
-    };
+    let ends = field_ends(key, &names, server, from).await?;
     let mut found = Vec::with_capacity(fields.len());
-    for ((name, value), expires_at) in names.into_iter().zip(values).zip(expiries) {
+    for ((name, value), end) in names.into_iter().zip(values).zip(ends) {
         if let Some(value) = value.optional() {
-            found.push(Field { name, value: value.text()?, expires_at });
+            found.extend(end.field(name, value.text()?));
         }
     }
     Ok(found)

@@ -129,7 +129,8 @@ impl Reader {
                 let (found, missing) = split(found);
                 let text = |(name, answer): (Bytes, Answer)| Ok((name, answer.text()?));
                 let values: Result<_, ReadError> = found.into_iter().map(text).collect();
-                (Part::Fields(self.with_ends(values?, from).await?), missing)
+                let (fields, ended) = self.with_ends(values?, from).await?;
+                (Part::Fields(fields), [missing, ended].concat())
             }
         };
         Ok(Elements { present, missing })
@@ -224,42 +225,77 @@ impl Reader {
     ) -> Result<Vec<Field>, ReadError> {
         let text = |(name, value): (Answer, Answer)| Ok((name.text()?, value.text()?));
         let values: Result<_, ReadError> = pairs(page).map(text).collect();
-        self.with_ends(values?, from).await
+        let (fields, _) = self.with_ends(values?, from).await?;
+        Ok(fields)
     }
 
-    /// Fields as they are read, and when they end.
+    /// Fields as they are read, and when they end; and the names of those that have since.
     async fn with_ends(
         &self,
         values: Vec<(Bytes, Bytes)>,
         from: &mut Connection,
-    ) -> Result<Vec<Field>, ReadError> {
-        let field = |(name, value)| Field { name, value, expires_at: None };
-        let mut fields: Vec<_> = values.into_iter().map(field).collect();
-        if self.server.expires_hash_fields() && !fields.is_empty() {
-            let names: Vec<_> = fields.iter().map(|field| field.name.clone()).collect();
-            let expiries = field_expiries(&self.key, &names, from).await?;
-            for (field, expires_at) in fields.iter_mut().zip(expiries) {
-                field.expires_at = expires_at;
+    ) -> Result<(Vec<Field>, Vec<Bytes>), ReadError> {
+        let names: Vec<_> = values.iter().map(|(name, _)| name.clone()).collect();
+        let ends = field_ends(&self.key, &names, &self.server, from).await?;
+        let (mut fields, mut ended) = (Vec::with_capacity(values.len()), Vec::new());
+        for ((name, value), end) in values.into_iter().zip(ends) {
+            match end.field(name.clone(), value) {
+                Some(field) => fields.push(field),
+                None => ended.push(name),
             }
         }
-        Ok(fields)
+        Ok((fields, ended))
     }
 }
 
-/// When each of the fields ends. A field that is gone counts as one without an end.
-pub(super) async fn field_expiries(
+/// When a field ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// It stays.
+    Never,
+    /// Unix time in milliseconds.
+    At(i64),
+    /// It is gone.
+    Past,
+}
+
+impl End {
+    fn from_reply(at: i64) -> Self {
+        match at {
+            -2 => Self::Past,
+            at if at < 0 => Self::Never,
+            at => Self::At(at),
+        }
+    }
+
+    /// A field that ends so; `None` when it has.
+    pub(super) fn field(self, name: Bytes, value: Bytes) -> Option<Field> {
+        match self {
+            Self::Past => None,
+            Self::Never => Some(Field { name, value, expires_at: None }),
+            Self::At(at) => Some(Field { name, value, expires_at: Some(at) }),
+        }
+    }
+}
+
+/// When each of the fields ends; none does where the server does not know such a thing.
+pub(super) async fn field_ends(
     key: &[u8],
     names: &[Bytes],
+    server: &Capabilities,
     from: &mut Connection,
-) -> Result<Vec<Option<i64>>, ReadError> {
+) -> Result<Vec<End>, ReadError> {
+    if names.is_empty() || !server.expires_hash_fields() {
+        return Ok(vec![End::Never; names.len()]);
+    }
     let mut request = Builder::default();
     request.push(b"HPEXPIRETIME").push(key).push(b"FIELDS").push_count(names.len());
     for name in names {
         request.push(name);
     }
     let reply = from.ask(&request.finish()).await?;
-    let expiries = Answer::new(reply, "HPEXPIRETIME")?.items()?;
-    expiries.into_iter().map(|at| Ok(at.integer().ok().filter(|at| *at >= 0))).collect()
+    let ends = Answer::new(reply, "HPEXPIRETIME")?.items()?;
+    ends.into_iter().map(|at| at.integer().map(End::from_reply)).collect()
 }
 
 /// How many elements the value has, for the types without order.
@@ -304,5 +340,18 @@ fn weight(part: &Part) -> usize {
         Part::Scored(scored) => scored.iter().map(|(member, _)| member.len() + 8).sum(),
         Part::Fields(fields) => fields.iter().map(|f| f.name.len() + f.value.len()).sum(),
         _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_field_that_has_ended_between_two_questions_is_not_one_without_an_end() {
+        let field = |reply| End::from_reply(reply).field("f".into(), "v".into());
+        assert_eq!(field(-2), None);
+        assert_eq!(field(-1).unwrap().expires_at, None);
+        assert_eq!(field(1_700_000_000_000).unwrap().expires_at, Some(1_700_000_000_000));
     }
 }
