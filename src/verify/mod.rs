@@ -6,7 +6,8 @@
 //! which also removes what should not be there, and compared once more.
 //!
 //! *Guarantees:* a difference that is reported is one; a pass without one means that every key was
-//! equal at some moment of the pass. Memory does not grow with the number of keys.
+//! equal at some moment of the pass, but for those that were dirty all the while: the engine knows
+//! that they differ, and has them copied. Memory does not grow with the number of keys.
 //!
 //! *Must not know:* phases, clients.
 

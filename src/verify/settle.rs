@@ -14,14 +14,36 @@ use crate::value::{Comparer, Verdict};
 
 /// How often keys that keep being written are looked at before they are held for a look.
 const ATTEMPTS: u32 = 8;
-/// How long the secondary may take to get what keys that are looked at were given.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// How long the secondary may take to get what has been done to the keys.
+const ARRIVAL: Duration = Duration::from_secs(20);
 /// How long a key may be held for a look.
-const HOLD: Duration = Duration::from_secs(1);
+const HOLD: Duration = Duration::from_millis(250);
+/// How soon a key that can't be looked at now is held again.
+const AGAIN: Duration = Duration::from_millis(20);
+
+/// What has become of suspects.
+#[derive(Debug, Default)]
+pub(super) struct Settled {
+    /// Those that differ although everything that was done to them has arrived, and nobody wrote to
+    /// them while they were compared.
+    pub(super) different: Vec<(Bytes, Difference)>,
+    /// How many can't be told: they are dirty all the time, so they are known to differ, and are
+    /// copied.
+    pub(super) dirty: usize,
+}
+
+/// How long to wait.
+#[derive(Clone, Copy)]
+struct Patience {
+    /// For what has been done so far to arrive, until then.
+    arrival: Instant,
+    /// For copies of dirty keys, until then.
+    copies: Instant,
+}
 
 impl Verify {
-    /// Which of the suspects differ although everything that was done to them has arrived, and
-    /// nobody wrote to them while they were compared.
+    /// Finds out which of the suspects really differ, waiting so long for copies of those that are
+    /// dirty.
     ///
     /// # Errors
     /// A server can't be asked, or the secondary is too far behind to tell.
@@ -29,24 +51,24 @@ impl Verify {
         &self,
         db: u32,
         suspects: Vec<Bytes>,
+        for_copies: Duration,
         comparer: &mut Comparer,
-    ) -> Result<Vec<(Bytes, Difference)>, VerifyError> {
-        let deadline = Instant::now() + PATIENCE;
-        let mut real = Vec::new();
+    ) -> Result<Settled, VerifyError> {
+        let now = Instant::now();
+        let patience = Patience { arrival: now + ARRIVAL, copies: now + for_copies };
+        let mut settled = Settled::default();
         let mut open = suspects;
         for attempt in 0..ATTEMPTS {
             if open.is_empty() {
-                return Ok(real);
+                return Ok(settled);
             }
             sleep(Duration::from_millis(u64::from(attempt) * 10)).await;
-            open = self.look(db, open, deadline, comparer, &mut real).await?;
+            open = self.look(db, open, patience, comparer, &mut settled.different).await?;
         }
         for key in open {
-            if let Some(difference) = self.hold_and_look(db, &key, deadline, comparer).await? {
-                real.push((key, difference));
-            }
+            self.hold_and_look(db, key, patience, comparer, &mut settled).await?;
         }
-        Ok(real)
+        Ok(settled)
     }
 
     /// One undisturbed look at each; gives back those that were written meanwhile.
@@ -54,7 +76,7 @@ impl Verify {
         &self,
         db: u32,
         keys: Vec<Bytes>,
-        deadline: Instant,
+        patience: Patience,
         comparer: &mut Comparer,
         real: &mut Vec<(Bytes, Difference)>,
     ) -> Result<Vec<Bytes>, VerifyError> {
@@ -65,7 +87,7 @@ impl Verify {
             }
             named
         });
-        let arrived = self.wait_for_effects(&named, deadline).await;
+        let arrived = self.wait_for_effects(&named, patience).await;
         let verdicts = comparer.compare(&keys).await?;
         let mut again = Vec::new();
         self.hub.with(|engine| {
@@ -83,8 +105,8 @@ impl Verify {
 
     /// Waits until the secondary has got what has been done so far, and each of `keys` has been
     /// settled at some moment: all of them at once they seldom are where some are copied again and
-    /// again. False when that takes too long.
-    async fn wait_for_effects(&self, keys: &[Named], deadline: Instant) -> bool {
+    /// again. False when the former takes too long.
+    async fn wait_for_effects(&self, keys: &[Named], patience: Patience) -> bool {
         let (last, _) = self.hub.with(|engine| engine.positions());
         let mut unsettled: Vec<&Named> = keys.iter().collect();
         loop {
@@ -92,10 +114,11 @@ impl Verify {
                 unsettled.retain(|key| !engine.is_settled(key));
                 engine.positions().1 >= last
             });
-            if arrived && unsettled.is_empty() {
+            let now = Instant::now();
+            if arrived && (unsettled.is_empty() || now >= patience.copies) {
                 return true;
             }
-            if Instant::now() >= deadline {
+            if now >= patience.arrival {
                 return arrived;
             }
             pause().await;
@@ -106,33 +129,42 @@ impl Verify {
     async fn hold_and_look(
         &self,
         db: u32,
-        key: &Bytes,
-        deadline: Instant,
+        key: Bytes,
+        patience: Patience,
         comparer: &mut Comparer,
-    ) -> Result<Option<Difference>, VerifyError> {
+        settled: &mut Settled,
+    ) -> Result<(), VerifyError> {
         let named = self.hub.with(|engine| engine.named(db, key.clone()));
         loop {
             let held = Held::take(&self.hub, &named).await;
-            if self.wait_while_held(&named).await {
-                let verdicts = comparer.compare(std::slice::from_ref(key)).await?;
+            // A copier may have to hold a dirty key too.
+            let dirty = !self.hub.with(|engine| engine.is_migrated(&named));
+            if !dirty && self.has_arrived(&named).await {
+                let verdicts = comparer.compare(std::slice::from_ref(&key)).await?;
+                if let Some(Verdict::Different(difference)) = verdicts.first() {
+                    settled.different.push((key, *difference));
+                }
                 drop(held);
-                return Ok(match verdicts.first() {
-                    Some(Verdict::Different(difference)) => Some(*difference),
-                    _ => None,
-                });
+                return Ok(());
             }
             drop(held);
-            if Instant::now() >= deadline {
+            let now = Instant::now();
+            if dirty && now >= patience.copies {
+                settled.dirty += 1;
+                return Ok(());
+            }
+            if now >= patience.arrival {
                 return Err(VerifyError::Behind);
             }
-            sleep(HOLD).await;
+            sleep(AGAIN).await;
         }
     }
 
     /// Waits until the secondary has all of a key that is held; false when that takes too long.
-    async fn wait_while_held(&self, named: &Named) -> bool {
-        let keys = std::slice::from_ref(named);
-        self.wait_for_effects(keys, Instant::now() + HOLD).await
-            && self.hub.with(|engine| engine.is_settled(named))
+    async fn has_arrived(&self, held: &Named) -> bool {
+        let soon = Instant::now() + HOLD;
+        let patience = Patience { arrival: soon, copies: soon };
+        self.wait_for_effects(std::slice::from_ref(held), patience).await
+            && self.hub.with(|engine| engine.is_settled(held))
     }
 }

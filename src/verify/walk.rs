@@ -17,6 +17,10 @@ use crate::value::{CompareError, Comparer, Side, Verdict};
 
 /// Keys compared at once.
 const BATCH: usize = 128;
+/// How long a look waits for the copy of a key that is known to differ anyway.
+const FOR_A_COPY: Duration = Duration::from_secs(2);
+/// How long for that of one that was found to differ.
+const FOR_A_REPAIR: Duration = Duration::from_secs(20);
 /// Keys that seem different are looked at again when there are so many, or at the end.
 const DOUBTFUL: usize = 1000;
 /// Differences that are repaired and compared again; beyond it they are only repaired.
@@ -145,7 +149,8 @@ impl Verify {
         comparer: &mut Comparer,
         wrong: &Wrongs,
     ) -> Result<(), VerifyError> {
-        for (key, difference) in self.settle(db, suspects, comparer).await? {
+        let settled = self.settle(db, suspects, FOR_A_COPY, comparer).await?;
+        for (key, difference) in settled.different {
             let is_extra = difference == crate::diff::Difference::Extra;
             let counter = match difference {
                 crate::diff::Difference::Missing => &self.tally.missing,
@@ -182,7 +187,8 @@ impl Verify {
             let keys: Vec<Bytes> = keys.collect();
             let count = keys.len();
             let mut comparer = self.comparer(db).await?;
-            let still = self.settle(db, keys, &mut comparer).await?.len();
+            let settled = self.settle(db, keys, FOR_A_REPAIR, &mut comparer).await?;
+            let still = settled.different.len() + settled.dirty;
             Tally::add(&self.tally.repaired, count - still);
             remain += still;
         }
