@@ -105,6 +105,12 @@ impl Shared {
         *self.temper.lock().unwrap()
     }
 
+    fn wait_while_stuck(&self) {
+        while self.temper() == Temper::Stuck && !self.is_over() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     fn is_over(&self) -> bool {
         self.over.load(Ordering::Relaxed)
     }
@@ -135,13 +141,12 @@ fn pass(from: &TcpStream, to: &TcpStream, shared: &Arc<Shared>, replies: bool) {
     std::thread::spawn(move || {
         let mut piece = vec![0; 64 * 1024];
         while !shared.is_over() {
-            if shared.temper() == Temper::Stuck {
-                std::thread::sleep(Duration::from_millis(5));
-                continue;
-            }
+            shared.wait_while_stuck();
             match from.read(&mut piece) {
                 Ok(0) => break,
                 Ok(length) => {
+                    // It may have been set while this was waited for.
+                    shared.wait_while_stuck();
                     if !forward(&shared, &mut to, &mut piece[..length], replies) {
                         break;
                     }
