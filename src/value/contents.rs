@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use super::ReadError;
 use super::answer::Answer;
+use super::reader::{pairs, scored};
 use crate::diff::Kind;
 use crate::resp::{Reply, Request};
 
@@ -51,12 +52,20 @@ pub(super) fn same(kind: Kind, first: Reply, second: Reply) -> bool {
 /// Elements, fields and their values, or members and the bits of their scores, in one order.
 fn contents(kind: Kind, reply: Reply) -> Result<Vec<(Bytes, Bytes)>, ReadError> {
     let answer = Answer::new(reply, "a value")?;
-    let texts = if kind == Kind::List { answer.texts()? } else { page(answer)? };
-    let single = |text: &Bytes| (text.clone(), Bytes::new());
-    let mut contents = match kind {
-        Kind::Hash => pairs(&texts).collect(),
-        Kind::Zset => pairs(&texts).map(scored).collect::<Result<_, _>>()?,
-        _ => texts.iter().map(single).collect::<Vec<_>>(),
+    let items = if kind == Kind::List { answer.items()? } else { page(answer)? };
+    let mut contents: Vec<(Bytes, Bytes)> = match kind {
+        Kind::Hash => pairs(items)
+            .map(|(name, value)| Ok((name.text()?, value.text()?)))
+            .collect::<Result<_, ReadError>>()?,
+        // Servers write the same score in different digits.
+        Kind::Zset => scored(items)?
+            .into_iter()
+            .map(|(member, score)| (member, Bytes::copy_from_slice(&score.to_bits().to_be_bytes())))
+            .collect(),
+        _ => items
+            .into_iter()
+            .map(|element| Ok((element.text()?, Bytes::new())))
+            .collect::<Result<_, ReadError>>()?,
     };
     if kind != Kind::List {
         contents.sort_unstable();
@@ -67,27 +76,12 @@ fn contents(kind: Kind, reply: Reply) -> Result<Vec<(Bytes, Bytes)>, ReadError> 
 }
 
 /// What a scan gave, when that is all.
-fn page(answer: Answer) -> Result<Vec<Bytes>, ReadError> {
+fn page(answer: Answer) -> Result<Vec<Answer>, ReadError> {
     let [cursor, page] = answer.tuple()?;
     if cursor.text()? != "0" {
         return Err(ReadError::Unexpected("a scan"));
     }
-    page.texts()
-}
-
-fn pairs(texts: &[Bytes]) -> impl Iterator<Item = (Bytes, Bytes)> + '_ {
-    texts.chunks_exact(2).filter_map(|pair| match pair {
-        [name, value] => Some((name.clone(), value.clone())),
-        _ => None,
-    })
-}
-
-/// Servers write the same score in different digits.
-fn scored((member, score): (Bytes, Bytes)) -> Result<(Bytes, Bytes), ReadError> {
-    let unexpected = || ReadError::Unexpected("a score");
-    let text = std::str::from_utf8(&score).map_err(|_| unexpected())?;
-    let score: f64 = text.parse().map_err(|_| unexpected())?;
-    Ok((member, Bytes::copy_from_slice(&score.to_bits().to_be_bytes())))
+    page.items()
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::ReadError;
 use super::answer::Answer;
-use super::reader::field_ends;
+use super::reader::{field, field_ends};
 use crate::backend::Connection;
 use crate::capability::Capabilities;
 use crate::diff::{Field, Part};
@@ -83,7 +83,7 @@ async fn values(
     let mut found = Vec::with_capacity(fields.len());
     for ((name, value), end) in names.into_iter().zip(values).zip(ends) {
         if let Some(value) = value.optional() {
-            found.extend(end.field(name, value.text()?));
+            found.extend(field(name, value.text()?, end));
         }
     }
     Ok(found)

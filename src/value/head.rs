@@ -78,11 +78,7 @@ async fn expiry_answer(
 
 /// What `PEXPIRETIME` (`base` 0) or `PTTL` (`base` now) says: no key, no end, or when.
 pub(super) fn ends_at(reply: Reply, base: i64) -> Result<Expiry, ReadError> {
-    Ok(match Answer::new(reply, "PTTL")?.integer()? {
-        -2 => Expiry::Missing,
-        -1 => Expiry::Never,
-        at => Expiry::At(base.saturating_add(at)),
-    })
+    Ok(Expiry::from_answer(Answer::new(reply, "PTTL")?.integer()?, base))
 }
 
 /// What `TIME` says, in milliseconds.

@@ -9,6 +9,7 @@ use super::stream::StreamReader;
 use crate::backend::Connection;
 use crate::capability::Capabilities;
 use crate::diff::{Field, Kind, Part};
+use crate::effect::Expiry;
 use crate::resp::{Builder, Reply, Request};
 
 /// Reads one value from one server, a part at a time; every question may find the key changed,
@@ -239,7 +240,7 @@ impl Reader {
         let ends = field_ends(&self.key, &names, &self.server, from).await?;
         let (mut fields, mut ended) = (Vec::with_capacity(values.len()), Vec::new());
         for ((name, value), end) in values.into_iter().zip(ends) {
-            match end.field(name.clone(), value) {
+            match field(name.clone(), value, end) {
                 Some(field) => fields.push(field),
                 None => ended.push(name),
             }
@@ -248,34 +249,14 @@ impl Reader {
     }
 }
 
-/// When a field ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum End {
-    /// It stays.
-    Never,
-    /// Unix time in milliseconds.
-    At(i64),
-    /// It is gone.
-    Past,
-}
-
-impl End {
-    fn from_reply(at: i64) -> Self {
-        match at {
-            -2 => Self::Past,
-            at if at < 0 => Self::Never,
-            at => Self::At(at),
-        }
-    }
-
-    /// A field that ends so; `None` when it has.
-    pub(super) fn field(self, name: Bytes, value: Bytes) -> Option<Field> {
-        match self {
-            Self::Past => None,
-            Self::Never => Some(Field { name, value, expires_at: None }),
-            Self::At(at) => Some(Field { name, value, expires_at: Some(at) }),
-        }
-    }
+/// A field that ends so; `None` when it has.
+pub(super) fn field(name: Bytes, value: Bytes, end: Expiry) -> Option<Field> {
+    let expires_at = match end {
+        Expiry::Missing => return None,
+        Expiry::Never => None,
+        Expiry::At(at) => Some(at),
+    };
+    Some(Field { name, value, expires_at })
 }
 
 /// When each of the fields ends; none does where the server does not know such a thing.
@@ -284,9 +265,9 @@ pub(super) async fn field_ends(
     names: &[Bytes],
     server: &Capabilities,
     from: &mut Connection,
-) -> Result<Vec<End>, ReadError> {
+) -> Result<Vec<Expiry>, ReadError> {
     if names.is_empty() || !server.expires_hash_fields() {
-        return Ok(vec![End::Never; names.len()]);
+        return Ok(vec![Expiry::Never; names.len()]);
     }
     let mut request = Builder::default();
     request.push(b"HPEXPIRETIME").push(key).push(b"FIELDS").push_count(names.len());
@@ -295,7 +276,7 @@ pub(super) async fn field_ends(
     }
     let reply = from.ask(&request.finish()).await?;
     let ends = Answer::new(reply, "HPEXPIRETIME")?.items()?;
-    ends.into_iter().map(|at| at.integer().map(End::from_reply)).collect()
+    ends.into_iter().map(|at| Ok(Expiry::from_answer(at.integer()?, 0))).collect()
 }
 
 /// How many elements the value has, for the types without order.
@@ -313,11 +294,11 @@ fn members(page: Vec<Answer>) -> Result<Vec<Bytes>, ReadError> {
     page.into_iter().map(Answer::text).collect()
 }
 
-fn scored(page: Vec<Answer>) -> Result<Vec<(Bytes, f64)>, ReadError> {
+pub(super) fn scored(page: Vec<Answer>) -> Result<Vec<(Bytes, f64)>, ReadError> {
     pairs(page).map(|(member, score)| Ok((member.text()?, score.parse()?))).collect()
 }
 
-fn pairs(page: Vec<Answer>) -> impl Iterator<Item = (Answer, Answer)> {
+pub(super) fn pairs(page: Vec<Answer>) -> impl Iterator<Item = (Answer, Answer)> {
     let mut page = page.into_iter();
     std::iter::from_fn(move || Some((page.next()?, page.next()?)))
 }
@@ -349,7 +330,7 @@ mod tests {
 
     #[test]
     fn a_field_that_has_ended_between_two_questions_is_not_one_without_an_end() {
-        let field = |reply| End::from_reply(reply).field("f".into(), "v".into());
+        let field = |at| field("f".into(), "v".into(), Expiry::from_answer(at, 0));
         assert_eq!(field(-2), None);
         assert_eq!(field(-1).unwrap().expires_at, None);
         assert_eq!(field(1_700_000_000_000).unwrap().expires_at, Some(1_700_000_000_000));
