@@ -95,7 +95,7 @@ type Outcome = Option<Result<(), Refusal>>;
 
 /// Whose turn it is to open the lanes of a context.
 enum Turn<'a> {
-    There(Lanes),
+    There(Arc<Lane>),
     Ours(Opening<'a>),
     Theirs(watch::Receiver<Outcome>),
 }
@@ -131,8 +131,8 @@ impl Pool {
     /// The server refuses the context or can't be reached in time.
     pub async fn lane(&self, context: &Context, read: Option<usize>) -> Result<Arc<Lane>, Refusal> {
         loop {
-            match self.turn(context) {
-                Turn::There(lanes) => return Ok(lanes.pick(read)),
+            match self.turn(context, read) {
+                Turn::There(lane) => return Ok(lane),
                 Turn::Ours(opening) => {
                     let opened = self.open(context).await;
                     let _ = opening.outcome.send(Some(opened.clone()));
@@ -148,12 +148,12 @@ impl Pool {
         }
     }
 
-    /// Who opens the lanes of a context: the first to want them. After a flip hundreds of clients
+    /// The lane, or who opens the lanes of its context: the first to want one. After a flip hundreds of clients
     /// want the same at once.
-    fn turn<'a>(&'a self, context: &'a Context) -> Turn<'a> {
+    fn turn<'a>(&'a self, context: &'a Context, read: Option<usize>) -> Turn<'a> {
         let mut inner = self.inner.lock();
         if let Some(lanes) = inner.lanes.get(context) {
-            return Turn::There(lanes.clone());
+            return Turn::There(lanes.pick(read));
         }
         if let Some(outcome) = inner.opening.get(context) {
             return Turn::Theirs(outcome.clone());
@@ -230,10 +230,7 @@ impl Pool {
     /// How to connect for a context.
     pub fn setup(&self, context: &Context, name: &'static str) -> Setup {
         let identity = match (&context.identity, &self.stand_in) {
-            (Identity::Anonymous | Identity::User(None, _), Some(stand_in)) => &stand_in.identity,
-            (Identity::User(Some(user), _), Some(stand_in)) if user == "default" => {
-                &stand_in.identity
-            }
+            (identity, Some(stand_in)) if identity.user() == "default" => &stand_in.identity,
             (identity, _) => identity,
         };
         let login = match identity {
