@@ -1,8 +1,9 @@
 //! `crossfade compare`: two servers held against each other, key by key, both ways.
 //!
 //! *Guarantees:* nothing is changed on either server, not even the eviction clocks of its keys
-//! where it can leave them alone; the source's clients are given way to; memory does not grow with the number of keys or of differences;
-//! every difference that is counted was seen again after a pause, except when there are very many.
+//! where it can leave them alone; the source's clients are given way to; memory does not grow with
+//! the number of keys or of differences; every difference that is counted was seen again after a
+//! pause, except when there are very many.
 //!
 //! *Must not know:* arguments, terminals beyond a progress bar, exit codes.
 

@@ -194,7 +194,8 @@ impl Migration {
     pub(super) fn update_metrics(&self) {
         let status = self.status();
         let direction = self.direction();
-        let (counters, marks) = direction.hub.with(|engine| (*engine.counters(), engine.marks()));
+        let (counters, (marks, bytes)) =
+            direction.hub.with(|engine| (*engine.counters(), engine.marks()));
         let metrics = &self.metrics;
         metrics.mirror_lag.set(status.mirror.lag_seconds);
         metrics.mirror_queue_commands.set(status.mirror.queued as f64);
@@ -228,8 +229,8 @@ impl Migration {
         metrics.backfill_keys_estimated.set(status.backfill.total_estimate as f64);
         metrics.record_groups.set(status.record.groups as f64);
         metrics.record_failing.set(f64::from(u8::from(status.record.error.is_some())));
-        metrics.ledger_keys.set(marks.0 as f64);
-        metrics.ledger_bytes.set(marks.1 as f64);
+        metrics.ledger_keys.set(marks as f64);
+        metrics.ledger_bytes.set(bytes as f64);
         if let Some(registry) = self.registry() {
             metrics.client_connections.set(registry.connected() as f64);
             metrics.show(registry.totals());
@@ -307,7 +308,7 @@ impl Migration {
 fn backfill(
     inner: &mut Inner,
     progress: &Progress,
-    marks: (usize, usize),
+    (marks, bytes): (usize, usize),
     counters: &crate::engine::Counters,
     left_out: usize,
 ) -> status::Backfill {
@@ -337,7 +338,7 @@ fn backfill(
         },
         keys_per_second,
         eta_seconds: (!done && keys_per_second > 0.0).then(|| left / keys_per_second),
-        bytes_per_mark: if marks.0 == 0 { 0.0 } else { marks.1 as f64 / marks.0 as f64 },
+        bytes_per_mark: if marks == 0 { 0.0 } else { bytes as f64 / marks as f64 },
         rate: progress.rate(),
         cause: inner.cause.clone(),
     }

@@ -3,8 +3,8 @@
 //! *What it is:* a direction as `run` has it, through which no client writes: its pass copies what
 //! there is, its mirror carries it over.
 //!
-//! *Guarantees:* gives way to the source's clients; ends when every key is on the target or has failed `ATTEMPTS` times, or when a
-//! server stays away; what was not copied is counted, never passed over.
+//! *Guarantees:* gives way to the source's clients; ends when every key is on the target or has
+//! failed `ATTEMPTS` times, or when a server stays away; what was not copied is counted, never passed over.
 //!
 //! *Must not know:* arguments, exit codes.
 

@@ -144,7 +144,6 @@ impl Verify {
                 if let Some(Verdict::Different(difference)) = verdicts.first() {
                     settled.different.push((key, *difference));
                 }
-                drop(held);
                 return Ok(());
             }
             drop(held);

@@ -49,7 +49,7 @@ pub enum VerifyError {
     /// Keys that seem different can't be told from keys whose effects are on their way.
     #[error(
         "the secondary is too far behind to compare what is written meanwhile: \
-         verify again when the lag is below a second"
+         verify again when it has caught up"
     )]
     Behind,
     /// A scan went wrong.
