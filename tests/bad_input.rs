@@ -56,6 +56,31 @@ fn an_endless_line_is_cut_off_as_by_the_server() {
 }
 
 #[test]
+fn a_line_with_a_nul_never_ends_as_with_the_server() {
+    let twins = Twins::start();
+    let lines: [(&[u8], &[u8]); 6] = [
+        (b"", b"PING\0\r\nPING\r\n"),
+        (b"", b"\0\r\nPING\r\n"),
+        (b"", b"ECHO \"a\0b\"\nPING\n"),
+        (b"", b"*1\0\r\n$4\r\nPING\r\n"),
+        (b"*1\r\n", b"$4\0\r\nPING\r\n"),
+        (b"*2\r\n$4\r\nECHO\r\n", b"\0\r\nPING\r\n"),
+    ];
+    for (before, line) in lines {
+        // As long as any line may be and a byte longer: that the server says to each of them.
+        let padding = vec![b'a'; 64 * 1024 + 1 - line.len()];
+        let (mut plain, mut proxied) = (twins.plain.client(), twins.migration.client());
+        for client in [&mut plain, &mut proxied] {
+            client.send("SET before 1");
+            client.send_raw(&[before, line].concat());
+            client.send_raw(&padding);
+        }
+        let name = [before, line].concat().escape_ascii().to_string();
+        assert_same(&name, &plain.read_to_close(), &proxied.read_to_close());
+    }
+}
+
+#[test]
 fn a_client_that_reads_nothing_is_bounded_and_harms_no_other() {
     let migration = Migration::start();
     let mut client = migration.client();

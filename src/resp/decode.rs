@@ -204,12 +204,16 @@ impl Decoder {
     }
 
     /// Where `byte` is in the line under way; each byte of it is looked at once, however it comes.
+    /// A NUL hides whatever comes behind it: the servers search with C's functions for strings, so a
+    /// line that has one never ends, until it is too long.
     fn search(&mut self, buffer: &BytesMut, byte: u8) -> Option<usize> {
         let from = self.position + self.searched;
         let rest = buffer.get(from..)?;
-        let found = rest.iter().position(|other| *other == byte);
-        self.searched = if found.is_some() { 0 } else { self.searched + rest.len() };
-        found.map(|found| from + found)
+        let stop = rest.iter().position(|other| *other == byte || *other == 0);
+        let stop = stop.unwrap_or(rest.len());
+        let found = rest.get(stop) == Some(&byte);
+        self.searched = if found { 0 } else { self.searched + stop };
+        found.then_some(from + stop)
     }
 }
 

@@ -34,7 +34,7 @@ fn word(text: &[u8]) -> Result<(Vec<u8>, &[u8]), ()> {
     let mut rest = text;
     loop {
         rest = match rest {
-            [] | [0, ..] => return Ok((word, &[])),
+            [] => return Ok((word, &[])),
             [byte, ..] if is_blank(*byte) => return Ok((word, rest)),
             [b'"', after @ ..] => closed(double_quoted(after, &mut word)?)?,
             [b'\'', after @ ..] => closed(single_quoted(after, &mut word)?)?,
