@@ -89,6 +89,61 @@ fn a_default_user_without_a_password_takes_any_when_it_is_named() {
     assert!(twins.migration.client().ok("CLIENT LIST").text().contains(" user=default "));
 }
 
+#[test]
+fn a_user_who_may_not_select_is_served_where_it_is() {
+    let source = Server::source();
+    source.ok("ACL SETUSER staying on >st4y ~* &* +@all -select");
+    let migration = Migration::with(source, Server::target(), |launch| launch);
+    let script = [
+        "SELECT 3",
+        "SET here three",
+        "AUTH staying st4y",
+        "GET here",
+        "SET here again",
+        "SELECT 3",
+        "SELECT 0",
+        "SELECT 99",
+        "SELECT x",
+        "GET here",
+        "MULTI",
+        "SELECT 1",
+        "EXEC",
+        "MULTI",
+        "GET here",
+        "EXEC",
+        "WATCH here",
+        "MULTI",
+        "SET here watched",
+        "EXEC",
+        "BLPOP nothing 0.01",
+        "GET here",
+        "AUTH default any",
+        "GET here",
+        "SELECT 0",
+        "AUTH staying st4y",
+        "GET here",
+        "SELECT 0",
+    ];
+    let mut direct = Resp::connect(&migration.source.address());
+    let expected: Vec<Vec<u8>> = script.map(|line| raw_call(&mut direct, line)).to_vec();
+    migration.source.ok("FLUSHALL");
+    let mut proxied = migration.client();
+    for (line, expected) in script.iter().zip(expected) {
+        assert_same(line, &expected, &raw_call(&mut proxied, line));
+    }
+    proxied.ok("SET here zero");
+    assert_eq!(migration.source.ok("GET here").text(), "zero");
+    // A right that is taken away while it is used is missed at once.
+    let mut other = migration.client();
+    other.ok("SELECT 5");
+    migration.source.ok("ACL SETUSER default -select");
+    assert!(other.call("SELECT 5").text().starts_with("NOPERM"));
+    assert_eq!(other.ok("DBSIZE").text(), "0");
+    drop((proxied, other));
+    migration.source.ok("ACL SETUSER default +select");
+    migration.assert_equal();
+}
+
 fn raw_call(client: &mut Resp, line: &str) -> Vec<u8> {
     client.send(line);
     client.raw_reply()

@@ -25,6 +25,8 @@ pub struct Setup {
     pub protocol: Protocol,
     /// The database to select.
     pub db: u32,
+    /// Whether the URL's user selects it, before the login.
+    pub selected_for: bool,
     /// Who to be; `None` logs in as nobody.
     pub login: Option<(Option<String>, Secret)>,
     /// The name shown by `CLIENT LIST`, where the endpoint's tag follows it.
@@ -73,7 +75,7 @@ impl Endpoint {
         let attempt = async {
             let stream = dial(self).await.map_err(|error| unreachable(error.to_string()))?;
             let mut wire = Wire::new(stream);
-            login(&mut wire, setup, self.tag.as_deref())
+            introduce(&mut wire, self.introduction(setup))
                 .await
                 .map_err(|error| unreachable(error.to_string()))?
                 .map_err(|reply| ConnectError::Refused { address: self.address.clone(), reply })?;
@@ -83,6 +85,46 @@ impl Endpoint {
             Ok(result) => result,
             Err(_) => Err(unreachable(format!("no answer for {} s", CONNECT_TIMEOUT.as_secs()))),
         }
+    }
+
+    /// The requests of the introduction, and whether a refusal of each is one of the connection.
+    fn introduction(&self, setup: &Setup) -> Vec<(Request, bool)> {
+        let select = (setup.db != 0).then(|| Request::new(["SELECT", &setup.db.to_string()]));
+        let mut requests = Vec::with_capacity(8);
+        if setup.selected_for {
+            requests.extend(Setup::own(self, 0, "").login.iter().map(|login| (auth(login), true)));
+            requests.extend(select.iter().map(|select| (select.clone(), true)));
+        }
+        requests.extend(setup.login.iter().map(|login| (auth(login), true)));
+        if setup.protocol == Protocol::Resp3 {
+            requests.push((Request::new(["HELLO", "3"]), true));
+        }
+        if !setup.name.is_empty() {
+            let name = match &self.tag {
+                Some(tag) => format!("{}:{tag}", setup.name),
+                None => setup.name.to_owned(),
+            };
+            requests.push((Request::new(["CLIENT", "SETNAME", &name]), false));
+        }
+        if setup.no_touch {
+            requests.push((Request::new(["CLIENT", "NO-TOUCH", "ON"]), false));
+        }
+        if !setup.selected_for {
+            requests.extend(select.map(|select| (select, true)));
+        }
+        // Without a request above an unauthenticated connection looks fine; a ping tells.
+        if setup.login.is_none() && !setup.name.is_empty() {
+            requests.push((Request::new(["PING"]), true));
+        }
+        requests.push((Request::new(["CLIENT", "ID"]), false));
+        requests
+    }
+}
+
+fn auth((user, password): &(Option<String>, Secret)) -> Request {
+    match user {
+        Some(user) => Request::new(["AUTH", user, password.reveal()]),
+        None => Request::new(["AUTH", password.reveal()]),
     }
 }
 
@@ -110,12 +152,10 @@ pub async fn dial(endpoint: &Endpoint) -> io::Result<Stream> {
 }
 
 /// Sends the whole introduction at once and reads the answers; the inner error is the server's.
-async fn login(
+async fn introduce(
     wire: &mut Wire,
-    setup: &Setup,
-    tag: Option<&str>,
+    introduction: Vec<(Request, bool)>,
 ) -> Result<Result<(), String>, Broken> {
-    let introduction = introduction(setup, tag);
     for (request, _) in &introduction {
         wire.push(request.raw());
     }
@@ -129,37 +169,4 @@ async fn login(
         }
     }
     Ok(refusal.map_or(Ok(()), Err))
-}
-
-/// The requests of the introduction, and whether a refusal of each is one of the connection.
-fn introduction(setup: &Setup, tag: Option<&str>) -> Vec<(Request, bool)> {
-    let mut requests = Vec::with_capacity(6);
-    if let Some((user, password)) = &setup.login {
-        requests.push(match user {
-            Some(user) => (Request::new(["AUTH", user, password.reveal()]), true),
-            None => (Request::new(["AUTH", password.reveal()]), true),
-        });
-    }
-    if setup.protocol == Protocol::Resp3 {
-        requests.push((Request::new(["HELLO", "3"]), true));
-    }
-    if !setup.name.is_empty() {
-        let name = match tag {
-            Some(tag) => format!("{}:{tag}", setup.name),
-            None => setup.name.to_owned(),
-        };
-        requests.push((Request::new(["CLIENT", "SETNAME", &name]), false));
-    }
-    if setup.no_touch {
-        requests.push((Request::new(["CLIENT", "NO-TOUCH", "ON"]), false));
-    }
-    if setup.db != 0 {
-        requests.push((Request::new(["SELECT", &setup.db.to_string()]), true));
-    }
-    // Without a request above an unauthenticated connection looks fine; a ping tells.
-    if setup.login.is_none() && !setup.name.is_empty() {
-        requests.push((Request::new(["PING"]), true));
-    }
-    requests.push((Request::new(["CLIENT", "ID"]), false));
-    requests
 }

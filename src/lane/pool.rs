@@ -165,10 +165,10 @@ impl Pool {
 
     async fn open(&self, context: &Context) -> Result<(), Refusal> {
         self.admit(context)?;
-        let setup = self.setup(context, "crossfade-lane");
+        let mut setup = self.setup(context, "crossfade-lane");
         let mut wires = Vec::with_capacity(1 + self.read_lanes);
         for _ in 0..=self.read_lanes {
-            wires.push(self.connect(&setup).await?);
+            wires.push(self.connect(&mut setup).await?);
         }
         let transacts = match wires.first_mut() {
             Some(wire) => may_transact(wire).await,
@@ -208,8 +208,8 @@ impl Pool {
         client: Arc<Mailbox>,
     ) -> Result<Arc<Lane>, Refusal> {
         self.admit(context)?;
-        let setup = self.setup(context, "crossfade-session");
-        let wire = self.connect(&setup).await?;
+        let mut setup = self.setup(context, "crossfade-session");
+        let wire = self.connect(&mut setup).await?;
         let lane = Arc::new(Lane::session(&self.upstream, wire, client));
         let mut inner = self.inner.lock();
         lane.hold(inner.held);
@@ -237,17 +237,25 @@ impl Pool {
             Identity::Anonymous => None,
             Identity::User(user, password) => Some((user.clone(), password.clone())),
         };
-        Setup { protocol: context.protocol, db: context.db, login, name, no_touch: false }
+        Setup { protocol: context.protocol, db: context.db, login, name, ..Setup::default() }
     }
 
-    /// Connects, waiting for a server that is away.
-    async fn connect(&self, setup: &Setup) -> Result<Wire, Refusal> {
+    /// Connects, waiting for a server that is away. A user who may not `SELECT` can be in a database
+    /// all the same: it was there before it logged in, or its own has another number here.
+    async fn connect(&self, setup: &mut Setup) -> Result<Wire, Refusal> {
         let started = Instant::now();
+        let mut refused = None;
         loop {
             match self.upstream.endpoint.connect(setup).await {
                 Ok(wire) => return Ok(wire),
+                Err(ConnectError::Refused { reply, .. })
+                    if reply.starts_with("NOPERM") && setup.db != 0 && !setup.selected_for =>
+                {
+                    setup.selected_for = true;
+                    refused = Some(reply);
+                }
                 Err(ConnectError::Refused { reply, .. }) if !reply.starts_with("LOADING") => {
-                    return Err(Refusal::Server(reply));
+                    return Err(Refusal::Server(refused.unwrap_or(reply)));
                 }
                 Err(error) if started.elapsed() >= self.upstream.timeout => {
                     let name = self.upstream.name;

@@ -5,10 +5,11 @@ use tokio::sync::oneshot;
 
 use super::authority::Decision;
 use super::client::{Client, Close, Replies, Way};
+use super::scan::Asked;
 use super::session::Standing;
 use crate::backend::{Secret, Wire};
 use crate::command::Connection;
-use crate::lane::{Context, Identity, Job, Sink, Upstream};
+use crate::lane::{Context, Identity, Job, Refusal, Sink, Upstream};
 use crate::resp::{self, Protocol, Request, parse_integer};
 
 impl Client {
@@ -81,28 +82,42 @@ impl Client {
             return self.pass(request).await;
         };
         self.settle().await?;
-        self.current_route().await?;
         let before = std::mem::replace(&mut self.context.db, db);
-        let outcome = match self.upstream_context() {
-            Ok(context) => {
-                let lane = self.route.clone().pool.lane(&context, None).await;
-                lane.map(|_| Request::new(["SELECT", &context.db.to_string()]))
-            }
-            Err(reason) => Err(crate::lane::Refusal::Unreachable(reason)),
-        };
         self.forget_lane();
-        match outcome {
-            Ok(select) => {
-                self.tell_open_session(select).await?;
-                self.show_identity();
-                self.reply(|out| resp::simple(out, "OK"));
-            }
-            Err(refusal) => {
-                self.context.db = before;
-                self.refused(&refusal);
+        let Some((answer, select)) = self.ask_to_select().await? else {
+            self.context.db = before;
+            return Ok(());
+        };
+        if answer.starts_with(b"-") {
+            self.context.db = before;
+        } else {
+            self.tell_open_session(select).await?;
+            self.show_identity();
+        }
+        self.reply(|out| out.extend_from_slice(&answer));
+        Ok(())
+    }
+
+    /// Whether the client may go to where it is taken to be now: that there is a lane says nothing of
+    /// its rights. On that lane the question changes nothing. With the answer, what was asked; `None`
+    /// when the client has been told why nothing was.
+    async fn ask_to_select(&mut self) -> Result<Option<(Bytes, Request)>, Close> {
+        loop {
+            self.current_route().await?;
+            let context = match self.upstream_context() {
+                Ok(context) => context,
+                Err(reason) => {
+                    self.refused(&Refusal::Unreachable(reason));
+                    return Ok(None);
+                }
+            };
+            let select = Request::new(["SELECT", &context.db.to_string()]);
+            match self.try_asking(select.clone()).await? {
+                Asked::Answered(answer) => return Ok(Some((answer, select))),
+                Asked::Refused => return Ok(None),
+                Asked::Held => {}
             }
         }
-        Ok(())
     }
 
     /// A session that stays open (`WATCH`, tracking) is told too. One that a flip puts in its place

@@ -37,7 +37,8 @@ impl Relay {
         tracker: Arc<Entry>,
         receiver: u64,
     ) -> Option<Self> {
-        let context = Context { protocol: Protocol::Resp3, ..context.clone() };
+        // Invalidations know no databases.
+        let context = Context { protocol: Protocol::Resp3, db: 0, ..context.clone() };
         let upstream = route.pool.upstream();
         let setup = route.pool.setup(&context, "crossfade-relay");
         let wire = upstream.endpoint.connect(&setup).await.ok()?;

@@ -97,7 +97,7 @@ impl Client {
     }
 
     /// Asks on the client's session, or else on a read lane.
-    async fn try_asking(&mut self, request: Request) -> Result<Asked, Close> {
+    pub(super) async fn try_asking(&mut self, request: Request) -> Result<Asked, Close> {
         let lane = match self.asking_lane().await {
             Ok(lane) => lane,
             Err(refusal) => {
@@ -130,7 +130,7 @@ impl Client {
 }
 
 /// What came of a question.
-enum Asked {
+pub(super) enum Asked {
     Answered(Bytes),
     /// The client has been told why.
     Refused,

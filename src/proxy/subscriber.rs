@@ -91,7 +91,9 @@ impl Client {
 }
 
 async fn open(route: &Route, context: &Context) -> Result<Wire, Refusal> {
-    let setup = route.pool.setup(context, "crossfade-subscriber");
+    // Messages know no databases.
+    let context = Context { db: 0, ..context.clone() };
+    let setup = route.pool.setup(&context, "crossfade-subscriber");
     let endpoint = &route.pool.upstream().endpoint;
     let connected = endpoint.connect(&setup).await;
     connected.map_err(|error| Refusal::Unreachable(error.to_string()))
