@@ -38,6 +38,66 @@ fn wait_listed(observer: &mut Resp, id: i64, fields: &str) {
     });
 }
 
+/// What `INFO` counts of clients, as the lines of it that a migration can know.
+fn counted(info: &str) -> Vec<String> {
+    let told = ["connected", "blocked", "tracking", "pubsub", "watching"];
+    let is_told = |name: &str| {
+        name == "clients_in_timeout_table"
+            || name.strip_suffix("_clients").is_some_and(|name| told.contains(&name))
+    };
+    let lines = info.lines();
+    lines.filter(|line| line.split(':').next().is_some_and(is_told)).map(str::to_owned).collect()
+}
+
+#[test]
+fn info_counts_the_clients_of_the_proxy_as_the_server_does_its_own() {
+    let twins = Twins::start();
+    let mut sides = [&twins.plain.address(), &twins.migration.crossfade.address()].map(|address| {
+        let mut observer = Resp::connect_resp3(address);
+        observer.ok("XGROUP CREATE stream g $ MKSTREAM");
+        let mut clients: Vec<Resp> = (0..6).map(|_| Resp::connect(address)).collect();
+        clients[0].send("BLPOP queue 0");
+        clients[1].send("BZPOPMIN zset 1000");
+        clients[2].send("XREADGROUP GROUP g c BLOCK 100000 STREAMS stream >");
+        clients[3].ok("WATCH a b");
+        clients[4].send("SUBSCRIBE channel");
+        clients[5].ok("CLIENT TRACKING ON BCAST");
+        (observer, clients)
+    });
+    let agree = |sides: &mut [(Resp, Vec<Resp>); 2], what: &str| {
+        wait_until(&format!("INFO counts alike: {what}"), || {
+            let [plain, proxied] =
+                sides.each_mut().map(|(observer, _)| counted(&observer.ok("INFO clients").text()));
+            plain.len() >= 4 && plain == proxied
+        });
+    };
+    agree(&mut sides, "waiting, watching, listening, tracking");
+    for (observer, clients) in &mut sides {
+        observer.ok("CLIENT PAUSE 100000 WRITE");
+        clients[3].send("SET a 1");
+    }
+    agree(&mut sides, "paused");
+    let counts = sides.each_mut().map(|(observer, _)| {
+        let whole = ["INFO", "INFO all", "INFO everything", "INFO server clients"];
+        let mut counts: Vec<_> = whole.map(|line| counted(&observer.ok(line).text())).to_vec();
+        observer.send("INFO clients");
+        assert!(observer.raw_reply().starts_with(b"="), "a verbatim string in RESP3");
+        observer.ok("MULTI");
+        observer.ok("INFO clients");
+        counts.extend(observer.ok("EXEC").texts().iter().map(|info| counted(info)));
+        assert!(counted(&observer.ok("INFO server").text()).is_empty());
+        counts
+    });
+    assert_eq!(counts[0], counts[1]);
+    assert!(counts[0].iter().all(|count| *count == counts[0][0]), "{counts:?}");
+    for (observer, clients) in &mut sides {
+        observer.ok("CLIENT UNPAUSE");
+        observer.ok("RPUSH queue x");
+        clients.truncate(2);
+    }
+    agree(&mut sides, "most of them gone");
+}
+
 #[test]
 fn what_the_server_says_to_a_wrong_client_command_is_said_here_too() {
     Twins::start().agree_on(

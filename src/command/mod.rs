@@ -79,6 +79,7 @@ pub enum Connection {
     /// `CLIENT` with any subcommand.
     Client,
     Monitor,
+    Info,
     /// `ASKING`, `READONLY`, `READWRITE`: answered by the server, no state of ours.
     Cluster,
 }

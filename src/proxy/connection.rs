@@ -22,6 +22,7 @@ impl Client {
             Connection::Cluster => self.pass(request).await,
             Connection::Client => self.client_command(request).await,
             Connection::Monitor => self.monitor(request).await,
+            Connection::Info => self.info(request).await,
             Connection::Auth => self.auth(request).await,
             Connection::Hello => self.hello(request).await,
             Connection::Select => self.select(request).await,

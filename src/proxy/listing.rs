@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::client::Client;
-use super::registry::{Entry, Seen, Tracking};
+use super::registry::{Entry, Seen, Tracking, Wait};
 use super::transaction::Transaction;
 use crate::resp::parse_integer;
 
@@ -27,6 +27,11 @@ impl Client {
             broadcasts: self.standing.broadcasts(),
             redirect: self.standing.redirect(),
         };
+    }
+
+    /// Lets others see that a command of the client waits, or does no longer.
+    pub(super) fn show_wait(&self, wait: Option<Wait>) {
+        self.entry.seen.lock().wait = wait;
     }
 }
 
@@ -85,7 +90,7 @@ fn flags(seen: &Seen) -> String {
         ('O', seen.monitors),
         ('P', seen.subscribes()),
         ('x', seen.queued.is_some()),
-        ('b', seen.blocked.is_some()),
+        ('b', seen.wait.is_some()),
         ('t', seen.tracking.on),
         ('B', seen.tracking.broadcasts),
         ('e', seen.no_evict),

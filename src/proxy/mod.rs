@@ -15,6 +15,7 @@ mod client;
 mod client_command;
 mod connection;
 mod dispatch;
+mod info;
 mod listener;
 mod listing;
 mod monitor;

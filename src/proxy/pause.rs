@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use super::client::{Client, Close, Until};
+use super::registry::Wait;
 use crate::command::{self, Serve, Transaction};
 use crate::resp::{Request, parse_integer};
 
@@ -71,12 +72,17 @@ impl Client {
             let now = *paused.borrow_and_update();
             let Some(end) = Pause::holds(now, writes) else { return Ok(()) };
             self.settle().await?;
-            tokio::select! {
+            self.show_wait(Some(Wait::Other));
+            let end = tokio::select! {
                 biased;
-                gone = self.pump(Until::Gone) => return gone,
-                () = stop.cancelled() => return Err(Close::Gracefully),
-                _ = paused.changed() => {}
-                () = sleep_until(end) => {}
+                gone = self.pump(Until::Gone) => Some(gone),
+                () = stop.cancelled() => Some(Err(Close::Gracefully)),
+                _ = paused.changed() => None,
+                () = sleep_until(end) => None,
+            };
+            self.show_wait(None);
+            if let Some(end) = end {
+                return end;
             }
         }
     }

@@ -47,8 +47,21 @@ pub(super) struct Seen {
     pub(super) monitors: bool,
     /// Set while it waits in a blocking command: how to end the wait.
     pub(super) blocked: Option<Arc<Notify>>,
+    /// What its command waits for, where the server would call it blocked.
+    pub(super) wait: Option<Wait>,
     /// Set by `CLIENT UNBLOCK`: whether the wait is to end with an error.
     pub(super) unblocked: Option<bool>,
+}
+
+/// What a command waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wait {
+    /// Data.
+    Endless,
+    /// Data, for so long and no longer.
+    Timed,
+    /// The end of a pause, or replicas.
+    Other,
 }
 
 /// What of `CLIENT TRACKING` others see.
@@ -79,6 +92,7 @@ impl Seen {
             no_touch: false,
             monitors: false,
             blocked: None,
+            wait: None,
             unblocked: None,
         }
     }

@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 
 use super::client::{Client, Close, Way};
 use super::dispatch::Meaning;
+use super::registry::Wait;
 use super::relay::{Relay, invalidate_all};
 use crate::lane::{Job, Lane, Sink};
 use crate::resp::{Request, parse_integer};
@@ -67,7 +68,10 @@ impl Client {
         let before = self.pinned.replace(session);
         self.enter(Way::Session).await?;
         self.add(SmallVec::from_iter([request]), Meaning::Read);
-        self.settle().await?;
+        self.show_wait(Some(Wait::Other));
+        let settled = self.settle().await;
+        self.show_wait(None);
+        settled?;
         self.pinned = before;
         self.forget_lane();
         Ok(())

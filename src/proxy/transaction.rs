@@ -149,6 +149,9 @@ impl Client {
             }
             Serve::Connection(Connection::Select) => self.queue_select(request).await,
             Serve::Connection(Connection::Client) => self.queue_client(request).await,
+            Serve::Connection(Connection::Info) => {
+                self.queue_answered_here(request.clone(), request).await
+            }
             Serve::Connection(Connection::Cluster) | Serve::Session => {
                 self.queue_on_session(Queued::passive(request, self.db_of_queue())).await
             }
@@ -184,6 +187,14 @@ impl Client {
         let Some(question) = queueable_question(&request) else {
             return self.poison("this CLIENT command can't be used in a transaction").await;
         };
+        self.queue_answered_here(question, request).await
+    }
+
+    async fn queue_answered_here(
+        &mut self,
+        question: Request,
+        request: Request,
+    ) -> Result<(), Close> {
         let queued = Queued::passive(question, self.db_of_queue());
         self.queue_on_session(Queued { answered_here: Some(request), ..queued }).await
     }
@@ -273,12 +284,20 @@ impl Client {
             match &queued.answered_here {
                 Some(request) if !element.is_error() => {
                     // One that ends this connection is not the last to be answered.
-                    completed = completed.and(self.answer_client(request, &element.raw));
+                    completed = completed.and(self.answer_here(request, &element.raw));
                 }
                 _ => self.reply(|out| out.extend_from_slice(&element.raw)),
             }
         }
         completed
+    }
+
+    fn answer_here(&mut self, request: &Request, answer: &Bytes) -> Result<(), Close> {
+        if request.is(0, "CLIENT") {
+            return self.answer_client(request, answer);
+        }
+        self.answer_info(answer);
+        Ok(())
     }
 
     /// Answers an `EXEC` that has not been sent, if what its transaction watched was left behind.

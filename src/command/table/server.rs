@@ -61,7 +61,8 @@ pub(super) const COMMANDS: &[Command] = &[
     other("HOTKEYS RESET", (8, 6), 2, Serve::Admin),
     other("HOTKEYS START", (8, 6), -2, Serve::Admin),
     other("HOTKEYS STOP", (8, 6), 2, Serve::Admin),
-    bulky("INFO", (1, 0), -1, NO_KEYS),
+    other("INFO", (1, 0), -1, Serve::Connection(Connection::Info))
+        .noted("the primary's, with the proxy's clients"),
     read("LASTSAVE", (1, 0), 1, NO_KEYS),
     read("LATENCY", (2, 8), -2, NO_KEYS),
     bulky("LATENCY DOCTOR", (2, 8), 2, NO_KEYS),
