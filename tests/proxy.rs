@@ -230,6 +230,36 @@ fn a_blocked_pop_is_woken_by_another_client_and_stops_nobody() {
 }
 
 #[test]
+fn a_reader_of_a_group_hears_that_its_stream_is_gone_however_soon_it_goes() {
+    let twins = Twins::start();
+    let (mut plain, mut proxied) = (twins.plain.client(), twins.migration.client());
+    let words = |reply: &[u8]| String::from_utf8_lossy(reply).into_owned();
+    for end in ["DEL s", "SET s x", "FLUSHALL", "XGROUP DESTROY s g"] {
+        plain.ok("DEL s");
+        plain.ok("XGROUP CREATE s g $ MKSTREAM");
+        let mut waiting = twins.plain.client();
+        waiting.send("XREADGROUP GROUP g c BLOCK 0 STREAMS s >");
+        wait_until("the reader waits", || {
+            plain.ok("INFO clients").text().contains("blocked_clients:1")
+        });
+        plain.ok(end);
+        let expected = words(&waiting.raw_reply());
+        for _ in 0..10 {
+            proxied.ok("DEL s");
+            proxied.ok("XGROUP CREATE s g $ MKSTREAM");
+            let mut waiting = twins.migration.client();
+            waiting.ok("PING");
+            waiting.send("XREADGROUP GROUP g c BLOCK 0 STREAMS s >");
+            std::thread::sleep(Duration::from_micros(300));
+            proxied.ok(end);
+            let told = words(&waiting.raw_reply());
+            assert_eq!(told, expected, "{end}");
+        }
+    }
+    twins.migration.assert_equal();
+}
+
+#[test]
 fn a_client_that_leaves_while_blocked_takes_no_element_with_it() {
     let migration = Migration::start();
     let mut blocked = migration.client();

@@ -13,12 +13,23 @@ use tokio::sync::oneshot;
 
 use super::client::{Client, Close, Until, Way};
 use super::dispatch::Meaning;
+use super::registry::Wait;
+use crate::backend::ServerInfo;
 use crate::command::Command;
 use crate::engine::{Answer, Cause};
 use crate::lane::{Job, Lost, Sink};
-use crate::resp::{self, Protocol, Request};
+use crate::resp::{self, Protocol, Reply, Request};
 
 type Replies = Result<Vec<Bytes>, Lost>;
+
+/// What came of a try without waiting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Attempt {
+    Answered,
+    FoundNothing,
+    /// The client's user or its session stands against it.
+    Impossible,
+}
 
 /// How a wait ended.
 enum Woken {
@@ -39,12 +50,17 @@ impl Client {
         let deadline = Deadline::of(&request);
         let mut request = request;
         loop {
-            if self.attempt(&request, command).await? {
+            let attempted = self.attempt(&request, command).await?;
+            if attempted == Attempt::Answered {
                 return Ok(());
             }
             match self.wait(&request, command).await? {
                 None => return Ok(()),
                 Some(Woken::Served(reply)) => {
+                    let reply = match attempted {
+                        Attempt::FoundNothing => self.missed(&request, command, reply).await?,
+                        _ => reply,
+                    };
                     self.reply(|out| out.extend_from_slice(&reply));
                     return Ok(());
                 }
@@ -76,22 +92,57 @@ impl Client {
         });
     }
 
-    /// Tries without waiting; true when the client has been answered.
+    /// Tries without waiting.
     async fn attempt(
         &mut self,
         request: &Request,
         command: &'static Command,
-    ) -> Result<bool, Close> {
+    ) -> Result<Attempt, Close> {
         self.settle().await?;
         if self.pinned.is_some() || !self.may_attempt().await? {
-            return Ok(false);
+            return Ok(Attempt::Impossible);
         }
         self.enter(Way::Write).await?;
         self.would_block = false;
         let (multi, exec) = (Request::new(["MULTI"]), Request::new(["EXEC"]));
         self.add(SmallVec::from_iter([multi, request.clone(), exec]), Meaning::Attempt(command));
         self.settle().await?;
-        Ok(!std::mem::take(&mut self.would_block))
+        let found_nothing = std::mem::take(&mut self.would_block);
+        Ok(if found_nothing { Attempt::FoundNothing } else { Attempt::Answered })
+    }
+
+    /// The answer to a wait as a client gets it that has waited since the attempt: its stream or its
+    /// group may have gone between the two. Redis 7.0 has words of its own for that, later servers
+    /// have not.
+    async fn missed(
+        &mut self,
+        request: &Request,
+        command: &'static Command,
+        reply: Bytes,
+    ) -> Result<Bytes, Close> {
+        let is_gone =
+            reply.starts_with(b"-NOGROUP No such key") || reply.starts_with(b"-WRONGTYPE");
+        if !is_gone || command.name != "XREADGROUP" || !self.is_redis_7_0().await {
+            return Ok(reply);
+        }
+        let keys = command.keys(request).unwrap_or_default();
+        let names = keys.iter().filter_map(|key| request.arg(key.index));
+        let question = Request::new(std::iter::once(b"EXISTS".as_ref()).chain(names));
+        let all = format!(":{}\r\n", keys.len());
+        let there = reply.starts_with(b"-NOGROUP")
+            && self.ask(&question).await?.is_some_and(|there| there == all.as_bytes());
+        Ok(Bytes::from_static(if there {
+            b"-NOGROUP the consumer group this client was blocked on no longer exists\r\n"
+        } else {
+            b"-UNBLOCKED the stream key no longer exists\r\n"
+        }))
+    }
+
+    async fn is_redis_7_0(&self) -> bool {
+        let question = Request::new(["INFO", "server"]);
+        let answer = self.route.pool.upstream().ask(&question).await;
+        let info = answer.as_ref().and_then(Reply::text).map(|text| String::from_utf8_lossy(text));
+        info.is_some_and(|info| ServerInfo::parse(&info).version.starts_with("7.0."))
     }
 
     /// Whether the client's user may use transactions; if not, a wrapped command would block the
@@ -120,12 +171,19 @@ impl Client {
             unit
         });
         let (sender, mut receiver) = oneshot::channel();
-        let mut jobs = vec![Job::pass(request.clone(), Sink::Task(sender))];
+        // The server does both in one go: the wait stands when the first is answered. A session of
+        // the client's own is not told more than the client said (`CLIENT CACHING`).
+        let (begun, mut begins) = oneshot::channel();
+        let ping = || Job::pass(Request::new(["PING"]), Sink::Task(begun));
+        let mut jobs: Vec<Job> = self.pinned.is_none().then(ping).into_iter().collect();
+        jobs.push(Job::pass(request.clone(), Sink::Task(sender)));
         if !session.submit(&mut jobs) {
             route.hub.with(|engine| engine.waited(&unit));
             return Ok(Some(Woken::Flip));
         }
-        let woken = self.until_served(&mut receiver).await;
+        let ends = Deadline::of(request).ends.is_some();
+        let kind = if ends { Wait::Timed } else { Wait::Endless };
+        let woken = self.until_served(&mut begins, &mut receiver, kind).await;
         let reply = match woken {
             Some(Ok(ref replies)) => replies.first().cloned(),
             Some(Err(_)) => None,
@@ -156,10 +214,15 @@ impl Client {
     }
 
     /// Waits for the server; `None` when something else ended the wait.
-    async fn until_served(&mut self, receiver: &mut oneshot::Receiver<Replies>) -> Option<Replies> {
+    async fn until_served(
+        &mut self,
+        begins: &mut oneshot::Receiver<Replies>,
+        receiver: &mut oneshot::Receiver<Replies>,
+        kind: Wait,
+    ) -> Option<Replies> {
         let notify = Arc::new(tokio::sync::Notify::new());
+        let mut begun = false;
         self.show();
-        self.entry.seen.lock().blocked = Some(notify.clone());
         let mut stage = self.stage.clone();
         let stop = self.stop.clone();
         let served = loop {
@@ -172,13 +235,20 @@ impl Client {
                     let lost = Lost::Connection("server".to_owned());
                     break Some(served.unwrap_or(Err(lost)));
                 }
+                _ = &mut *begins, if !begun => {
+                    begun = true;
+                    let mut seen = self.entry.seen.lock();
+                    (seen.blocked, seen.wait) = (Some(notify.clone()), Some(kind));
+                }
                 changed = stage.changed() => if changed.is_err() { break None },
                 () = notify.notified() => break None,
                 () = stop.cancelled() => { self.gone = true; break None }
                 _ = self.pump(Until::Gone) => { self.gone = true; break None }
             }
         };
-        self.entry.seen.lock().blocked = None;
+        let mut seen = self.entry.seen.lock();
+        (seen.blocked, seen.wait) = (None, None);
+        drop(seen);
         served
     }
 
