@@ -111,7 +111,8 @@
 //! | copy without a race | a copy counts only if no write came between its claim and its place, or what came was read again | `engine/copies.rs`, `engine/following.rs` |
 //! | never twice | a write is sent to the primary once; unknown outcomes are in doubt | `lane/driver.rs`, `engine/step.rs` |
 //! | no early doubt | what broke in flight is copied only when the server is done with that connection | `lane/shared.rs`; for the secondary `mirror/apply.rs` |
-//! | who answers is who answered | another process at a server's address may hold anything: everything is copied again | `lane/process.rs`; for the secondary `mirror/apply.rs` |
+//! | who answers is who answered | another process at a server's address, or one with another history, may hold anything: everything is copied again | [`backend::Lineage`], `lane/process.rs`; for the secondary `mirror/apply.rs` |
+//! | the only copy is nobody's to destroy | a primary that comes back (nearly) empty has nothing mirrored until the operator decides | `control/halting.rs`, `Engine::halt` |
 //! | scripts are overheard | what a script writes undeclared is told by the primary, and copied | `engine/scripts.rs`, `mirror/tracker.rs` |
 //! | expiry is absolute | what could create a key carries its end, and the end is compared | `effect/expiry.rs`, `effect/rules/` |
 //! | two clocks | ends are told in the time of the server where they stand; a clock that is set is noticed | [`backend::ClockGap`], `control/clocks.rs` |

@@ -35,8 +35,17 @@ pub trait Control: Send + Sync + 'static {
         force: bool,
     ) -> impl Future<Output = Result<Flipped, Refusal>> + Send;
 
-    /// Hands the clients back to the source, holding them for `timeout` at most.
-    fn rollback(&self, timeout: Duration) -> impl Future<Output = Result<Flipped, Refusal>> + Send;
+    /// Hands the clients back to the source, holding them for `timeout` at most. `force`: also when
+    /// the target has lost its keys, and what it has got since.
+    fn rollback(
+        &self,
+        timeout: Duration,
+        force: bool,
+    ) -> impl Future<Output = Result<Flipped, Refusal>> + Send;
+
+    /// Copies everything again. `accept_empty`: also from a primary that has come back (nearly)
+    /// empty, while the secondary may hold the only copy.
+    fn resync(&self, accept_empty: bool) -> impl Future<Output = Result<(), Refusal>> + Send;
 
     /// Lets the source go.
     fn finalize(&self) -> impl Future<Output = Result<(), Refusal>> + Send;

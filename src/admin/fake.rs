@@ -64,9 +64,13 @@ impl Control for Fake {
         self.flip(Phase::CutOver, timeout).await
     }
 
-    async fn rollback(&self, timeout: Duration) -> Result<Flipped, Refusal> {
-        self.ask(format!("rollback {timeout:?}"))?;
+    async fn rollback(&self, timeout: Duration, force: bool) -> Result<Flipped, Refusal> {
+        self.ask(format!("rollback {timeout:?} {force}"))?;
         self.flip(Phase::Mirroring, timeout).await
+    }
+
+    async fn resync(&self, accept_empty: bool) -> Result<(), Refusal> {
+        self.ask(format!("resync {accept_empty}"))
     }
 
     async fn finalize(&self) -> Result<(), Refusal> {

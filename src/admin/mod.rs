@@ -22,6 +22,7 @@ mod metrics;
 mod page;
 mod readyz;
 mod reply;
+mod resync;
 mod rollback;
 mod status;
 #[cfg(test)]
@@ -72,6 +73,7 @@ fn router<C: Control>(admin: Arc<Admin<C>>) -> Router {
         .route("/v1/verify", post(verify::post::<C>))
         .route("/v1/cutover", post(cutover::post::<C>))
         .route("/v1/rollback", post(rollback::post::<C>))
+        .route("/v1/resync", post(resync::post::<C>))
         .route("/v1/finalize", post(finalize::post::<C>))
         .route("/v1/backfill", post(backfill::post::<C>))
         .layer(from_fn_with_state(admin.clone(), guard::check::<C>));

@@ -15,15 +15,16 @@ use super::cutover::flip;
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Wish {
     timeout_ms: u64,
+    force: bool,
 }
 
 impl Default for Wish {
     fn default() -> Self {
-        Self { timeout_ms: 5000 }
+        Self { timeout_ms: 5000, force: false }
     }
 }
 
 pub(super) async fn post<C: Control>(State(admin): Shared<C>, Body(wish): Body<Wish>) -> Response {
     let timeout = Duration::from_millis(wish.timeout_ms);
-    flip(async move { admin.control.rollback(timeout).await }).await
+    flip(async move { admin.control.rollback(timeout, wish.force).await }).await
 }

@@ -90,7 +90,7 @@ async fn a_cutover_passes_its_wishes_on_and_tells_the_hold() {
     assert_eq!(answer, (200, json!({"phase": "cut_over", "hold_ms": 20})));
     let answer = running.json("POST /v1/rollback", r#"{"timeout_ms":1}"#).await;
     assert_eq!(answer, (200, json!({"phase": "mirroring", "hold_ms": 1})));
-    assert_eq!(*running.fake.asked.lock(), ["cutover 20ms true", "rollback 1ms"]);
+    assert_eq!(*running.fake.asked.lock(), ["cutover 20ms true", "rollback 1ms false"]);
 }
 
 #[tokio::test]
@@ -99,7 +99,7 @@ async fn a_refusal_is_409_with_its_blockers_and_a_timeout_504() {
     let conflict = Refusal::Conflict { error: "not ready".to_owned(), blockers };
     let running = refusing(conflict).serve(None).await;
     let expected = json!({"error": "not ready", "blockers": ["verify has not run"]});
-    for verb in ["cutover", "rollback", "finalize", "verify", "backfill"] {
+    for verb in ["cutover", "rollback", "resync", "finalize", "verify", "backfill"] {
         let answer = running.json(&format!("POST /v1/{verb}"), "").await;
         assert_eq!(answer, (409, expected.clone()), "{verb}");
     }

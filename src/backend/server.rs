@@ -2,6 +2,7 @@
 
 use super::{Broken, Connection};
 use crate::capability::{Capabilities, Family};
+use crate::resp::{Reply, Request};
 
 /// Below this difference two clocks count as one, in milliseconds: a round trip is not measured
 /// finer, and equal clocks keep expiries equal to the millisecond.
@@ -14,13 +15,59 @@ pub struct ServerInfo {
     pub version: String,
     /// Changes with each start of the process.
     pub run_id: String,
+    /// Whose data it holds.
+    pub lineage: Lineage,
     /// `master` or `slave`.
     pub role: String,
     /// Kind and version, for questions.
     pub capabilities: Capabilities,
 }
 
+/// Whose data a server holds, by the history of its replication: a process that was demoted,
+/// synchronised with another server and promoted again is the same process with other data.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Lineage {
+    /// Names the history (`master_replid`).
+    id: String,
+    /// Whether it says which history it went on from (`master_replid2` is not all zeros).
+    succeeds: bool,
+    /// How far the history has come (`master_repl_offset`).
+    offset: i64,
+}
+
+impl Lineage {
+    /// Whether the data are still those of `before`, with nothing between but what clients did. In
+    /// doubt they are not.
+    ///
+    /// What it relies on, in Redis' `replication.c` since 4.0, and in Valkey: a promotion
+    /// (`replicationUnsetMaster`) always takes a new ID and keeps the one before as the second one
+    /// (`shiftReplicationId`). A primary also takes a new ID, with its data as they were, when its
+    /// first replica comes, and when it has had none for `repl-backlog-ttl`: then it clears the second
+    /// ID (`clearReplicationId2`), and its offset does not go back. A history that a promotion began
+    /// is not cleared for so long as replicas come or that time has not passed, so that no look
+    /// every half a second misses it.
+    pub fn continues(&self, before: &Self) -> bool {
+        let renamed = self.id == before.id || !self.succeeds;
+        renamed && self.offset >= before.offset
+    }
+}
+
 impl ServerInfo {
+    /// Names the process and its history, for the record: the same only as long as both last.
+    pub fn identity(&self) -> String {
+        format!("{} {}", self.run_id, self.lineage.id).trim_end().to_owned()
+    }
+
+    /// Whether it follows another server, so that clients can't write.
+    pub fn is_replica(&self) -> bool {
+        self.role == "slave"
+    }
+
+    /// Whether it is the process that `before` was, with the same data.
+    pub fn continues(&self, before: &Self) -> bool {
+        self.run_id == before.run_id && self.lineage.continues(&before.lineage)
+    }
+
     /// Asks the server with `INFO`.
     ///
     /// # Errors
@@ -29,6 +76,16 @@ impl ServerInfo {
         let reply = connection.command(["INFO"]).await?;
         let text = reply.text().map(|text| String::from_utf8_lossy(text).into_owned());
         Ok(Self::parse(&text.unwrap_or_default()))
+    }
+
+    /// The questions whose answers say who a server is, cheaper than all of `INFO`.
+    pub fn questions() -> [Request; 2] {
+        ["server", "replication"].map(|section| Request::new(["INFO", section]))
+    }
+
+    /// Understands the answers to [`Self::questions`]; `None` when the server refuses to tell.
+    pub fn answered(replies: &[Reply]) -> Option<Self> {
+        told(replies).map(|info| Self::parse(&info))
     }
 
     /// Understands what `INFO` says; what it does not say stays empty.
@@ -44,10 +101,21 @@ impl ServerInfo {
         Self {
             version: version.to_owned(),
             run_id: field("run_id").to_owned(),
+            lineage: Lineage {
+                id: field("master_replid").to_owned(),
+                succeeds: field("master_replid2").bytes().any(|byte| byte != b'0'),
+                offset: field("master_repl_offset").parse().unwrap_or(0),
+            },
             role: field("role").to_owned(),
             capabilities: Capabilities { family, version: numbers(version) },
         }
     }
+}
+
+/// What a server said of several sections of `INFO`; `None` when it refuses one.
+pub fn told(replies: &[Reply]) -> Option<String> {
+    let texts = replies.iter().map(|reply| Some(String::from_utf8_lossy(reply.text()?)));
+    texts.collect()
 }
 
 fn numbers(version: &str) -> (u32, u32, u32) {
@@ -65,8 +133,8 @@ pub async fn keyspace(connection: &mut Connection) -> Result<Option<Vec<(u32, u6
     Ok(reply.text().map(|text| parse_keyspace(&String::from_utf8_lossy(text))))
 }
 
-/// `db0:keys=1,expires=0,…` a line.
-fn parse_keyspace(info: &str) -> Vec<(u32, u64)> {
+/// What `INFO keyspace` says: `db0:keys=1,expires=0,…` a line.
+pub fn parse_keyspace(info: &str) -> Vec<(u32, u64)> {
     let line = |line: &str| {
         let (db, rest) = line.trim().strip_prefix("db")?.split_once(':')?;
         let keys = rest.strip_prefix("keys=")?.split(',').next()?;
@@ -135,6 +203,25 @@ mod tests {
         let valkey = ServerInfo::parse("redis_version:7.2.4\r\nvalkey_version:8.0.1\r\n");
         assert_eq!(valkey.capabilities.family, Family::Valkey);
         assert_eq!(valkey.version, "8.0.1");
+    }
+
+    #[test]
+    fn data_are_others_after_a_promotion_and_the_same_when_a_backlog_comes_or_goes() {
+        let seen = |id: &str, second: &str, offset: i64| {
+            let replication = format!(
+                "run_id:1\nmaster_replid:{id}\nmaster_replid2:{second}\nmaster_repl_offset:{offset}"
+            );
+            ServerInfo::parse(&replication)
+        };
+        let before = seen("aa", "00", 70);
+        assert!(seen("aa", "00", 90).continues(&before));
+        assert!(seen("bb", "00", 70).continues(&before), "a backlog was made or freed");
+        assert!(!seen("bb", "aa", 70).continues(&before), "promoted, by itself or after a sync");
+        assert!(!seen("bb", "00", 69).continues(&before), "nothing goes back by itself");
+        assert!(!ServerInfo { run_id: "2".to_owned(), ..before.clone() }.continues(&before));
+        let promoted = seen("bb", "aa", 80);
+        assert!(seen("bb", "aa", 90).continues(&promoted));
+        assert!(ServerInfo::default().continues(&ServerInfo::default()), "one that does not tell");
     }
 
     #[test]

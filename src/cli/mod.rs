@@ -14,6 +14,7 @@ mod cutover;
 mod finalize;
 mod options;
 mod output;
+mod resync;
 mod rollback;
 mod run;
 mod runtime;
@@ -76,6 +77,8 @@ enum Command {
     Cutover(cutover::Args),
     /// Hand the applications back to the source.
     Rollback(rollback::Args),
+    /// Copy everything again, also from a server that came back empty.
+    Resync(resync::Args),
     /// Let the source go, after a cut-over that is to stay.
     Finalize(finalize::Args),
     /// Stop copying for a while; writes go on being mirrored.
@@ -95,6 +98,7 @@ impl Command {
             Self::Verify(args) => verify::run(args),
             Self::Cutover(args) => cutover::run(args),
             Self::Rollback(args) => rollback::run(args),
+            Self::Resync(args) => resync::run(args),
             Self::Finalize(args) => finalize::run(args),
             Self::Pause(args) => backfill::pause(args),
             Self::Resume(args) => backfill::resume(args),

@@ -21,11 +21,18 @@ pub(super) struct Args {
     /// How long the applications may have to wait
     #[arg(long, value_name = "MS", default_value_t = 5000)]
     timeout_ms: u64,
+    /// Hand back although the target has lost its keys
+    ///
+    /// For a target that came back (nearly) empty: the source holds the only copy, and what the
+    /// target has got since it came back is given up.
+    #[arg(long)]
+    force: bool,
 }
 
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let wait = Duration::from_millis(args.timeout_ms);
-    let answer = args.admin.post("/v1/rollback", &json!({"timeout_ms": args.timeout_ms}), wait)?;
+    let body = json!({"timeout_ms": args.timeout_ms, "force": args.force});
+    let answer = args.admin.post("/v1/rollback", &body, wait)?;
     args.admin.answer(&answer, || flipped(&answer, "source"));
     Ok(())
 }

@@ -33,6 +33,7 @@ async fn each_command_makes_its_call() {
         "verify --json",
         "cutover --timeout-ms 2 --force",
         "rollback --timeout-ms 1",
+        "resync --accept-empty",
         "finalize",
         "pause",
         "resume",
@@ -44,7 +45,8 @@ async fn each_command_makes_its_call() {
     let expected = [
         "verify",
         "cutover 2ms true",
-        "rollback 1ms",
+        "rollback 1ms false",
+        "resync true",
         "finalize",
         "backfill Some(true) None",
         "backfill Some(false) None",

@@ -11,7 +11,7 @@ use tracing::warn;
 
 use super::clocks::Clocks;
 use super::survey::Survey;
-use crate::backend::Endpoint;
+use crate::backend::{Endpoint, ServerInfo};
 use crate::backfill::{self, Progress};
 use crate::config::{Ack, RunConfig, Scripts, TargetPolicy};
 use crate::courtesy::Courtesy;
@@ -164,7 +164,8 @@ impl Direction {
             progress: world.progress.clone(),
             courtesy: world.courtesy.clone(),
         });
-        let (peer, stop) = (Arc::new(Peer::default()), CancellationToken::new());
+        let (peer, stop) =
+            (Arc::new(Peer::new(survey.secondary.clone())), CancellationToken::new());
         Arc::new(Self { primary, hub, route, copies, peer, survey, stop })
     }
 
@@ -192,7 +193,6 @@ impl Direction {
             hub: self.hub.clone(),
             endpoint: world.endpoint(secondary).clone(),
             name: secondary.name(),
-            run_id: self.survey.secondary.run_id.clone(),
             peer: self.peer.clone(),
             before: None,
         };
@@ -232,7 +232,7 @@ fn route(
     hub: &Arc<Hub>,
     after_a_flip: bool,
 ) -> proxy::Route {
-    let upstream = |side: Side, process: &str| {
+    let upstream = |side: Side, process: &ServerInfo| {
         Arc::new(Upstream {
             endpoint: world.endpoint(side).clone(),
             name: side.name(),
@@ -243,10 +243,10 @@ fn route(
             process: Process::new(process),
         })
     };
-    let serving = upstream(primary, &survey.primary.run_id);
+    let serving = upstream(primary, &survey.primary);
     let authority = match primary {
         Side::Source => serving.clone(),
-        Side::Target => upstream(Side::Source, &survey.secondary.run_id),
+        Side::Target => upstream(Side::Source, &survey.secondary),
     };
     let target = world.endpoint(Side::Target);
     let stand_in = (primary == Side::Target).then(|| StandIn {

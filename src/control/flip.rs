@@ -16,7 +16,6 @@ use super::passes::Beginning;
 use super::survey::{Survey, connect};
 use crate::admin::{Flipped, Refusal};
 use crate::lane::Context;
-use crate::ledger::Groups;
 use crate::proxy::{Next, Route, Stage};
 use crate::status::{Phase, Side};
 
@@ -53,21 +52,26 @@ impl Drop for Hold<'_> {
 
 impl Migration {
     /// Hands the clients to the other side.
-    pub(super) async fn flip(&self, to: Side, timeout: Duration) -> Result<Flipped, Refusal> {
+    pub(super) async fn flip(
+        &self,
+        to: Side,
+        timeout: Duration,
+        beginning: &Beginning,
+    ) -> Result<Flipped, Refusal> {
         let (during, after, back) = match to {
             Side::Target => (Phase::CuttingOver, Phase::CutOver, Phase::Mirroring),
             Side::Source => (Phase::RollingBack, Phase::Mirroring, Phase::CutOver),
         };
         let deadline = Instant::now() + timeout;
         let old = self.direction();
-        let new = self.ready(&old, to, deadline).await?;
+        let new = self.ready(&old, to, deadline, beginning).await?;
         self.show(during);
         let mut hold = self.hold(&old, back);
-        self.drain(&old, deadline).await?;
+        self.drain(&old, deadline, beginning).await?;
         self.commit(to, after).await?;
         hold.done = true;
         let held = hold.since.elapsed();
-        self.turn(&old, &new, after);
+        self.turn(&old, &new, after, beginning);
         info!(to = to.name(), hold_ms = held.as_millis() as u64, "clients have moved");
         self.metrics.cutover_hold.set(held.as_secs_f64());
         Ok(Flipped { phase: after, hold: held })
@@ -79,24 +83,30 @@ impl Migration {
         old: &Direction,
         to: Side,
         deadline: Instant,
+        beginning: &Beginning,
     ) -> Result<Arc<Direction>, Refusal> {
         let prepared = async {
             while !old.peer.is_connected() {
                 sleep(Duration::from_millis(1)).await;
             }
-            self.prepare(old, to).await
+            self.prepare(old, to, beginning).await
         };
         let error = format!("the {to} did not answer in time");
         timeout_at(deadline, prepared).await.unwrap_or(Err(Refusal::TimedOut { error }))
     }
 
     /// Everything that takes time and needs no hold.
-    async fn prepare(&self, old: &Direction, to: Side) -> Result<Arc<Direction>, Refusal> {
+    async fn prepare(
+        &self,
+        old: &Direction,
+        to: Side,
+        beginning: &Beginning,
+    ) -> Result<Arc<Direction>, Refusal> {
         let world = &self.world;
         let survey = Survey::make(world.endpoint(to), world.endpoint(to.other()))
             .await
             .map_err(|error| conflict(&error))?;
-        let new = Direction::new(world, to, survey, Groups::full(), true);
+        let new = Direction::new(world, to, survey, beginning.doubtful().others(), true);
         let next = Next::new(new.route.clone());
         self.stage.send_modify(|stage| stage.next = Some(next.clone()));
         let patience = Instant::now() + PATIENCE;
@@ -121,10 +131,16 @@ impl Migration {
     }
 
     /// Waits until everything in flight is answered and the secondary has got all of it.
-    async fn drain(&self, old: &Direction, deadline: Instant) -> Result<(), Refusal> {
+    async fn drain(
+        &self,
+        old: &Direction,
+        deadline: Instant,
+        beginning: &Beginning,
+    ) -> Result<(), Refusal> {
         let drained = || old.route.pool.is_idle() && old.hub.with(|engine| engine.is_drained());
-        while !drained() || self.is_passing() {
-            if self.is_passing() {
+        let is_replaced = || *beginning == Beginning::Flipped && self.is_copying_again();
+        while !drained() || is_replaced() {
+            if is_replaced() {
                 return Err(conflict(&"one of the servers was replaced: keys are copied again"));
             }
             if Instant::now() >= deadline {
@@ -155,7 +171,8 @@ impl Migration {
         if reply.is_error() {
             return Err(conflict(&"the source refuses the marker of a cut-over"));
         }
-        if let Err(error) = self.persist(after) {
+        let kept = self.keep(|state| (state.phase, state.emptied) = (after, false));
+        if let Err(error) = kept {
             let undo = match to {
                 Side::Target => no_marker(),
                 Side::Source => marker(),
@@ -168,7 +185,7 @@ impl Migration {
     }
 
     /// The new direction serves.
-    fn turn(&self, old: &Direction, new: &Arc<Direction>, after: Phase) {
+    fn turn(&self, old: &Direction, new: &Arc<Direction>, after: Phase, beginning: &Beginning) {
         {
             let mut inner = self.inner.lock();
             if let Some(record) = old.hub.take_record() {
@@ -176,9 +193,10 @@ impl Migration {
             }
             inner.direction = new.clone();
             // A pass of the old direction that began after the drain ends with it.
-            inner.passing = false;
+            inner.passing = *beginning != Beginning::Flipped;
+            inner.halt = None;
             inner.cutover.at = Some(unix_now());
-            if after == Phase::Mirroring {
+            if after == Phase::Mirroring || inner.passing {
                 super::operate::stale(&mut inner.verify);
             }
         }
@@ -192,9 +210,9 @@ impl Migration {
     }
 
     /// Starts what keeps the new direction equal.
-    pub(super) fn follow(self: &Arc<Self>) {
+    pub(super) fn follow(self: &Arc<Self>, beginning: Beginning) {
         let direction = self.direction();
-        self.world.tasks.spawn(self.clone().supervise(direction, Beginning::Flipped));
+        self.world.tasks.spawn(self.clone().supervise(direction, beginning));
     }
 }
 

@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::direction::{Direction, World};
+use super::halting::Halt;
 use super::state::{State, StateDir};
 use super::watch::Baseline;
 use crate::backfill::Progress;
@@ -31,8 +32,8 @@ pub struct Migration {
     pub(super) primary_connected: AtomicBool,
     /// Who was connected to the primary when the watch began.
     pub(super) baseline: Mutex<Option<Baseline>>,
-    /// For questions to the target while it follows.
-    pub(super) target_side: SideLine,
+    /// For questions beside everything else, to the source and to the target.
+    pub(super) side_lines: (SideLine, SideLine),
     pub(super) clients: std::sync::OnceLock<Arc<crate::proxy::Shared>>,
 }
 
@@ -46,6 +47,8 @@ pub(super) struct Inner {
     /// When the last one began.
     pub(super) pass_began: Instant,
     pub(super) cause: Option<String>,
+    /// Why nothing is mirrored, as far as it has been found out.
+    pub(super) halt: Option<Halt>,
     pub(super) verify: status::Verify,
     /// When the last one ended. Its time in the status is for people: that clock may be set.
     pub(super) verified: Option<Instant>,
@@ -103,8 +106,17 @@ impl Migration {
     /// # Errors
     /// The state directory does not take it; then it must not take effect.
     pub(super) fn persist(&self, phase: Phase) -> Result<(), String> {
+        self.keep(|state| state.phase = phase)
+    }
+
+    /// Makes a change of the state durable.
+    ///
+    /// # Errors
+    /// As [`Self::persist`].
+    pub(super) fn keep(&self, change: impl FnOnce(&mut State)) -> Result<(), String> {
         let mut inner = self.inner.lock();
-        let state = State { phase, ..inner.state.clone() };
+        let mut state = inner.state.clone();
+        change(&mut state);
         if let Some(store) = &self.store {
             store.save(&state).map_err(|error| error.to_string())?;
         }
@@ -113,8 +125,9 @@ impl Migration {
     }
 
     /// Whether keys are being copied, so that nobody knows how many may differ.
-    pub(super) fn is_passing(&self) -> bool {
-        self.inner.lock().passing
+    pub(super) fn is_copying_again(&self) -> bool {
+        let inner = self.inner.lock();
+        inner.passing || inner.direction.hub.with(|engine| engine.is_halted())
     }
 
     pub(super) fn registry(&self) -> Option<&Registry> {
@@ -163,7 +176,7 @@ impl Migration {
             backfill: backfill(
                 &mut inner,
                 &self.world.progress,
-                hub.with(|engine| engine.marks()),
+                hub.with(|engine| (engine.marks(), engine.is_halted())),
                 &counters,
                 left_out,
             ),
@@ -254,8 +267,12 @@ impl Migration {
     /// Why a flip would be refused now.
     pub(super) fn blockers(&self) -> Vec<String> {
         let mut blockers = self.obstacles();
+        let halt = self.halt();
         let mut inner = self.inner.lock();
         self.age(&mut inner);
+        if let Some(halt @ Halt::Emptied(..)) = halt {
+            blockers.push(halt.describe(inner.direction.primary));
+        }
         match inner.verify.state {
             VerifyState::Never => blockers.push("verify has not run".to_owned()),
             VerifyState::Running => blockers.push("verify is running".to_owned()),
@@ -287,9 +304,16 @@ impl Migration {
 
     /// What no force passes over.
     pub(super) fn obstacles(&self) -> Vec<String> {
+        let halt = self.halt();
         let inner = self.inner.lock();
+        let (primary, secondary) = (inner.direction.primary, inner.direction.primary.other());
         let mut obstacles = Vec::new();
         match inner.phase {
+            // The operator may choose the side that holds the keys.
+            Phase::Backfilling | Phase::Mirroring if matches!(halt, Some(Halt::Emptied(..))) => {}
+            Phase::Backfilling | Phase::Mirroring if halt.is_some() => {
+                obstacles.extend(halt.map(|halt| halt.describe(primary)));
+            }
             Phase::Backfilling => obstacles.push("the backfill has not finished".to_owned()),
             Phase::Mirroring if inner.passing => {
                 obstacles.push("keys are being copied again".to_owned());
@@ -297,8 +321,10 @@ impl Migration {
             Phase::Mirroring => {}
             phase => obstacles.push(format!("the phase is {phase}")),
         }
-        if !inner.direction.peer.is_connected() {
-            let secondary = inner.direction.primary.other();
+        if inner.direction.peer.is_replica() {
+            obstacles
+                .push(format!("the {secondary} is a replica now: nothing can be written to it"));
+        } else if !inner.direction.peer.is_connected() {
             obstacles.push(format!("the {secondary} is unreachable"));
         }
         obstacles
@@ -308,18 +334,18 @@ impl Migration {
 fn backfill(
     inner: &mut Inner,
     progress: &Progress,
-    (marks, bytes): (usize, usize),
+    ((marks, bytes), is_halted): ((usize, usize), bool),
     counters: &crate::engine::Counters,
     left_out: usize,
 ) -> status::Backfill {
     let (scanned, estimate) = (progress.scanned(), progress.estimate());
-    let done = inner.phase != Phase::Backfilling && !inner.passing;
+    let done = inner.phase != Phase::Backfilling && !inner.passing && !is_halted;
     let recopied = counters.recopies.iter().sum();
     let keys_per_second = inner.speed.look(counters.copied + recopied);
     let left = estimate.saturating_sub(scanned) as f64;
     let [as_it_is, rewritten, by_commands] = progress.ways();
     status::Backfill {
-        state: match (done, progress.is_paused()) {
+        state: match (done, progress.is_paused() || is_halted) {
             (true, _) => BackfillState::Done,
             (false, true) => BackfillState::Paused,
             (false, false) => BackfillState::Running,

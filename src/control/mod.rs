@@ -12,6 +12,7 @@ mod clocks;
 mod default_user;
 mod direction;
 mod flip;
+mod halting;
 mod left_out;
 mod libraries;
 mod memory;

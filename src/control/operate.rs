@@ -8,8 +8,11 @@ use tokio::time::timeout;
 use tracing::{info, warn};
 
 use super::default_user;
+use super::halting::Halt;
 use super::migration::Migration;
+use super::passes::Beginning;
 use crate::admin::{Control, Flipped, Refusal};
+use crate::ledger::Groups;
 use crate::proxy::DefaultUser;
 use crate::status::{self, Phase, Side, Status, VerifyState};
 
@@ -28,11 +31,15 @@ impl Control for Arc<Migration> {
     }
 
     fn ready(&self) -> Result<(), String> {
-        if self.primary_connected.load(Ordering::Relaxed) {
-            return Ok(());
+        let direction = self.direction();
+        let primary = direction.primary;
+        if !self.primary_connected.load(Ordering::Relaxed) {
+            return Err(format!("the {primary} is unreachable"));
         }
-        let primary = self.direction().primary;
-        Err(format!("the {primary} is unreachable"))
+        if direction.route.pool.upstream().process.is_replica() {
+            return Err(Halt::Replica.describe(primary));
+        }
+        Ok(())
     }
 
     fn verify(&self) -> Result<(), Refusal> {
@@ -40,6 +47,10 @@ impl Control for Arc<Migration> {
         let phase = inner.phase;
         if !matches!(phase, Phase::Mirroring | Phase::CutOver) || inner.passing {
             return Err(refuse(format!("verify runs in mirroring and cut_over, not in {phase}")));
+        }
+        if inner.direction.hub.with(|engine| engine.is_halted()) {
+            let halt = inner.halt.unwrap_or(Halt::Unsure).describe(inner.direction.primary);
+            return Err(refuse(halt));
         }
         if inner.verify.state == VerifyState::Running {
             return Err(refuse("a verify is running already".to_owned()));
@@ -61,8 +72,9 @@ impl Control for Arc<Migration> {
         self.flip_and_follow(Side::Target, timeout).await
     }
 
-    async fn rollback(&self, timeout: Duration) -> Result<Flipped, Refusal> {
+    async fn rollback(&self, timeout: Duration, force: bool) -> Result<Flipped, Refusal> {
         let _one = self.only_one()?;
+        self.look().await;
         let (phase, passing) = {
             let inner = self.inner.lock();
             (inner.phase, inner.passing)
@@ -70,15 +82,27 @@ impl Control for Arc<Migration> {
         if phase != Phase::CutOver {
             return Err(refuse(format!("rollback leads from cut_over, and the phase is {phase}")));
         }
-        if passing {
-            return Err(refuse("keys are being copied again to the source".to_owned()));
+        let halt = self.halt();
+        match halt {
+            Some(Halt::Emptied(..)) if force => {}
+            Some(halt) => return Err(refuse(halt.describe(Side::Target))),
+            None if passing => {
+                return Err(refuse("keys are being copied again to the source".to_owned()));
+            }
+            None => {}
         }
         let blockers = self.direction().left_out();
-        if !blockers.is_empty() {
+        if !blockers.is_empty() && halt.is_none() {
             let error = format!("a rollback would lose keys: {}", blockers.join("; "));
             return Err(Refusal::Conflict { error, blockers });
         }
         self.flip_and_follow(Side::Source, timeout).await
+    }
+
+    async fn resync(&self, accept_empty: bool) -> Result<(), Refusal> {
+        let _one = self.only_one()?;
+        self.look().await;
+        self.start_over(accept_empty).await
     }
 
     async fn finalize(&self) -> Result<(), Refusal> {
@@ -86,6 +110,9 @@ impl Control for Arc<Migration> {
         let phase = self.phase();
         if phase != Phase::CutOver {
             return Err(refuse(format!("finalize leads from cut_over, and the phase is {phase}")));
+        }
+        if let Some(halt) = self.halt() {
+            return Err(refuse(halt.describe(Side::Target)));
         }
         let direction = self.direction();
         let default_user = self.learn_default_user().await;
@@ -134,7 +161,10 @@ impl Migration {
         to: Side,
         timeout: Duration,
     ) -> Result<Flipped, Refusal> {
-        let result = self.flip(to, timeout).await;
+        // Clients who are moved because the side that served has lost its keys leave it to be filled.
+        let beginning =
+            if self.is_emptied() { Beginning::Resumed(Groups::full()) } else { Beginning::Flipped };
+        let result = self.flip(to, timeout, &beginning).await;
         let mut inner = self.inner.lock();
         match &result {
             Ok(flipped) => {
@@ -149,7 +179,7 @@ impl Migration {
         }
         drop(inner);
         if result.is_ok() {
-            self.follow();
+            self.follow(beginning);
         }
         result
     }
@@ -162,6 +192,6 @@ pub(super) fn stale(verify: &mut status::Verify) {
     }
 }
 
-fn refuse(error: String) -> Refusal {
+pub(super) fn refuse(error: String) -> Refusal {
     Refusal::Conflict { blockers: vec![error.clone()], error }
 }

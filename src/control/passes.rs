@@ -43,6 +43,13 @@ impl Beginning {
     }
 }
 
+/// Waits while nothing is carried over.
+async fn until_mirroring(direction: &Direction) {
+    while direction.hub.with(|engine| engine.is_halted()) {
+        sleep(LOOK).await;
+    }
+}
+
 impl Migration {
     /// Runs the passes of a direction until it is stopped.
     pub(super) async fn supervise(
@@ -58,10 +65,13 @@ impl Migration {
     }
 
     async fn keep_equal(&self, direction: &Direction, beginning: Beginning) {
+        until_mirroring(direction).await;
         if beginning != Beginning::Flipped {
             self.copy_libraries(direction, beginning == Beginning::Fresh).await;
         }
-        let doubtful = beginning.doubtful();
+        // What stopped the mirroring has everything copied again.
+        let asked = direction.hub.with(|engine| engine.needs_pass().then(|| engine.begin_pass().0));
+        let doubtful = asked.unwrap_or_else(|| beginning.doubtful());
         if let Beginning::Resumed(groups) = &beginning {
             info!(groups = groups.len(), of = GROUPS, "groups of keys in doubt are copied again");
         }
@@ -71,6 +81,7 @@ impl Migration {
         let mut looks = 0_u32;
         loop {
             sleep(LOOK).await;
+            until_mirroring(direction).await;
             looks = looks.wrapping_add(1);
             let unsettled = looks.is_multiple_of(SECOND_LOOK);
             let blocked = !self.inner.lock().code.is_empty();
@@ -129,6 +140,7 @@ impl Migration {
         };
         pass.run(groups).await;
         self.catch_up(direction).await;
+        until_mirroring(direction).await;
         if groups.is_full() {
             note_processes(direction);
         }

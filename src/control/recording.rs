@@ -67,7 +67,7 @@ pub(super) fn open(
 
 /// What a record is to be believed for.
 pub(super) fn identity(state: &State, primary: Side, survey: &Survey) -> Identity {
-    let (first, second) = (survey.primary.run_id.clone(), survey.secondary.run_id.clone());
+    let (first, second) = (survey.primary.identity(), survey.secondary.identity());
     let (source, target) = in_order(primary, first, second);
     Identity { tag: state.tag(), source, target }
 }
@@ -93,12 +93,19 @@ pub(super) fn status(hub: &Hub) -> status::Record {
 /// Everything has been copied from the process that is the primary now to the one that is the
 /// secondary: the record holds for these.
 pub(super) fn note_processes(direction: &Direction) {
-    let first = direction.route.pool.upstream().process.current();
-    let (source, target) = in_order(direction.primary, first, direction.peer.run_id());
+    let first = direction.route.pool.upstream().process.identity();
+    let (source, target) = in_order(direction.primary, first, direction.peer.identity());
     direction.hub.with_record(|record| {
         let tag = record.identity().tag.clone();
         record.identify(Identity { tag, source, target });
     });
+}
+
+/// A server may get another name for the same data; not while anything is copied again.
+pub(super) fn note_processes_if_settled(direction: &Direction) {
+    if direction.hub.with(|engine| engine.is_settled_throughout()) {
+        note_processes(direction);
+    }
 }
 
 impl Migration {

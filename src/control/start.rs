@@ -25,6 +25,7 @@ use super::survey::{Survey, acceptance};
 use crate::admin;
 use crate::backend::Broken;
 use crate::config::RunConfig;
+use crate::engine::{Cause, Engine};
 use crate::failure::Failure;
 use crate::lane::SideLine;
 use crate::ledger::{Groups, Seed};
@@ -151,6 +152,7 @@ fn assemble(
 ) -> Arc<Migration> {
     let metrics = Metrics::install();
     let Opened { record, beginning, why } = opened;
+    let distrusted = why.is_some() || state.emptied;
     let known = Known { acceptances: found.acceptances, admits_anonymous: state.admits_anonymous };
     let world = Arc::new(World::new(config, Seed::from_bytes(state.seed), known));
     let resumed = beginning != Beginning::Fresh;
@@ -158,6 +160,10 @@ fn assemble(
     let direction = Direction::new(&world, found.primary, found.survey, doubtful.others(), resumed);
     if let Some(record) = record {
         direction.hub.keep(record);
+    }
+    if distrusted || direction.route.pool.upstream().process.is_replica() {
+        // Until it is known whether the side that serves has kept its keys.
+        direction.hub.with(|engine| engine.halt(Cause::Replaced));
     }
     let stage = Stage { route: direction.route.clone(), held: false, next: None };
     let phase = match state.phase {
@@ -173,6 +179,7 @@ fn assemble(
         passing: !doubtful.is_empty(),
         pass_began: Instant::now(),
         cause: (resumed && !doubtful.is_empty()).then(|| why.unwrap_or_else(left)),
+        halt: None,
         verify: status::Verify {
             state: if resumed { VerifyState::Stale } else { VerifyState::Never },
             ..Default::default()
@@ -193,7 +200,7 @@ fn assemble(
         flipping: tokio::sync::Mutex::new(()),
         primary_connected: true.into(),
         baseline: Mutex::new(None),
-        target_side: SideLine::default(),
+        side_lines: (SideLine::default(), SideLine::default()),
         clients: std::sync::OnceLock::new(),
     };
     Arc::new(migration)
@@ -263,7 +270,7 @@ fn begin(migration: &Arc<Migration>, beginning: Beginning) {
     migration.world.tasks.spawn(migration.clone().watch());
     if migration.phase() == Phase::Finalized {
         let direction = migration.direction();
-        direction.hub.with(crate::engine::Engine::let_go);
+        direction.hub.with(Engine::let_go);
         let default_user = migration.inner.lock().state.default_user();
         direction.route.authority.let_go(default_user);
         return;

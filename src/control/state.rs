@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+use tracing::error;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::proxy::DefaultUser;
@@ -36,6 +37,9 @@ pub struct State {
     pub admits_anonymous: bool,
     /// Digests of the passwords that the source takes from its default user.
     pub passwords: Vec<String>,
+    /// Whether the side that serves has come back (nearly) empty, and the operator has not decided.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub emptied: bool,
 }
 
 /// The state as it is written.
@@ -109,6 +113,7 @@ impl State {
             seed,
             admits_anonymous: false,
             passwords: Vec::new(),
+            emptied: false,
         }
     }
 
@@ -212,11 +217,36 @@ impl StateDir {
     /// # Errors
     /// The system's; then the old state stands.
     pub fn save(&self, state: &State) -> Result<(), StateError> {
+        self.replace(state, |directory| File::open(directory)?.sync_all())
+    }
+
+    /// Puts `state` into the place of what there was, which comes back when `sync` fails: whoever is
+    /// told that nothing has changed must find it so after a crash, too.
+    fn replace(
+        &self,
+        state: &State,
+        sync: impl FnOnce(&Path) -> io::Result<()>,
+    ) -> Result<(), StateError> {
         self.rehearse(state)?;
-        let fresh = self.fresh();
-        let fault = |error| StateError::Io { path: fresh.clone(), error };
-        fs::rename(&fresh, self.path.join(FILE)).map_err(fault)?;
-        File::open(&self.path).and_then(|dir| dir.sync_all()).map_err(fault)
+        let (file, fresh) = (self.path.join(FILE), self.fresh());
+        let before = fs::read(&file);
+        fs::rename(&fresh, &file)
+            .and_then(|()| sync(&self.path).inspect_err(|_| self.put_back(before)))
+            .map_err(|error| StateError::Io { path: fresh, error })
+    }
+
+    fn put_back(&self, before: io::Result<Vec<u8>>) {
+        let file = self.path.join(FILE);
+        let done = match before {
+            Ok(text) => {
+                fs::write(self.fresh(), text).and_then(|()| fs::rename(self.fresh(), &file))
+            }
+            Err(_) => fs::remove_file(&file),
+        };
+        if let Err(error) = done {
+            let path = file.display();
+            error!(%error, "{path} may say what is not so: mend the disk before the next start");
+        }
     }
 }
 
@@ -236,6 +266,19 @@ mod tests {
         let cut_over = State { phase: Phase::CutOver, ..state() };
         store.save(&cut_over).unwrap();
         assert_eq!(store.load(&state()).unwrap(), Some(cut_over));
+    }
+
+    #[test]
+    fn a_state_that_could_not_be_made_durable_leaves_the_one_before() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = StateDir::open(dir.path()).unwrap();
+        let fails = |_: &Path| Err(io::Error::other("no"));
+        let cut_over = State { phase: Phase::CutOver, ..state() };
+        assert!(store.replace(&cut_over, fails).is_err());
+        assert_eq!(store.load(&state()).unwrap(), None);
+        store.save(&state()).unwrap();
+        assert!(store.replace(&cut_over, fails).is_err());
+        assert_eq!(store.load(&state()).unwrap(), Some(state()));
     }
 
     #[test]

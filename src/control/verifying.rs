@@ -41,10 +41,14 @@ impl Migration {
                 () = direction.stop.cancelled() => break Ok(false),
                 () = sleep(Duration::from_millis(100)) => self.publish(&tally),
             }
+            if direction.hub.with(|engine| engine.is_halted()) {
+                break Ok(false);
+            }
         };
         self.publish(&tally);
         let state = match result {
             _ if direction.stop.is_cancelled() => VerifyState::Stale,
+            _ if direction.hub.with(|engine| engine.is_halted()) => VerifyState::Stale,
             Ok(true) => VerifyState::Clean,
             Ok(false) => VerifyState::Different,
             Err(error) => {

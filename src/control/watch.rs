@@ -11,15 +11,17 @@ use tracing::warn;
 use super::direction::Direction;
 use super::migration::Migration;
 use super::operate::stale;
+use super::recording::note_processes_if_settled;
+use crate::backend::ServerInfo;
 use crate::command::{self, Serve};
 use crate::courtesy;
 use crate::resp::{Reply, Request};
-use crate::status::Side;
+use crate::status::{Phase, Side};
 
 /// How often.
 const LOOK: Duration = Duration::from_millis(500);
 /// A server that does not answer for so long counts as unreachable.
-const PATIENCE: Duration = Duration::from_secs(2);
+pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 
 impl Migration {
     /// Looks until the process ends.
@@ -48,6 +50,11 @@ impl Migration {
         let answered = timeout(PATIENCE, upstream.recognize()).await;
         let reached = answered.is_ok_and(|process| process.is_some());
         self.primary_connected.store(reached, Ordering::Relaxed);
+        if self.phase() != Phase::Finalized {
+            self.recognize_secondary(&direction).await;
+            self.weigh(&direction).await;
+            note_processes_if_settled(&direction);
+        }
         let mut findings = self.foreign_writers(&direction).await;
         if !findings.is_empty() {
             self.foreign_writers_found(&findings);
@@ -56,6 +63,15 @@ impl Migration {
             findings.extend(self.lacking_users(&direction).await);
         }
         self.inner.lock().findings = findings;
+    }
+
+    /// A secondary that was demoted and promoted keeps its connections, and may hold other data.
+    async fn recognize_secondary(&self, direction: &Direction) {
+        let side = direction.primary.other();
+        let replies = self.ask_side(side, &ServerInfo::questions()).await;
+        if let Some(now) = replies.and_then(|replies| ServerInfo::answered(&replies)) {
+            direction.peer.note(now, side.name(), &direction.hub);
+        }
     }
 
     /// Connections to the primary that are not ours and whose last command was a write.
@@ -92,10 +108,9 @@ impl Migration {
         if there.iter().all(|user| user.name == "default") {
             return Vec::new();
         }
-        let target = self.world.endpoint(Side::Target);
         let request = Request::new(["ACL", "LIST"]);
-        let listed = timeout(PATIENCE, self.target_side.ask(target, &request)).await;
-        let here = users(listed.ok().flatten());
+        let listed = self.ask_side(Side::Target, std::slice::from_ref(&request)).await;
+        let here = users(listed.and_then(|mut replies| replies.pop()));
         let mut findings = Vec::new();
         for user in there.iter().filter(|user| user.name != "default" && user.is_on()) {
             let twin = here.as_ref().map(|here| here.iter().find(|twin| twin.name == user.name));

@@ -62,7 +62,7 @@ pub enum Accepted {
 impl Engine {
     /// Asks for the right to copy keys found by a scan of `db`: for those that need it.
     pub fn claim(&mut self, db: u32, keys: impl Iterator<Item = bytes::Bytes>) -> Vec<Ticket> {
-        if self.settings.databases.to(db).is_none() {
+        if !self.is_mirroring() || self.settings.databases.to(db).is_none() {
             return Vec::new();
         }
         let keys: Vec<Named> = keys.map(|key| self.named(db, key)).collect();

@@ -33,11 +33,13 @@ pub enum Cause {
     Replaced,
     /// The clock of one of the servers was set.
     Clock,
+    /// The operator asked for it.
+    Resync,
 }
 
 impl Cause {
     /// Every cause, for labels.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Unmigrated,
         Self::Effect,
         Self::Mismatch,
@@ -48,6 +50,7 @@ impl Cause {
         Self::Undeclared,
         Self::Replaced,
         Self::Clock,
+        Self::Resync,
     ];
 
     /// The metric's label.
@@ -63,6 +66,7 @@ impl Cause {
             Self::Undeclared => "undeclared",
             Self::Replaced => "replaced",
             Self::Clock => "clock",
+            Self::Resync => "resync",
         }
     }
 }

@@ -19,7 +19,7 @@ use super::{Engine, Unit, Write};
 use crate::command::Reach;
 use crate::ledger::{Group, Groups};
 
-/// With more dirty keys than this nothing is let go: looking through them would take too long.
+/// With more keys to look through than this nothing is let go: it would take too long.
 const MANY: usize = 10_000;
 
 /// What is recorded, and what may be let go.
@@ -168,13 +168,15 @@ impl Engine {
             || self.needs_pass()
             || self.scripts.is_open()
             || self.order.wants_everything()
-            || self.dirty.len() + self.copying.len() > MANY
+            || self.dirty.len() + self.copying.len() + self.left_out.len() > MANY
     }
 
-    /// Groups of keys that are known to be under way.
+    /// Groups of keys that are known to be under way, or to be missing: what is left out must be found
+    /// again by the next process.
     fn busy_groups(&self) -> Groups {
         let mut busy = Groups::default();
         let dirty = self.dirty.fingerprints().chain(self.copying.keys().copied());
+        let dirty = dirty.chain(self.left_out.fingerprints());
         for fingerprint in dirty.chain(self.order.keys_in_flight()) {
             busy.insert(fingerprint.group());
         }

@@ -62,6 +62,10 @@ impl LeftOut {
         self.keys.len()
     }
 
+    pub(super) fn fingerprints(&self) -> impl Iterator<Item = Fingerprint> + '_ {
+        self.keys.keys().copied()
+    }
+
     fn has_room_for(&self, named: &Named) -> bool {
         self.contains(named.fingerprint) || self.bytes + weight(named) <= ROOM
     }
@@ -178,6 +182,41 @@ mod tests {
         ] {
             assert_eq!(pattern(key.as_bytes()), expected);
         }
+    }
+
+    #[test]
+    fn a_key_that_is_left_out_stays_in_the_record() {
+        let mut engine = crate::engine::together::tests::engine(1 << 20);
+        engine.end_pass();
+        engine.keep_record(crate::ledger::Groups::default());
+        let key = engine.named(0, Bytes::from_static(b"vectors"));
+        engine.soil(&key, Cause::Effect);
+        let ticket = engine.claim_dirty(1).remove(0);
+        assert!(matches!(engine.leave_out(&ticket, false, Lack::FieldExpiry), Accepted::At(_)));
+        for entry in engine.take_effects(usize::MAX) {
+            engine.applied(&entry);
+        }
+        for _ in 0..3 {
+            engine.let_settled_groups_go();
+        }
+        assert_eq!(engine.recorded(), Some(1), "the next process must find it again");
+        engine.soil(&key, Cause::Effect);
+        let ticket = engine.claim_dirty(1).remove(0);
+        let steps = SmallVec::from_iter([Step {
+            request: Request::new(["RESTORE"]),
+            expect: Expect::Success,
+        }]);
+        assert!(matches!(
+            engine.accept(&ticket, &Copied { steps, in_position: false }),
+            Accepted::At(_)
+        ));
+        for entry in engine.take_effects(usize::MAX) {
+            engine.applied(&entry);
+        }
+        for _ in 0..3 {
+            engine.let_settled_groups_go();
+        }
+        assert_eq!(engine.recorded(), Some(0));
     }
 
     #[test]

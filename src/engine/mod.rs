@@ -125,6 +125,8 @@ pub struct Engine {
     epoch: u64,
     /// Set when nothing is known any more and all keys must be copied again.
     resync: Option<Cause>,
+    /// Since when nothing is carried over; see [`Self::halt`].
+    halted: Option<Millis>,
     /// Whether a pass is under way: not every key is migrated that is not marked otherwise.
     passing: bool,
     /// What a crash would leave in doubt, where that is kept.
@@ -172,6 +174,7 @@ impl Engine {
             awaited: 0,
             epoch: 0,
             resync: None,
+            halted: None,
             code_is_stale: false,
             counters: Counters::default(),
             refused_at: None,
@@ -197,7 +200,7 @@ impl Engine {
     pub fn soil(&mut self, named: &Named, cause: Cause) {
         let (space, fingerprint) = (named.space, named.fingerprint);
         let number = self.spaces.number(space);
-        if !self.settings.mirroring || self.settings.databases.to(number).is_none() {
+        if !self.is_mirroring() || self.settings.databases.to(number).is_none() {
             return;
         }
         self.touch(fingerprint.group());
@@ -231,7 +234,7 @@ impl Engine {
         self.dirty = DirtyKeys::new(0);
         self.left_out.flush(None);
         self.copying.clear();
-        self.resync = None;
+        (self.resync, self.halted) = (None, None);
         self.intent = None;
     }
 

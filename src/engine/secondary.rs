@@ -68,10 +68,40 @@ impl Engine {
         self.distrust(cause);
     }
 
+    /// The primary may hold other data than it did, or (nearly) none. Until somebody has found out
+    /// what that means nothing more is carried over: what was written before goes on its way, what is
+    /// written from now on is in the copies that come after [`Self::go_on`].
+    pub fn halt(&mut self, cause: Cause) {
+        self.start_over(cause);
+        if self.settings.mirroring {
+            self.halted.get_or_insert(self.now);
+        }
+    }
+
+    /// The primary's data are those to be had: everything is copied again.
+    pub fn go_on(&mut self) {
+        if self.halted.take().is_some() {
+            // Copies that were begun meanwhile were not told of writes.
+            self.start_over(self.resync.unwrap_or(Cause::Replaced));
+        }
+    }
+
+    /// Whether [`Self::halt`] holds.
+    pub fn is_halted(&self) -> bool {
+        self.halted.is_some()
+    }
+
+    /// Whether writes are carried over.
+    pub(super) fn is_mirroring(&self) -> bool {
+        self.settings.mirroring && self.halted.is_none()
+    }
+
     /// The secondary is not what it was: everything must be copied again.
     pub fn distrust(&mut self, cause: Cause) {
-        self.touch_all();
-        self.resync = Some(cause);
+        if self.settings.mirroring {
+            self.touch_all();
+            self.resync = Some(cause);
+        }
     }
 
     /// What went wrong at `position` matters to a key unless a newer copy stands behind it.

@@ -67,7 +67,7 @@ impl Engine {
     }
 
     fn settle(&mut self, unit: &Unit, answer: Answer<'_>) {
-        if !self.settings.mirroring {
+        if !self.is_mirroring() {
             return;
         }
         let Ok(reply) = Reply::parse(answer.reply) else {

@@ -56,7 +56,7 @@ impl Engine {
     pub fn may_copy(&self) -> bool {
         let refusing =
             self.refused_at.is_some_and(|at| self.now.saturating_sub(at) < REFUSAL_PAUSE);
-        self.log.has_room_for_copies() && !refusing
+        self.log.has_room_for_copies() && !refusing && self.is_mirroring()
     }
 
     /// Keys that writes wait for: dirty ones, and those whose copy is under way since.
@@ -78,21 +78,27 @@ impl Engine {
         self.resync.is_some() || self.dirty.has_lost()
     }
 
+    /// Whether no pass is under way or asked for.
+    pub fn is_settled_throughout(&self) -> bool {
+        !self.passing && !self.needs_pass()
+    }
+
     /// The age in milliseconds of the oldest write that the secondary has not got, as an effect or
     /// as a copy; 0 when there is none.
     pub fn lag(&self, now: Millis) -> Millis {
         let copying = self.copying.values().filter_map(|copying| copying.since);
         let doubt = (self.in_doubt.0 > 0).then_some(self.in_doubt.1);
-        let oldest = copying.chain(self.log.oldest()).chain(self.dirty.oldest()).chain(doubt).min();
+        let waiting = copying.chain(self.log.oldest()).chain(self.dirty.oldest());
+        let oldest = waiting.chain(doubt).chain(self.halted).min();
         // A write in flight may be done already: then it is as young as can be, but it is there.
         let in_flight = u64::from(self.order.in_flight() > 0);
         oldest.map_or(in_flight, |since| now.saturating_sub(since).max(1))
     }
 
-    /// Whether the secondary has got every write.
+    /// Whether the secondary has got every write that it is to get.
     pub fn is_drained(&self) -> bool {
         let nothing_open = self.order.in_flight() == 0 && self.awaited == 0;
-        nothing_open && self.log.is_empty() && self.dirty_keys() == 0
+        nothing_open && self.log.is_empty() && (self.is_halted() || self.dirty_keys() == 0)
     }
 
     /// The last place in the log, and up to where the secondary has acknowledged.

@@ -1,16 +1,16 @@
-//! Which process a server is: another one may lack what the last one had acknowledged, and numbers
-//! its connections anew.
+//! Which process a server is, and whose data it holds: another one may lack what the last one had
+//! acknowledged, and numbers its connections anew; one that was demoted and promoted again may hold
+//! the data of another.
 
 use parking_lot::Mutex;
 
-use super::Upstream;
+use super::{Hub, Upstream};
 use crate::backend::ServerInfo;
 use crate::engine::Cause;
-use crate::resp::Request;
 
-/// The process that answered last, as the server names it (`run_id`).
+/// The server as it was when it answered last.
 #[derive(Debug)]
-pub struct Process(Mutex<String>);
+pub struct Process(Mutex<ServerInfo>);
 
 /// A connection, so that it can be told from one of another process.
 #[derive(Clone, Debug)]
@@ -22,42 +22,50 @@ pub(super) struct Origin {
 
 impl Process {
     /// The process that was there when the server was surveyed.
-    pub fn new(run_id: &str) -> Self {
-        Self(Mutex::new(run_id.to_owned()))
+    pub fn new(info: &ServerInfo) -> Self {
+        Self(Mutex::new(info.clone()))
     }
 
-    /// The process that answered last.
-    pub fn current(&self) -> String {
-        self.0.lock().clone()
+    /// The process and its data, as a record names them.
+    pub fn identity(&self) -> String {
+        self.0.lock().identity()
     }
 
-    /// Takes note of who answers now; true when that is another one.
-    fn replace(&self, run_id: &str) -> bool {
+    /// Whether it followed another server when it answered last.
+    pub fn is_replica(&self) -> bool {
+        self.0.lock().is_replica()
+    }
+
+    /// Takes note of who answers now. Where its data may be others, or are not the clients' to write,
+    /// nothing is mirrored until somebody has decided what that means.
+    fn note(&self, now: ServerInfo, name: &str, hub: &Hub) {
         let mut known = self.0.lock();
-        let replaced = *known != run_id;
-        run_id.clone_into(&mut known);
-        replaced
+        let is_demoted = now.is_replica() && !known.is_replica();
+        if is_demoted || !now.continues(&known) {
+            let replica = now.is_replica();
+            tracing::warn!(server = name, replica, "it may hold other data than it did");
+            // Before it is known: whoever notes this process must find nothing trusted.
+            hub.with(|engine| engine.halt(Cause::Replaced));
+        }
+        *known = now;
     }
 
     /// Where a connection belongs that was opened just now.
     pub(super) fn origin(&self, id: Option<i64>) -> Option<Origin> {
-        Some(Origin { process: self.0.lock().clone(), id: id? })
+        Some(Origin { process: self.0.lock().run_id.clone(), id: id? })
     }
 }
 
 impl Upstream {
-    /// Asks which process answers. After a restart or a failover it may lack writes that have been
-    /// mirrored: then everything is copied again, and what only the secondary holds is removed.
-    /// `None`: it can't be asked now.
+    /// Asks which process answers, and whose data it holds. After a restart or a failover it may lack
+    /// writes that have been mirrored: then everything is copied again, and what only the secondary
+    /// holds is removed, unless that would be nearly all there is. `None`: it can't be asked now.
     pub async fn recognize(&self) -> Option<String> {
-        let reply = self.ask(&Request::new(["INFO", "server"])).await?;
+        let replies = self.side.ask_all(&self.endpoint, &ServerInfo::questions()).await?;
         // A server that does not tell is taken for the same.
-        let Some(text) = reply.text() else { return Some(self.process.0.lock().clone()) };
-        let run_id = ServerInfo::parse(&String::from_utf8_lossy(text)).run_id;
-        if self.process.replace(&run_id) {
-            tracing::warn!(server = self.name, "another process answers: keys are copied again");
-            self.hub.with(|engine| engine.start_over(Cause::Replaced));
+        if let Some(now) = ServerInfo::answered(&replies) {
+            self.process.note(now, self.name, &self.hub);
         }
-        Some(run_id)
+        Some(self.process.0.lock().run_id.clone())
     }
 }

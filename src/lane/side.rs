@@ -20,6 +20,11 @@ pub struct SideLine {
 impl SideLine {
     /// Asks the server behind `endpoint` as the URL's user. `None`: no answer could be had.
     pub async fn ask(&self, endpoint: &Endpoint, request: &Request) -> Option<Reply> {
+        self.ask_all(endpoint, std::slice::from_ref(request)).await?.pop()
+    }
+
+    /// Asks all at once; the answers are in order. `None` as in [`Self::ask`].
+    pub async fn ask_all(&self, endpoint: &Endpoint, requests: &[Request]) -> Option<Vec<Reply>> {
         let mut line = self.connection.lock().await;
         // Taken out while it waits: when the asker gives up, nobody may read the answer as their own.
         let mut connection = if let Some(connection) = line.take() {
@@ -28,8 +33,8 @@ impl SideLine {
             let setup = Setup::own(endpoint, 0, "crossfade-side");
             Connection::open(endpoint, &setup).await.ok()?
         };
-        let reply = timeout(PATIENCE, connection.ask(request)).await.ok()?.ok()?;
+        let replies = timeout(PATIENCE, connection.ask_all(requests)).await.ok()?.ok()?;
         *line = Some(connection);
-        Some(reply)
+        Some(replies)
     }
 }

@@ -32,21 +32,43 @@ const GATHER: Duration = Duration::from_millis(1);
 const RETRY: Duration = Duration::from_millis(100);
 
 /// The secondary as the mirror sees it, for others to look at.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Peer {
     connected: AtomicBool,
-    run_id: Mutex<String>,
+    /// The server that holds the copies, as it was when it answered last.
+    known: Mutex<ServerInfo>,
 }
 
 impl Peer {
+    /// A server that is not connected yet; another one, or one with other data, is not to be trusted.
+    pub fn new(known: ServerInfo) -> Self {
+        Self { connected: AtomicBool::default(), known: Mutex::new(known) }
+    }
+
     /// Whether it can be talked to.
     pub fn is_connected(&self) -> bool {
         self.connected.load(Ordering::Relaxed)
     }
 
-    /// The process that the mirror is or was connected to.
-    pub fn run_id(&self) -> String {
-        self.run_id.lock().clone()
+    /// Whether it followed another server when it answered last.
+    pub fn is_replica(&self) -> bool {
+        self.known.lock().is_replica()
+    }
+
+    /// The process and its data, as a record names them.
+    pub fn identity(&self) -> String {
+        self.known.lock().identity()
+    }
+
+    /// Takes note of who answers now. One whose data may be others is copied to again.
+    pub fn note(&self, now: ServerInfo, name: &str, hub: &Hub) {
+        let mut known = self.known.lock();
+        if !now.continues(&known) {
+            info!(server = name, "it may hold other data than it did: everything is copied again");
+            // Before it is known: whoever notes this process must find everything distrusted.
+            hub.with(|engine| engine.distrust(Cause::Replaced));
+        }
+        *known = now;
     }
 }
 
@@ -59,8 +81,6 @@ pub struct Mirror {
     pub endpoint: Endpoint,
     /// `source` or `target`, for messages.
     pub name: &'static str,
-    /// The process that held the copies when they were made; another one is not to be trusted.
-    pub run_id: String,
     /// What others see.
     pub peer: Arc<Peer>,
     /// The connection before this one, as the server numbers it.
@@ -150,18 +170,12 @@ impl Mirror {
         let mut connection =
             Connection::open(&self.endpoint, setup).await.map_err(|error| error.to_string())?;
         let info = ServerInfo::ask(&mut connection).await.map_err(|error| error.to_string())?;
-        if info.role == "slave" {
+        if info.is_replica() {
             return Err("it is a replica now".to_owned());
         }
         finish_off(self.before.take(), &mut connection).await.map_err(|error| error.to_string())?;
         self.before = connection.wire().id;
-        if info.run_id != self.run_id {
-            info!(server = self.name, "another process answers: everything is copied again");
-            self.run_id = info.run_id;
-            self.hub.with(|engine| engine.distrust(Cause::Replaced));
-        }
-        // Told only now: whoever notes this process must find everything distrusted.
-        self.peer.run_id.lock().clone_from(&self.run_id);
+        self.peer.note(info, self.name, &self.hub);
         Ok(connection.into_wire())
     }
 }

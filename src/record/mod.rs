@@ -30,9 +30,9 @@ const FRESH: &str = "record.new";
 pub struct Identity {
     /// The migration.
     pub tag: String,
-    /// The process that the source was.
+    /// The process that the source was, and whose data it held.
     pub source: String,
-    /// The process that the target was.
+    /// The process that the target was, and whose data it held.
     pub target: String,
 }
 
