@@ -95,7 +95,9 @@
 //! 2. The opposite direction is prepared; subscribers open their channels on the next primary.
 //! 3. Hold: new commands wait. Drain: writes in flight are answered, the log is empty, no key is
 //!    dirty. Not in time: the hold is dropped, and everything goes on as it was.
-//! 4. The marker is set on the source, the phase is written and synced: the point of no return.
+//! 4. A last look at both servers while nothing is in flight: is either another one, has somebody
+//!    written round the proxy? Then the marker is set on the source, the phase is written and synced:
+//!    the point of no return.
 //! 5. The [stage](proxy::Stage) shows the new route, clients go on there, and the new direction's
 //!    mirror runs back to the old primary. A rollback is the same with the sides swapped.
 //!
@@ -123,6 +125,7 @@
 //! | big values stall nobody | parts of bounded size, built under a scratch name; writes to elements meanwhile are followed | `backfill/whole.rs`, `engine/following.rs`, [`value`] |
 //! | a difference is one | it is looked at again when nothing is on its way | `verify/settle.rs` |
 //! | a flip happens whole or not | before the durable phase everything goes back by itself | `control/flip.rs` |
+//! | nobody writes unseen | what the primary has counted is held against what it was sent, also in the hold of a flip | `control/foreign.rs`, `engine/calls.rs` |
 //! | recorded before it is sent | what a crash would leave in doubt is on disk before the write goes out | `engine/intent.rs`; written by [`lane::Hub::with`] to the [`record`] |
 //! | the phase is durable first | written beside, synced, renamed | `control/state.rs` |
 //! | ours is not theirs | the keys that crossfade makes are never data | [`own_keys`] |

@@ -26,6 +26,7 @@ const FAMILIES: &[&str] = &[
     "backfill_keys_estimated",
     "values_total",
     "left_out_keys",
+    "foreign_writes_total",
     "ledger_keys",
     "ledger_bytes",
     "verify_keys_total",

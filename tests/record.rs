@@ -11,7 +11,9 @@
 mod support;
 
 use std::path::PathBuf;
-use support::{Crossfade, Scene, Server, Tamer, Temper, assert_equal, source_with_keys};
+use support::{
+    Crossfade, Scene, Server, Tamer, Temper, assert_equal, source_with_keys, wait_until,
+};
 
 const KEYS: usize = 30_000;
 
@@ -82,6 +84,28 @@ fn lag_is_told_until_what_a_crash_left_in_doubt_is_copied() {
     assert!(mirror["dirty_keys"].as_u64().unwrap() > 0, "{mirror:#}");
     assert_eq!(crossfade.admin().cutover(1_000, true).code, 409, "keys are in doubt");
     crossfade.admin().backfill(false, None);
+    crossfade.wait_settled();
+    assert_equal(&scene.source, &scene.target);
+}
+
+#[test]
+fn a_refusal_says_how_many_keys_are_left_to_be_copied() {
+    let scene = Scene::new(source_with_keys(2_000));
+    let crossfade = scene.launch().start();
+    crossfade.wait_settled();
+    crossfade.cut_over();
+    scene.before_source.set(Temper::Stuck);
+    crossfade.client().ok("EVAL return(redis.call('SET','hidden','1')) 0");
+    scene.kill(crossfade);
+    let crossfade = scene.launch().option("--backfill-rate", "100").start();
+    let admin = crossfade.admin();
+    let verify = || admin.post("/v1/verify", &serde_json::json!({}));
+    wait_until("it is under way", || verify().text.contains("keys are left"));
+    for refused in [verify(), admin.rollback(1_000)] {
+        assert_eq!(refused.code, 409, "{}", refused.text);
+        assert!(refused.text.contains("keys are left"), "{}", refused.text);
+    }
+    admin.backfill(false, None);
     crossfade.wait_settled();
     assert_equal(&scene.source, &scene.target);
 }

@@ -24,6 +24,10 @@ const COUNT: usize = 128;
 /// Batches copied at once.
 const COPIERS: usize = 3;
 
+/// So many keys in doubt are copied in a hurry: that takes seconds. More than these are a backfill, and
+/// give way to clients as one.
+const HURRIED: u64 = 1_000_000;
+
 /// A pass: what is not migrated is copied, then what only the secondary holds is removed.
 #[derive(Debug)]
 pub struct Pass {
@@ -35,6 +39,8 @@ pub struct Pass {
     pub keeps_extras: bool,
     /// Which databases.
     pub databases: Databases,
+    /// Whether keys are in doubt that had been copied before, so that a flip waits for them.
+    pub doubtful: bool,
 }
 
 impl Pass {
@@ -42,7 +48,9 @@ impl Pass {
     /// the number of keys that were to be copied.
     pub async fn run(&self, groups: &Groups) -> u64 {
         let mut primary = Scan::new(self.route.endpoint.clone());
-        self.route.progress.begin(primary.size(&self.databases).await);
+        let size = primary.size(&self.databases).await;
+        self.route.progress.begin(size);
+        let _hurry = (self.doubtful && size <= HURRIED).then(|| self.route.courtesy.hurry());
         let mut claimed = 0;
         loop {
             let numbering = self.route.hub.with(|engine| engine.numbering());
@@ -123,8 +131,9 @@ impl Pass {
             let Some(home) = back.to(db) else { continue };
             scan.start(db);
             let courtesy = &self.route.courtesy;
-            while let Some(keys) = scan.next(courtesy.step(COUNT)).await {
-                let (asked, began) = (keys.len(), Instant::now());
+            // Nobody is served there.
+            while let Some(keys) = scan.next(COUNT).await {
+                let began = Instant::now();
                 let (halves, keys): (Vec<_>, Vec<_>) =
                     keys.into_iter().partition(|key| is_left_behind(key));
                 if !halves.is_empty() {
@@ -133,24 +142,32 @@ impl Pass {
                 }
                 if !self.keeps_extras {
                     let theirs = keys.into_iter().filter(|key| !is_ours(db, key)).collect();
-                    self.find_extras(&mut primary, home, theirs, groups).await;
+                    let asked = self.find_extras(&mut primary, home, theirs, groups).await;
+                    courtesy.rest(asked, began.elapsed()).await;
                 }
-                courtesy.rest(asked, began.elapsed()).await;
             }
         }
     }
 
-    /// Keys of the secondary that the primary does not hold: copying them removes them.
-    async fn find_extras(&self, primary: &mut Scan, db: u32, keys: Vec<Bytes>, groups: &Groups) {
+    /// Keys of the secondary that the primary does not hold: copying them removes them. Gives how many
+    /// the primary was asked for.
+    async fn find_extras(
+        &self,
+        primary: &mut Scan,
+        db: u32,
+        mut keys: Vec<Bytes>,
+        groups: &Groups,
+    ) -> usize {
         let seed = self.route.hub.with(|engine| engine.settings().seed);
-        let doubtful = keys.into_iter().filter(|key| groups.contains(seed.group(key)));
-        let missing = primary.missing(db, &doubtful.collect::<Vec<_>>()).await;
+        keys.retain(|key| groups.contains(seed.group(key)));
+        let missing = primary.missing(db, &keys).await;
         self.route.hub.with(|engine| {
             for key in missing {
                 let named = engine.named(db, key);
                 engine.soil(&named, Cause::Verify);
             }
         });
+        keys.len()
     }
 }
 

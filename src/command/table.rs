@@ -58,6 +58,7 @@ pub struct Command {
     pub later: &'static [(&'static str, Since)],
     pub(super) specs: &'static [Spec],
     varies: Varies,
+    place: usize,
 }
 
 /// Which arguments decide how a request is served.
@@ -96,6 +97,16 @@ impl Command {
             Varies::Block if spec::blocks(request) => Serve::Blocking,
             _ => self.serve,
         }
+    }
+
+    /// Where it stands in the table.
+    pub fn place(&self) -> usize {
+        self.place
+    }
+
+    /// Whether some requests of a command that writes only read.
+    pub fn may_only_read(&self) -> bool {
+        self.varies != Varies::Never
     }
 
     /// How far this request reaches beyond its keys.
@@ -172,6 +183,7 @@ const fn entry(name: &'static str, since: (u32, u32), arity: i8, serve: Serve) -
         later: &[],
         specs: NO_KEYS,
         varies: Varies::Never,
+        place: 0,
     }
 }
 
@@ -237,6 +249,9 @@ const fn refused(
 static TABLE: LazyLock<Vec<Command>> = LazyLock::new(|| {
     let mut commands: Vec<_> = GROUPS.concat();
     commands.sort_by_key(|command| command.name);
+    for (place, command) in commands.iter_mut().enumerate() {
+        command.place = place;
+    }
     commands
 });
 

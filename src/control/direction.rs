@@ -10,6 +10,7 @@ use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 use super::clocks::Clocks;
+use super::marker::marker;
 use super::survey::Survey;
 use crate::backend::{Endpoint, ServerInfo};
 use crate::backfill::{self, Progress};
@@ -20,10 +21,8 @@ use crate::engine::{Engine, Settings};
 use crate::lane::{Acks, Hub, Identity, Pool, Process, SideLine, StandIn, Upstream};
 use crate::ledger::{Groups, Seed};
 use crate::mirror::{Mirror, Peer, Tracker};
-use crate::own_keys::MARKER;
 use crate::payload::Acceptance;
 use crate::proxy;
-use crate::resp::Request;
 use crate::status::Side;
 
 /// Lanes for reads in each context: enough to keep long replies apart from short ones.
@@ -213,16 +212,6 @@ async fn look_after_acks(hub: Arc<Hub>, stop: CancellationToken) {
             warn!("the secondary takes too long: writes are answered without it until it is back");
         }
     }
-}
-
-/// What puts the marker on the source.
-pub(super) fn marker() -> Request {
-    Request::new([b"SET".as_ref(), MARKER, b"clients have been cut over to the target"])
-}
-
-/// What takes it away again.
-pub(super) fn no_marker() -> Request {
-    Request::new([b"DEL".as_ref(), MARKER])
 }
 
 fn route(

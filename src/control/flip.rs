@@ -10,10 +10,12 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{info, warn};
 
-use super::direction::{Direction, marker, no_marker};
+use super::direction::Direction;
+use super::foreign::{Books, Foreign};
+use super::marker::{connect_to_zero, mark};
 use super::migration::{Migration, unix_now};
 use super::passes::Beginning;
-use super::survey::{Survey, connect};
+use super::survey::Survey;
 use crate::admin::{Flipped, Refusal};
 use crate::lane::Context;
 use crate::proxy::{Next, Route, Stage};
@@ -25,6 +27,20 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const TOGETHER: usize = 32;
 /// How often a wait looks whether it is over.
 const LOOK: Duration = Duration::from_micros(200);
+
+const REPLACED: &str = "one of the servers was replaced: keys are copied again";
+
+/// What a flip is to do.
+#[derive(Debug)]
+pub(super) struct Wish {
+    pub(super) to: Side,
+    /// How long clients may be held.
+    pub(super) timeout: Duration,
+    /// What the next secondary holds already.
+    pub(super) beginning: Beginning,
+    /// Whether what is only about certainty is passed over.
+    pub(super) force: bool,
+}
 
 /// New commands wait as long as this lives; dropped without [`Hold::release_to`], they go on where
 /// they were.
@@ -52,23 +68,20 @@ impl Drop for Hold<'_> {
 
 impl Migration {
     /// Hands the clients to the other side.
-    pub(super) async fn flip(
-        &self,
-        to: Side,
-        timeout: Duration,
-        beginning: &Beginning,
-    ) -> Result<Flipped, Refusal> {
+    pub(super) async fn flip(&self, wish: &Wish) -> Result<Flipped, Refusal> {
+        let Wish { to, timeout, beginning, .. } = wish;
         let (during, after, back) = match to {
             Side::Target => (Phase::CuttingOver, Phase::CutOver, Phase::Mirroring),
             Side::Source => (Phase::RollingBack, Phase::Mirroring, Phase::CutOver),
         };
-        let deadline = Instant::now() + timeout;
+        let deadline = Instant::now() + *timeout;
         let old = self.direction();
-        let new = self.ready(&old, to, deadline, beginning).await?;
+        let new = self.ready(&old, *to, deadline, beginning).await?;
         self.show(during);
         let mut hold = self.hold(&old, back);
         self.drain(&old, deadline, beginning).await?;
-        self.commit(to, after).await?;
+        self.last_look(&old, wish, deadline).await?;
+        self.commit(wish, after).await?;
         hold.done = true;
         let held = hold.since.elapsed();
         self.turn(&old, &new, after, beginning);
@@ -141,7 +154,7 @@ impl Migration {
         let is_replaced = || *beginning == Beginning::Flipped && self.is_copying_again();
         while !drained() || is_replaced() {
             if is_replaced() {
-                return Err(conflict(&"one of the servers was replaced: keys are copied again"));
+                return Err(conflict(&REPLACED));
             }
             if Instant::now() >= deadline {
                 let (queued, dirty, in_flight) = old
@@ -159,26 +172,52 @@ impl Migration {
         Ok(())
     }
 
-    /// The point of no return: the marker is set or removed, and the phase is durable.
-    async fn commit(&self, to: Side, after: Phase) -> Result<(), Refusal> {
-        let source = self.world.endpoint(Side::Source);
-        let request = match to {
-            Side::Target => marker(),
-            Side::Source => no_marker(),
+    /// Looks once more while nothing is on its way: since the last look one of the servers may have
+    /// been replaced, or somebody has written round the proxy.
+    async fn last_look(
+        &self,
+        old: &Direction,
+        wish: &Wish,
+        deadline: Instant,
+    ) -> Result<(), Refusal> {
+        let upstream = old.route.pool.upstream();
+        let looks = async {
+            tokio::join!(upstream.recognize(), self.recognize_secondary(old), self.count_calls(old))
         };
+        let error = "the servers did not answer in time".to_owned();
+        timeout_at(deadline, looks).await.map_err(|_| Refusal::TimedOut { error })?;
+        if wish.beginning == Beginning::Flipped && self.is_copying_again() {
+            return Err(conflict(&REPLACED));
+        }
+        let foreign = self.inner.lock().foreign.as_ref().map(Foreign::describe);
+        match foreign {
+            Some(foreign) if wish.to == Side::Target && !wish.force => Err(conflict(&foreign)),
+            _ => Ok(()),
+        }
+    }
+
+    /// The point of no return: the marker is set or removed, and the phase is durable.
+    async fn commit(&self, wish: &Wish, after: Phase) -> Result<(), Refusal> {
+        let _only_one = self.marking.lock().await;
+        let is_cut_over = wish.to == Side::Target;
+        let source = self.world.endpoint(Side::Source);
         let mut connection = connect_to_zero(source).await.map_err(|error| conflict(&error))?;
-        let reply = connection.ask(&request).await.map_err(|error| conflict(&error))?;
-        if reply.is_error() {
-            return Err(conflict(&"the source refuses the marker of a cut-over"));
+        let marked = mark(&mut connection, is_cut_over).await.map_err(|error| conflict(&error))?;
+        match marked {
+            // The next start finds the phase without it.
+            Err(error) if wish.force && self.store.is_some() => {
+                warn!(error, "the source bears no marker of the cut-over: it refuses it");
+            }
+            Err(error) => {
+                let what = "the source refuses the marker of a cut-over, or its removal";
+                return Err(conflict(&format!("{what}: {error}")));
+            }
+            Ok(()) => {}
         }
         let kept = self.keep(|state| (state.phase, state.emptied) = (after, false));
         if let Err(error) = kept {
-            let undo = match to {
-                Side::Target => no_marker(),
-                Side::Source => marker(),
-            };
             // The refusal is reported; a marker too many is named by the next start.
-            let _ = connection.ask(&undo).await;
+            let _ = mark(&mut connection, !is_cut_over).await;
             return Err(conflict(&error));
         }
         Ok(())
@@ -201,6 +240,7 @@ impl Migration {
             }
         }
         *self.baseline.lock() = None;
+        *self.books.lock() = Books::default();
         self.show(after);
         new.start(&self.world);
         old.stop.cancel();
@@ -239,12 +279,6 @@ async fn open_lane(route: Arc<Route>, context: Context) {
         let (user, db) = (context.identity.user(), context.db);
         warn!(user, db, %refusal, "clients of this user will be refused by the next primary");
     }
-}
-
-async fn connect_to_zero(
-    endpoint: &crate::backend::Endpoint,
-) -> Result<crate::backend::Connection, crate::backend::ConnectError> {
-    connect(&crate::backend::Endpoint { db: None, ..endpoint.clone() }).await
 }
 
 fn conflict(reason: &dyn std::fmt::Display) -> Refusal {

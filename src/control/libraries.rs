@@ -1,66 +1,102 @@
-//! Function libraries: copied before the keys, and again when commands can't tell what changed.
+//! Function libraries: copied before the keys, and again when commands can't tell what changed, or
+//! when the secondary did not take a change.
+
+use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use tracing::warn;
+use thiserror::Error;
 
 use super::direction::{Direction, World};
 use super::survey::connect;
-use crate::backend::{Broken, Connection};
+use crate::backend::{Broken, ConnectError, Connection};
 use crate::resp::{Reply, Request};
 
 /// A library, by what `FUNCTION LIST WITHCODE` says.
+#[derive(PartialEq, Eq)]
 struct Library {
     name: Bytes,
     code: Bytes,
 }
 
-/// Copies every library from the primary to the secondary, and says which can't be. One that the
-/// secondary has under the same name with other code is replaced, unless `spare` says that it may
-/// be somebody else's.
-pub(crate) async fn copy(world: &World, direction: &Direction, spare: bool) -> Vec<String> {
-    if !direction.survey.primary.capabilities.since_redis(7, 0) {
-        return Vec::new();
-    }
-    attempt(world, direction, spare).await.unwrap_or_else(|reason| {
-        warn!(%reason, "function libraries could not be copied");
-        vec![format!("function libraries could not be copied: {reason}")]
-    })
+/// Libraries of the secondary that are somebody else's, by name. `None`: whatever it has that the
+/// primary has not is.
+pub(crate) type Spared = Option<BTreeSet<String>>;
+
+/// Why libraries could not be copied.
+#[derive(Debug, Error)]
+pub(crate) enum LibraryError {
+    /// A server can't be reached.
+    #[error("{0}")]
+    Unreachable(#[from] ConnectError),
+    /// A connection broke.
+    #[error("{0}")]
+    Broken(#[from] Broken),
+    /// A server says no.
+    #[error("{0}")]
+    Refused(String),
 }
 
-async fn attempt(world: &World, direction: &Direction, spare: bool) -> Result<Vec<String>, String> {
-    let secondary = direction.primary.other();
-    let open = async |side| connect(world.endpoint(side)).await.map_err(|error| error.to_string());
-    let broken = |error: Broken| error.to_string();
-    let libraries = libraries(&mut open(direction.primary).await?).await.map_err(broken)?;
-    if libraries.is_empty() {
+/// Gives the secondary the primary's libraries, and takes away what the primary does not have, but for
+/// those that are spared. Says which can't be carried over.
+pub(crate) async fn copy(
+    world: &World,
+    direction: &Direction,
+    spared: &mut Spared,
+) -> Result<Vec<String>, LibraryError> {
+    if !direction.survey.primary.capabilities.since_redis(7, 0) {
         return Ok(Vec::new());
     }
+    let secondary = direction.primary.other();
+    let ours = libraries(&mut connect(world.endpoint(direction.primary)).await?).await?;
     if !direction.survey.secondary.capabilities.since_redis(7, 0) {
-        let names: Vec<_> = libraries.iter().map(|library| printable(&library.name)).collect();
-        let names = names.join(", ");
-        return Ok(vec![format!("the {secondary} knows no function libraries, to hold: {names}")]);
+        let names: Vec<_> = ours.iter().map(Library::name).collect();
+        let lacking = || {
+            format!("the {secondary} knows no function libraries, to hold: {}", names.join(", "))
+        };
+        return Ok(if names.is_empty() { Vec::new() } else { vec![lacking()] });
     }
-    let mut to = open(secondary).await?;
-    let theirs = if spare { self::libraries(&mut to).await.map_err(broken)? } else { Vec::new() };
-    let mut conflicts = Vec::new();
-    for Library { name, code } in libraries {
-        if theirs.iter().any(|theirs| theirs.name == name && theirs.code != code) {
-            let name = printable(&name);
-            conflicts.push(format!(
-                "the {secondary} has another function library named {name}: delete it there"
-            ));
-            continue;
-        }
-        let load = Request::new([b"FUNCTION".as_ref(), b"LOAD", b"REPLACE", &code]);
-        if let Reply::Error(error) = to.ask(&load).await.map_err(broken)? {
-            return Err(printable(&error));
+    let mut to = connect(world.endpoint(secondary)).await?;
+    let mut theirs = libraries(&mut to).await?;
+    theirs.retain(|library| !ours.contains(library));
+    let names = theirs.iter().map(Library::name);
+    let kept: BTreeSet<String> = match &spared {
+        None => names.collect(),
+        Some(spared) => names.filter(|name| spared.contains(name)).collect(),
+    };
+    for library in &ours {
+        if !kept.contains(&library.name()) {
+            let code: &[u8] = &library.code;
+            change(&mut to, &[b"FUNCTION", b"LOAD", b"REPLACE", code]).await?;
         }
     }
+    for library in &theirs {
+        let is_there = ours.iter().any(|ours| ours.name == library.name);
+        if !is_there && !kept.contains(&library.name()) {
+            change(&mut to, &[b"FUNCTION", b"DELETE", &library.name]).await?;
+        }
+    }
+    let conflicts = ours.iter().map(Library::name).filter(|name| kept.contains(name));
+    let conflicts = conflicts
+        .map(|name| {
+            format!("the {secondary} has another function library named {name}: delete it there")
+        })
+        .collect();
+    *spared = Some(kept);
     Ok(conflicts)
 }
 
-async fn libraries(connection: &mut Connection) -> Result<Vec<Library>, Broken> {
+async fn change(connection: &mut Connection, args: &[&[u8]]) -> Result<(), LibraryError> {
+    match connection.ask(&Request::new(args)).await? {
+        Reply::Error(error) => Err(LibraryError::Refused(printable(&error))),
+        _ => Ok(()),
+    }
+}
+
+async fn libraries(connection: &mut Connection) -> Result<Vec<Library>, LibraryError> {
     let reply = connection.command(["FUNCTION", "LIST", "WITHCODE"]).await?;
+    if let Reply::Error(error) = &reply {
+        return Err(LibraryError::Refused(printable(error)));
+    }
     Ok(reply.items().unwrap_or_default().iter().filter_map(library).collect())
 }
 
@@ -71,6 +107,12 @@ fn library(reply: &Reply) -> Option<Library> {
         items.get(place + 1)?.text().cloned()
     };
     Some(Library { name: field("library_name")?, code: field("library_code")? })
+}
+
+impl Library {
+    fn name(&self) -> String {
+        printable(&self.name)
+    }
 }
 
 fn printable(text: &[u8]) -> String {

@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::direction::{Direction, World};
+use super::foreign::{Books, Foreign};
 use super::halting::Halt;
 use super::state::{State, StateDir};
 use super::watch::Baseline;
@@ -28,10 +29,14 @@ pub struct Migration {
     pub(super) inner: Mutex<Inner>,
     /// One flip at a time.
     pub(super) flipping: tokio::sync::Mutex<()>,
+    /// Held while the marker is set or removed.
+    pub(super) marking: tokio::sync::Mutex<()>,
     /// Whether the primary answered when it was asked last.
     pub(super) primary_connected: AtomicBool,
     /// Who was connected to the primary when the watch began.
     pub(super) baseline: Mutex<Option<Baseline>>,
+    /// What the primary has counted, and we have sent; with the primary whose calls they are.
+    pub(super) books: Mutex<Books>,
     /// For questions beside everything else, to the source and to the target.
     pub(super) side_lines: (SideLine, SideLine),
     pub(super) clients: std::sync::OnceLock<Arc<crate::proxy::Shared>>,
@@ -55,6 +60,10 @@ pub(super) struct Inner {
     pub(super) cutover: status::Cutover,
     /// What makes a flip impossible or unwise besides the obvious.
     pub(super) findings: Vec<String>,
+    /// What others wrote round the proxy since the last clean verify.
+    pub(super) foreign: Option<Foreign>,
+    /// When it was last seen that somebody writes round the proxy.
+    pub(super) foreign_seen: Option<Instant>,
     /// Function libraries that the secondary cannot be given.
     pub(super) code: Vec<String>,
     pub(super) speed: Speed,
@@ -289,6 +298,7 @@ impl Migration {
         }
         blockers.extend(inner.direction.left_out());
         blockers.extend(inner.code.iter().cloned());
+        blockers.extend(inner.foreign.iter().map(Foreign::describe));
         blockers.extend(inner.findings.iter().cloned());
         blockers
     }
@@ -299,6 +309,22 @@ impl Migration {
         let is_old = inner.verified.is_none_or(|verified| verified.elapsed() > max);
         if inner.verify.state == VerifyState::Clean && is_old {
             inner.verify.state = VerifyState::Stale;
+        }
+    }
+
+    /// How much of the pass that is under way is left.
+    pub(super) fn left(&self, inner: &Inner) -> String {
+        let progress = &self.world.progress;
+        let (scanned, estimate) = (progress.scanned(), progress.estimate());
+        let left = estimate.saturating_sub(scanned);
+        let seconds = inner.pass_began.elapsed().as_secs_f64();
+        let rate = scanned as f64 / seconds.max(0.001);
+        match (progress.is_paused(), left) {
+            (true, _) => format!("about {left} keys are left, and it is paused"),
+            (false, 0) if scanned == 0 => "it has just begun".to_owned(),
+            (false, 0) => "the last keys are on their way, in a moment it is done".to_owned(),
+            (false, _) if rate < 1.0 => format!("about {left} keys are left"),
+            (false, _) => format!("about {left} keys are left, some {:.0} s", left as f64 / rate),
         }
     }
 
@@ -314,9 +340,11 @@ impl Migration {
             Phase::Backfilling | Phase::Mirroring if halt.is_some() => {
                 obstacles.extend(halt.map(|halt| halt.describe(primary)));
             }
-            Phase::Backfilling => obstacles.push("the backfill has not finished".to_owned()),
+            Phase::Backfilling => {
+                obstacles.push(format!("the backfill has not finished: {}", self.left(&inner)));
+            }
             Phase::Mirroring if inner.passing => {
-                obstacles.push("keys are being copied again".to_owned());
+                obstacles.push(format!("keys are being copied again: {}", self.left(&inner)));
             }
             Phase::Mirroring => {}
             phase => obstacles.push(format!("the phase is {phase}")),

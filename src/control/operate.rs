@@ -8,6 +8,7 @@ use tokio::time::timeout;
 use tracing::{info, warn};
 
 use super::default_user;
+use super::flip::Wish;
 use super::halting::Halt;
 use super::migration::Migration;
 use super::passes::Beginning;
@@ -45,12 +46,15 @@ impl Control for Arc<Migration> {
     fn verify(&self) -> Result<(), Refusal> {
         let mut inner = self.inner.lock();
         let phase = inner.phase;
-        if !matches!(phase, Phase::Mirroring | Phase::CutOver) || inner.passing {
+        if !matches!(phase, Phase::Backfilling | Phase::Mirroring | Phase::CutOver) {
             return Err(refuse(format!("verify runs in mirroring and cut_over, not in {phase}")));
         }
         if inner.direction.hub.with(|engine| engine.is_halted()) {
             let halt = inner.halt.unwrap_or(Halt::Unsure).describe(inner.direction.primary);
             return Err(refuse(halt));
+        }
+        if inner.passing || phase == Phase::Backfilling {
+            return Err(refuse(format!("keys are still being copied: {}", self.left(&inner))));
         }
         if inner.verify.state == VerifyState::Running {
             return Err(refuse("a verify is running already".to_owned()));
@@ -69,7 +73,7 @@ impl Control for Arc<Migration> {
             let error = format!("not ready to cut over: {}", blockers.join("; "));
             return Err(Refusal::Conflict { error, blockers });
         }
-        self.flip_and_follow(Side::Target, timeout).await
+        self.flip_and_follow(Side::Target, timeout, force).await
     }
 
     async fn rollback(&self, timeout: Duration, force: bool) -> Result<Flipped, Refusal> {
@@ -87,7 +91,8 @@ impl Control for Arc<Migration> {
             Some(Halt::Emptied(..)) if force => {}
             Some(halt) => return Err(refuse(halt.describe(Side::Target))),
             None if passing => {
-                return Err(refuse("keys are being copied again to the source".to_owned()));
+                let left = self.left(&self.inner.lock());
+                return Err(refuse(format!("keys are being copied again to the source: {left}")));
             }
             None => {}
         }
@@ -96,7 +101,7 @@ impl Control for Arc<Migration> {
             let error = format!("a rollback would lose keys: {}", blockers.join("; "));
             return Err(Refusal::Conflict { error, blockers });
         }
-        self.flip_and_follow(Side::Source, timeout).await
+        self.flip_and_follow(Side::Source, timeout, force).await
     }
 
     async fn resync(&self, accept_empty: bool) -> Result<(), Refusal> {
@@ -160,11 +165,13 @@ impl Migration {
         self: &Arc<Self>,
         to: Side,
         timeout: Duration,
+        force: bool,
     ) -> Result<Flipped, Refusal> {
         // Clients who are moved because the side that served has lost its keys leave it to be filled.
         let beginning =
             if self.is_emptied() { Beginning::Resumed(Groups::full()) } else { Beginning::Flipped };
-        let result = self.flip(to, timeout, &beginning).await;
+        let wish = Wish { to, timeout, beginning, force };
+        let result = self.flip(&wish).await;
         let mut inner = self.inner.lock();
         match &result {
             Ok(flipped) => {
@@ -179,7 +186,7 @@ impl Migration {
         }
         drop(inner);
         if result.is_ok() {
-            self.follow(beginning);
+            self.follow(wish.beginning);
         }
         result
     }

@@ -1,10 +1,11 @@
 //! Running passes: the first one, and those that a direction asks for later.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::direction::Direction;
 use super::libraries;
@@ -13,7 +14,7 @@ use super::recording::note_processes;
 use crate::backfill::Pass;
 use crate::engine::Engine;
 use crate::ledger::{GROUPS, Groups};
-use crate::status::{Phase, VerifyState};
+use crate::status::{Phase, Side, VerifyState};
 
 /// How often a direction is asked whether it needs something.
 const LOOK: Duration = Duration::from_millis(100);
@@ -67,7 +68,8 @@ impl Migration {
     async fn keep_equal(&self, direction: &Direction, beginning: Beginning) {
         until_mirroring(direction).await;
         if beginning != Beginning::Flipped {
-            self.copy_libraries(direction, beginning == Beginning::Fresh).await;
+            direction.hub.with(Engine::distrust_code);
+            self.copy_libraries(direction).await;
         }
         // What stopped the mirroring has everything copied again.
         let asked = direction.hub.with(|engine| engine.needs_pass().then(|| engine.begin_pass().0));
@@ -85,8 +87,9 @@ impl Migration {
             looks = looks.wrapping_add(1);
             let unsettled = looks.is_multiple_of(SECOND_LOOK);
             let blocked = !self.inner.lock().code.is_empty();
-            if direction.hub.with(Engine::take_stale_code) || blocked && unsettled {
-                self.copy_libraries(direction, blocked).await;
+            let stale = direction.hub.with(|engine| engine.is_code_stale());
+            if blocked && unsettled || stale && !blocked {
+                self.copy_libraries(direction).await;
             }
             if unsettled {
                 direction.hub.with(Engine::retry_left_out);
@@ -97,13 +100,35 @@ impl Migration {
                 let cause = cause.map_or("dirty keys beyond the buffer", |cause| cause.label());
                 info!(cause, groups = groups.len(), "keys are copied again");
                 self.begin_again(cause);
+                direction.hub.with(Engine::distrust_code);
+                self.copy_libraries(direction).await;
                 self.pass(direction, &groups, false).await;
             }
         }
     }
 
-    async fn copy_libraries(&self, direction: &Direction, spare: bool) {
-        let findings = libraries::copy(&self.world, direction, spare).await;
+    /// Makes the libraries of both servers the same. Until that has succeeded they count as dirty.
+    async fn copy_libraries(&self, direction: &Direction) {
+        let changes = direction.hub.with(|engine| engine.code_changes());
+        let is_target = direction.primary.other() == Side::Target;
+        // The source had none of its own when it was cut over.
+        let known = self.inner.lock().state.spared_libraries.clone();
+        let mut spared = if is_target { known.clone() } else { Some(BTreeSet::new()) };
+        let copied = libraries::copy(&self.world, direction, &mut spared).await;
+        if is_target && spared != known {
+            // What can't be kept is found out anew by the next process.
+            let _ = self.keep(|state| state.spared_libraries = spared);
+        }
+        let findings = match copied {
+            Ok(findings) => {
+                direction.hub.with(|engine| engine.code_is_copied(changes));
+                findings
+            }
+            Err(reason) => {
+                warn!(%reason, "function libraries could not be copied");
+                vec![format!("function libraries could not be copied: {reason}")]
+            }
+        };
         self.inner.lock().code = findings;
     }
 
@@ -137,6 +162,7 @@ impl Migration {
             secondary: (!was_empty).then(|| self.world.endpoint(secondary).clone()),
             keeps_extras,
             databases: self.world.databases_from(direction.primary),
+            doubtful: !fresh,
         };
         pass.run(groups).await;
         self.catch_up(direction).await;

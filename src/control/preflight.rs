@@ -2,9 +2,9 @@
 
 use tracing::warn;
 
-use super::direction::{marker, no_marker};
+use super::marker::{connect_to_zero, mark};
 use super::survey::connect;
-use crate::backend::{Broken, Connection, Endpoint, keyspace};
+use crate::backend::{Broken, Connection, keyspace};
 use crate::config::{RunConfig, TargetPolicy};
 use crate::databases::Databases;
 use crate::failure::Failure;
@@ -38,11 +38,10 @@ pub(crate) async fn check_marker(config: &RunConfig) -> Result<(), Failure> {
 
 /// A crash in the middle of a flip may have left the source with the marker of the other phase.
 pub(super) async fn align_marker(config: &RunConfig, phase: Phase) -> Result<(), Failure> {
-    let request = if phase == Phase::CutOver { marker() } else { no_marker() };
-    match database_zero(config).await?.ask(&request).await {
-        Ok(reply) => {
-            if reply.is_error() {
-                warn!(?reply, "the source refuses the marker of a cut-over, or its removal");
+    match mark(&mut database_zero(config).await?, phase == Phase::CutOver).await {
+        Ok(done) => {
+            if let Err(error) = done {
+                warn!(error, "the source refuses the marker of a cut-over, or its removal");
             }
             Ok(())
         }
@@ -51,8 +50,8 @@ pub(super) async fn align_marker(config: &RunConfig, phase: Phase) -> Result<(),
 }
 
 async fn database_zero(config: &RunConfig) -> Result<Connection, Failure> {
-    let zero = Endpoint { db: None, ..config.servers.source.clone() };
-    connect(&zero).await.map_err(|error| Failure::connect("source", &error))
+    let opened = connect_to_zero(&config.servers.source).await;
+    opened.map_err(|error| Failure::connect("source", &error))
 }
 
 /// Does with the target's keys what the policy says.

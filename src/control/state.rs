@@ -1,6 +1,7 @@
 //! What a restart needs, on disk: the phase, and whose migration it is. Which keys may differ is in
 //! the [record](crate::record) beside it.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -40,6 +41,9 @@ pub struct State {
     /// Whether the side that serves has come back (nearly) empty, and the operator has not decided.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub emptied: bool,
+    /// Function libraries on the target that are somebody else's, once that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spared_libraries: Option<BTreeSet<String>>,
 }
 
 /// The state as it is written.
@@ -114,6 +118,7 @@ impl State {
             admits_anonymous: false,
             passwords: Vec::new(),
             emptied: false,
+            spared_libraries: None,
         }
     }
 

@@ -16,6 +16,9 @@ impl Migration {
     /// Compares everything and keeps the result.
     pub(super) async fn run_verify(self: Arc<Self>) {
         let direction = self.direction();
+        // Whoever wrote round the proxy until now is compared with.
+        self.look().await;
+        let began = Instant::now();
         let tally = Arc::new(Tally::default());
         let (primary, secondary) = (direction.primary, direction.primary.other());
         let survey = &direction.survey;
@@ -46,9 +49,11 @@ impl Migration {
             }
         };
         self.publish(&tally);
+        self.look().await;
         let state = match result {
             _ if direction.stop.is_cancelled() => VerifyState::Stale,
             _ if direction.hub.with(|engine| engine.is_halted()) => VerifyState::Stale,
+            Ok(true) if !self.nobody_wrote_since(began) => VerifyState::Stale,
             Ok(true) => VerifyState::Clean,
             Ok(false) => VerifyState::Different,
             Err(error) => {

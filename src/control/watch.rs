@@ -1,6 +1,6 @@
 //! Looking at both servers now and then, for what would make a flip impossible or unwise.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -9,6 +9,7 @@ use tokio::time::{sleep, timeout};
 use tracing::warn;
 
 use super::direction::Direction;
+use super::foreign::Foreign;
 use super::migration::Migration;
 use super::operate::stale;
 use super::recording::note_processes_if_settled;
@@ -54,24 +55,69 @@ impl Migration {
             self.recognize_secondary(&direction).await;
             self.weigh(&direction).await;
             note_processes_if_settled(&direction);
+            self.keep_marker().await;
+            self.count_calls(&direction).await;
         }
         let mut findings = self.foreign_writers(&direction).await;
-        if !findings.is_empty() {
-            self.foreign_writers_found(&findings);
-        }
         if direction.primary == Side::Source {
             findings.extend(self.lacking_users(&direction).await);
+            findings.extend(self.unmarkable(&direction).await);
         }
         self.inner.lock().findings = findings;
     }
 
     /// A secondary that was demoted and promoted keeps its connections, and may hold other data.
-    async fn recognize_secondary(&self, direction: &Direction) {
+    pub(super) async fn recognize_secondary(&self, direction: &Direction) {
         let side = direction.primary.other();
         let replies = self.ask_side(side, &ServerInfo::questions()).await;
         if let Some(now) = replies.and_then(|replies| ServerInfo::answered(&replies)) {
             direction.peer.note(now, side.name(), &direction.hub);
         }
+    }
+
+    /// Holds what the primary counts against what it was sent.
+    pub(super) async fn count_calls(&self, direction: &Direction) {
+        let before = direction.hub.with(|engine| engine.calls());
+        let reply = ask(direction, ["INFO", "commandstats"].as_slice()).await;
+        let Some(told) = reply.as_ref().and_then(Reply::text) else { return };
+        let told = String::from_utf8_lossy(told);
+        let after = direction.hub.with(|engine| engine.calls());
+        let foreign = {
+            let mut books = self.books.lock();
+            // A flip may have come between, and these are the books of the next primary.
+            if !Arc::ptr_eq(&self.direction().hub, &direction.hub) {
+                return;
+            }
+            books.look(&before, &told, &after)
+        };
+        if !foreign.is_empty() {
+            self.foreign_calls_found(foreign);
+        }
+    }
+
+    fn foreign_calls_found(&self, calls: BTreeMap<&'static str, u64>) {
+        let mut inner = self.inner.lock();
+        warn!(
+            ?calls,
+            "somebody writes round the proxy: the servers may differ now; verify finds and mends it"
+        );
+        self.metrics.foreign_writes.increment(calls.values().sum());
+        inner.foreign = Some(Foreign::add(inner.foreign.take(), calls));
+        inner.foreign_seen = Some(Instant::now());
+        stale(&mut inner.verify);
+    }
+
+    /// Both servers were found equal by a comparison that began then, and no look since has seen
+    /// anybody write round the proxy: whoever did before has done no harm that is left.
+    pub(super) fn nobody_wrote_since(&self, began: Instant) -> bool {
+        let mut inner = self.inner.lock();
+        let clean = inner.foreign_seen.is_none_or(|seen| seen < began);
+        if clean {
+            inner.foreign = None;
+            drop(inner);
+            *self.baseline.lock() = None;
+        }
+        clean
     }
 
     /// Connections to the primary that are not ours and whose last command was a write.
@@ -86,13 +132,23 @@ impl Migration {
         });
         let now = i64::try_from(baseline.taken.elapsed().as_secs()).unwrap_or(i64::MAX);
         let new = |line: &&str| activity(line, now).is_some_and(|act| baseline.is_new(act));
-        lines.into_iter().filter(new).filter_map(foreign_writer).collect()
+        let tag = self.world.endpoint(direction.primary).tag.as_deref().unwrap_or_default();
+        let writers = lines.into_iter().filter(new);
+        let (findings, idle): (Vec<_>, Vec<_>) =
+            writers.filter_map(|line| Some((foreign_writer(line, tag)?, idle(line)?))).unzip();
+        if let Some(idle) = idle.into_iter().min() {
+            self.foreign_writers_found(&findings, idle);
+        }
+        findings
     }
 
     /// Whoever writes round the proxy has made the last comparison worthless.
-    fn foreign_writers_found(&self, findings: &[String]) {
+    fn foreign_writers_found(&self, findings: &[String], idle: u64) {
         let mut inner = self.inner.lock();
         stale(&mut inner.verify);
+        // The server rounds down; what was written in that second is in its statistics.
+        let wrote = Instant::now().checked_sub(Duration::from_secs(idle + 1));
+        inner.foreign_seen = inner.foreign_seen.max(wrote);
         if inner.findings.is_empty() {
             for finding in findings {
                 warn!(finding, "the servers may differ now; verify finds and mends it");
@@ -155,17 +211,25 @@ impl Baseline {
 }
 
 fn activity(line: &str, now: i64) -> Option<Activity> {
-    let idle: i64 = field(line, "idle").parse().ok()?;
-    Some((field(line, "id").parse().ok()?, now - idle))
+    Some((field(line, "id").parse().ok()?, now - i64::try_from(idle(line)?).ok()?))
+}
+
+/// For how many seconds a connection has done nothing.
+fn idle(line: &str) -> Option<u64> {
+    field(line, "idle").parse().ok()
 }
 
 fn field<'a>(line: &'a str, name: &str) -> &'a str {
     line.split(' ').find_map(|field| field.strip_prefix(name)?.strip_prefix('=')).unwrap_or("")
 }
 
-fn foreign_writer(line: &str) -> Option<String> {
+/// What a line of the list says of somebody else who writes. Ours bear the migration's tag, for
+/// anybody may take a name that begins like ours.
+fn foreign_writer(line: &str, tag: &str) -> Option<String> {
     let field = |name: &str| field(line, name);
-    if field("name").starts_with("crossfade-") {
+    let is_ours =
+        |name: &str| name.starts_with("crossfade-") && name.split(':').nth(1) == Some(tag);
+    if is_ours(field("name")) {
         return None;
     }
     let name = Request::new(field("cmd").split('|'));
@@ -225,9 +289,14 @@ mod tests {
     #[test]
     fn only_others_that_write_are_foreign_writers() {
         let line = "id=3 addr=1.2.3.4:5 name=cron age=1 cmd=set user=default";
+        let foreign_writer = |line: &str| foreign_writer(line, "ab");
         assert!(foreign_writer(line).unwrap().contains("addr=1.2.3.4:5 name=cron"));
         assert_eq!(foreign_writer("id=3 addr=1.2.3.4:5 name= cmd=get"), None);
-        assert_eq!(foreign_writer("id=3 addr=x name=crossfade-lane cmd=set"), None);
+        assert_eq!(foreign_writer("id=3 addr=x name=crossfade-lane:ab cmd=set"), None);
+        for other in ["crossfade-lane", "crossfade-lane:cd", "crossfade-cron"] {
+            let line = format!("id=3 addr=x name={other} cmd=set");
+            assert!(foreign_writer(&line).is_some(), "{line}");
+        }
     }
 
     #[test]

@@ -67,8 +67,13 @@ pub async fn run(config: RunConfig) -> Result<Summary, Failure> {
 
 async fn copy(world: &World, direction: &Arc<Direction>) -> Summary {
     let started = Instant::now();
-    for finding in control::copy_libraries(world, direction, true).await {
-        tracing::warn!(finding, "function libraries");
+    match control::copy_libraries(world, direction, &mut None).await {
+        Ok(findings) => {
+            for finding in findings {
+                tracing::warn!(finding, "function libraries");
+            }
+        }
+        Err(error) => tracing::warn!(%error, "function libraries could not be copied"),
     }
     let mut groups = Groups::full();
     let mut keys = 0;
@@ -97,6 +102,7 @@ fn pass(world: &World, direction: &Direction) -> Pass {
         secondary: (!was_empty).then(|| world.config.servers.target.clone()),
         keeps_extras: true,
         databases: world.config.servers.databases.clone(),
+        doubtful: false,
     }
 }
 

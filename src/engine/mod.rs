@@ -4,7 +4,7 @@
 //! the dirty keys. Events go in (a step wants to go, was answered, was lost; a copy has been read;
 //! the secondary has answered), decisions come out. A file for each event (`step`, `settle`,
 //! `copies`, `secondary`, `scripts`, `watch`), and for each thing that they move (`order`, `log`,
-//! `dirty`, `intent`, `left_out`, `spaces`, `unit`); `view` only looks. Which rule of the design is held where: see the
+//! `dirty`, `intent`, `left_out`, `spaces`, `unit`, `calls`); `view` only looks. Which rule of the design is held where: see the
 //! table in [the crate's documentation](crate#the-rules-and-where-they-are-held).
 //!
 //! *Guarantees:* for every interleaving of events, once the log is applied and no key is dirty, the
@@ -12,6 +12,7 @@
 //!
 //! *Must not know:* sockets, tasks, clocks (the time is told), which server is which.
 
+mod calls;
 mod copies;
 mod dirty;
 mod following;
@@ -38,6 +39,9 @@ use crate::databases::Databases;
 use crate::ledger::{Fingerprint, Groups, Ledger, Passthrough, Seed, State};
 use crate::resp::Request;
 
+pub use calls::Calls;
+#[cfg(test)]
+pub(crate) use calls::tests::calls_of;
 pub use copies::{Accepted, Copied, Ticket};
 pub use dirty::{Cause, DirtyKey};
 pub use left_out::{Group, Lack};
@@ -131,9 +135,12 @@ pub struct Engine {
     passing: bool,
     /// What a crash would leave in doubt, where that is kept.
     intent: Option<Intent>,
-    /// Set when the function libraries must be copied again.
+    /// Set while the function libraries must be copied again.
     code_is_stale: bool,
+    /// How often clients have changed code.
+    code_changes: u64,
     counters: Counters,
+    calls: Calls,
     /// When the secondary last refused something: copies pause, or they would spin.
     refused_at: Option<Millis>,
     now: Millis,
@@ -176,7 +183,9 @@ impl Engine {
             resync: None,
             halted: None,
             code_is_stale: false,
+            code_changes: 0,
             counters: Counters::default(),
+            calls: Calls::new(),
             refused_at: None,
             now: 0,
             next_conn: 0,
@@ -245,8 +254,24 @@ impl Engine {
         self.start_over(Cause::Clock);
     }
 
-    /// Whether the function libraries must be copied again; forgotten by this call.
-    pub fn take_stale_code(&mut self) -> bool {
-        std::mem::take(&mut self.code_is_stale)
+    /// Whether the function libraries must be copied again.
+    pub fn is_code_stale(&self) -> bool {
+        self.code_is_stale
+    }
+
+    /// Nobody knows which function libraries the secondary has.
+    pub fn distrust_code(&mut self) {
+        self.code_is_stale = self.settings.mirroring;
+    }
+
+    /// How often clients have changed code, for [`Self::code_is_copied`].
+    pub fn code_changes(&self) -> u64 {
+        self.code_changes
+    }
+
+    /// The secondary has been given the libraries that were there after so many changes. What has
+    /// changed meanwhile may have been undone by that.
+    pub fn code_is_copied(&mut self, changes: u64) {
+        self.code_is_stale = self.code_changes != changes;
     }
 }

@@ -37,6 +37,7 @@ struct Batch {
 impl Engine {
     /// A step has been answered: takes its effect into the log, and lets others go on.
     pub fn finish(&mut self, conn: ConnId, unit: &Unit, answer: Answer<'_>) -> Woken {
+        self.calls.end(unit);
         self.settle(unit, answer);
         self.end_script(unit);
         let mut woken = self.order.finish(conn, claim(unit));
@@ -110,6 +111,7 @@ impl Engine {
             self.append(std::mem::take(batch), atomic);
             batch.db = db;
         }
+        self.code_changes += u64::from(write.reach == Reach::Code);
         let outcome = self.outcome(write, reply, probes);
         if outcome == Outcome::Recopy {
             self.make_script_known(write, db);

@@ -78,6 +78,7 @@ impl Engine {
         }
         let admitted = self.order.begin(conn, claim(unit));
         if admitted {
+            self.calls.begin(unit);
             self.touch_unit(unit);
         }
         if admitted && unit.scripts {
@@ -107,9 +108,12 @@ impl Engine {
     /// A doubted step's outcome will never be known, but it is past.
     pub fn lost(&mut self, conn: ConnId, unit: &Unit) -> Woken {
         self.in_doubt.0 -= 1;
+        self.calls.end(unit);
         self.end_script(unit);
         if unit.everything && self.settings.mirroring {
             self.start_over(Cause::Unknown);
+            self.code_changes += 1;
+            self.code_is_stale = true;
         }
         for write in &unit.writes {
             for named in write.written_keys() {

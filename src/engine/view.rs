@@ -59,13 +59,15 @@ impl Engine {
         self.log.has_room_for_copies() && !refusing && self.is_mirroring()
     }
 
-    /// Keys that writes wait for: dirty ones, and those whose copy is under way since.
+    /// Keys that writes wait for: dirty ones, and those whose copy is under way since. Function
+    /// libraries that must be copied count as one.
     pub fn dirty_keys(&self) -> usize {
         let copying = self.copying.values().filter(|copying| copying.since.is_some()).count();
         let scripts = usize::from(self.scripts.is_open());
         // A pass that has been asked for and has not begun stands for keys that nobody counted.
         let pass = usize::from(self.needs_pass());
-        self.dirty.len() + copying + self.in_doubt.0 + scripts + pass
+        let code = usize::from(self.code_is_stale);
+        self.dirty.len() + copying + self.in_doubt.0 + scripts + pass + code
     }
 
     /// Writes in flight to the primary.

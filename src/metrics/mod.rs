@@ -69,6 +69,7 @@ pub struct Metrics {
     pub backfill_keys: Family<BackfillOutcome, Counter>,
     pub values: Family<SentBy, Counter>,
     pub left_out: Gauge,
+    pub foreign_writes: Counter,
     pub backfill_keys_estimated: Gauge,
     pub record_groups: Gauge,
     pub record_failing: Gauge,
@@ -131,6 +132,8 @@ impl Metrics {
                 Unit::Count,
                 "Keys whose values the secondary cannot hold.",
             ),
+            foreign_writes: register
+                .counter("crossfade_foreign_writes_total", "Write calls by others at the primary."),
             backfill_keys_estimated: register.gauge(
                 "crossfade_backfill_keys_estimated",
                 Unit::Count,
@@ -219,6 +222,11 @@ impl Register {
     fn gauge(&self, name: &'static str, unit: Unit, help: &'static str) -> Gauge {
         self.0.describe_gauge(name.into(), Some(unit), help.into());
         self.0.register_gauge(&Key::from_static_name(name), &Self::METADATA)
+    }
+
+    fn counter(&self, name: &'static str, help: &'static str) -> Counter {
+        self.0.describe_counter(name.into(), Some(Unit::Count), help.into());
+        self.0.register_counter(&Key::from_static_name(name), &Self::METADATA)
     }
 
     fn gauges<L: Label>(

@@ -244,6 +244,7 @@ impl World {
     pub(super) fn settle(&mut self) {
         self.secondary.full = false;
         for _ in 0..200_000 {
+            self.copy_code();
             if self.is_settled() {
                 return;
             }
@@ -255,6 +256,12 @@ impl World {
         let (copies, pass) = (self.copies.len(), self.pass.is_some());
         let busy = self.upstreams.iter().filter(|upstream| !upstream.is_idle()).count();
         panic!("never ends: {copies} copies, pass {pass}, {busy} upstreams, {:?}", self.engine);
+    }
+
+    /// The control copies function libraries beside everything else.
+    pub(super) fn copy_code(&mut self) {
+        let changes = self.engine.code_changes();
+        self.engine.code_is_copied(changes);
     }
 
     fn is_settled(&self) -> bool {
