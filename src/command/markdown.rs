@@ -26,6 +26,7 @@ pub fn markdown() -> String {
 fn served(serve: Serve) -> &'static str {
     match serve {
         Serve::Read { .. } => "read",
+        Serve::Once { .. } => "sent once",
         Serve::Write => "write",
         Serve::Barrier => "write, ordered with all others",
         Serve::Blocking => "write that may wait",

@@ -32,6 +32,12 @@ pub enum Serve {
         /// Whether the reply's size has no small bound.
         bulky: bool,
     },
+    /// Changes no key and does something all the same (`PUBLISH`): any upstream connection will do,
+    /// and it is sent once.
+    Once {
+        /// Whether it may stand among writes, which wait for each other there.
+        rides: bool,
+    },
     /// Changes its keys: goes down the write lane, ordered with every write to them.
     Write,
     /// Changes what no list of keys describes (`FLUSHALL`, `SWAPDB`, `FUNCTION LOAD`): ordered with

@@ -200,6 +200,11 @@ const fn bulky(
     entry(name, since, arity, Serve::Read { bulky: true }).keyed(specs)
 }
 
+/// `rides`: it is short, and ends nothing that writes might wait for.
+const fn once(name: &'static str, since: (u32, u32), arity: i8, rides: bool) -> Command {
+    entry(name, since, arity, Serve::Once { rides })
+}
+
 const fn write(
     name: &'static str,
     since: (u32, u32),

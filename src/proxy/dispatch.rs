@@ -105,7 +105,8 @@ impl Client {
             Serve::Read { .. } if self.must_check_cursor(command) => {
                 Box::pin(self.scan(request, command)).await
             }
-            Serve::Read { bulky } => self.read(request, bulky).await,
+            Serve::Read { bulky } => self.beside_writes(request, Meaning::Read, !bulky).await,
+            Serve::Once { rides } => self.beside_writes(request, Meaning::Pass, rides).await,
             Serve::Write | Serve::Barrier | Serve::Script => {
                 self.write(request, Some(command), Vec::new()).await
             }
@@ -139,20 +140,24 @@ impl Client {
         Ok(())
     }
 
-    async fn read(&mut self, request: Request, bulky: bool) -> Result<(), Close> {
-        // A short read may ride behind the client's own writes; a long one would make others wait.
+    /// A command that changes no key. A short one may ride behind the client's own writes; a long
+    /// one would make others wait.
+    async fn beside_writes(
+        &mut self,
+        request: Request,
+        meaning: Meaning,
+        rides: bool,
+    ) -> Result<(), Close> {
         let busy = self.submitted > self.answered || !self.batch.steps.is_empty();
-        let way = if busy && self.way == Way::Write && !bulky { Way::Write } else { Way::Read };
+        let way = if busy && self.way == Way::Write && rides { Way::Write } else { Way::Read };
         self.enter(way).await?;
-        self.add(SmallVec::from_iter([request]), Meaning::Read);
+        self.add(SmallVec::from_iter([request]), meaning);
         Ok(())
     }
 
     /// A command that changes no key but must not be asked twice.
     pub(super) async fn pass(&mut self, request: Request) -> Result<(), Close> {
-        self.enter(Way::Read).await?;
-        self.add(SmallVec::from_iter([request]), Meaning::Pass);
-        Ok(())
+        self.beside_writes(request, Meaning::Pass, false).await
     }
 
     pub(super) async fn write(

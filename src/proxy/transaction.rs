@@ -412,7 +412,7 @@ impl Client {
 }
 
 fn queued(request: &Request, command: &'static Command, serve: Serve, db: u32) -> Queued {
-    let writes = !matches!(serve, Serve::Read { .. });
+    let writes = !matches!(serve, Serve::Read { .. } | Serve::Once { .. });
     Queued { command: Some(command), writes, ..Queued::passive(request.clone(), db) }
 }
 
@@ -420,6 +420,11 @@ fn queued(request: &Request, command: &'static Command, serve: Serve, db: u32) -
 fn queueable(serve: Serve) -> bool {
     matches!(
         serve,
-        Serve::Read { .. } | Serve::Write | Serve::Barrier | Serve::Blocking | Serve::Script
+        Serve::Read { .. }
+            | Serve::Once { .. }
+            | Serve::Write
+            | Serve::Barrier
+            | Serve::Blocking
+            | Serve::Script
     )
 }

@@ -98,6 +98,76 @@ fn what_the_server_calls_a_write_is_never_served_as_a_read() {
     }
 }
 
+/// The last words of what only asks, though the server does not call it a read.
+const ASKS: [&str; 49] = [
+    "CAT",
+    "CHANNELS",
+    "COUNT",
+    "COUNT-FAILURE-REPORTS",
+    "COUNTKEYSINSLOT",
+    "DOCS",
+    "DOCTOR",
+    "DRYRUN",
+    "DUMP",
+    "ECHO",
+    "EXISTS",
+    "GENPASS",
+    "GET",
+    "GETKEYS",
+    "GETKEYSANDFLAGS",
+    "GETKEYSINSLOT",
+    "GETSLOTMIGRATIONS",
+    "GETUSER",
+    "GRAPH",
+    "HELP",
+    "HISTOGRAM",
+    "HISTORY",
+    "INFO",
+    "KEYSLOT",
+    "LASTSAVE",
+    "LATEST",
+    "LEN",
+    "LINKS",
+    "LIST",
+    "MALLOC-STATS",
+    "MYID",
+    "MYSHARDID",
+    "NODES",
+    "NUMPAT",
+    "NUMSUB",
+    "PING",
+    "REPLICAS",
+    "ROLE",
+    "SHARDCHANNELS",
+    "SHARDNUMSUB",
+    "SHARDS",
+    "SHOW",
+    "SLAVES",
+    "SLOT-STATS",
+    "SLOTS",
+    "STATS",
+    "TIME",
+    "USERS",
+    "WHOAMI",
+];
+
+#[test]
+fn what_may_be_sent_twice_only_asks() {
+    for found in described() {
+        let entry = find(&found.name).unwrap();
+        if !matches!(entry.serve, Serve::Read { .. }) {
+            continue;
+        }
+        assert!(!found.is("may_replicate"), "{} reaches replicas", found.name);
+        let word = found.name.rsplit('|').next().unwrap();
+        // A container alone is an error.
+        let container = format!("{} ", entry.name);
+        let is_container = command::table().iter().any(|other| other.name.starts_with(&container));
+        let asks = is_container || ASKS.contains(&word);
+        assert!(found.is("readonly") || asks, "what does {} do?", found.name);
+    }
+}
+
 #[test]
 fn the_readme_table_has_a_row_for_each_command() {
     let text = command::markdown();

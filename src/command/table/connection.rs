@@ -1,6 +1,6 @@
 //! The connection itself, transactions, and messages.
 
-use super::{Command, bulky, other, read, refused};
+use super::{Command, bulky, once, other, read, refused};
 use crate::command::spec::{ALL_READ, NO_KEYS};
 use crate::command::{Connection, Serve, Transaction};
 
@@ -43,7 +43,7 @@ pub(super) const COMMANDS: &[Command] = &[
     other("MULTI", (1, 2), 1, Serve::Transaction(Transaction::Multi)),
     read("PING", (1, 0), -1, NO_KEYS),
     other("PSUBSCRIBE", (2, 0), -2, Serve::Subscribe),
-    read("PUBLISH", (2, 0), 3, NO_KEYS).noted(PRIMARY_ALONE),
+    once("PUBLISH", (2, 0), 3, true).noted(PRIMARY_ALONE),
     read("PUBSUB", (2, 8), -2, NO_KEYS),
     bulky("PUBSUB CHANNELS", (2, 8), -2, NO_KEYS),
     bulky("PUBSUB HELP", (6, 2), 2, NO_KEYS),
@@ -56,7 +56,7 @@ pub(super) const COMMANDS: &[Command] = &[
     other("RESET", (6, 2), 1, Serve::Connection(Connection::Reset)),
     other("SELECT", (1, 0), 2, Serve::Connection(Connection::Select))
         .noted("of a database that is not migrated: an error"),
-    read("SPUBLISH", (7, 0), 3, NO_KEYS).noted(PRIMARY_ALONE),
+    once("SPUBLISH", (7, 0), 3, true).noted(PRIMARY_ALONE),
     other("SSUBSCRIBE", (7, 0), -2, Serve::Subscribe),
     other("SUBSCRIBE", (2, 0), -2, Serve::Subscribe),
     other("SUNSUBSCRIBE", (7, 0), -1, Serve::Subscribe),

@@ -55,6 +55,14 @@ fn arguments_decide_whether_it_reads_writes_or_waits() {
 }
 
 #[test]
+fn what_does_something_is_never_taken_for_a_read() {
+    for name in ["PUBLISH", "SPUBLISH", "SCRIPT KILL", "FUNCTION KILL"] {
+        let request = Request::new(name.split(' '));
+        assert!(matches!(lookup(&request).unwrap().serve, Serve::Once { .. }), "{name}");
+    }
+}
+
+#[test]
 fn a_write_reaches_no_further_than_it_says() {
     let reach = |text: &str| {
         let request = Request::new(text.split(' '));
