@@ -9,7 +9,7 @@
 
 mod support;
 
-use support::{Migration, Server, Twins};
+use support::{Migration, Resp, Server, Twins, Value, wait_until};
 
 #[test]
 fn client_commands_in_a_transaction_are_answered_as_by_the_server() {
@@ -188,5 +188,114 @@ fn a_user_who_may_not_select_is_served_in_the_database_that_it_is_in() {
             "GET k",
         ]
         .map(|line| (0, line)),
+    );
+}
+
+/// Queues so many large values, and gives what each was answered.
+fn queue_values(client: &mut Resp, count: usize, bytes: usize) -> Vec<Value> {
+    let value = vec![b'x'; bytes];
+    let answers = (0..count)
+        .map(|n| client.call([b"SET".as_slice(), format!("k{}", n % 10).as_bytes(), &value]));
+    answers.collect()
+}
+
+#[test]
+fn what_is_queued_behind_a_refused_command_is_not_kept() {
+    let migration = Migration::start();
+    let mut client = migration.client();
+    migration.source.ok("CONFIG SET maxmemory 1");
+    client.ok("MULTI");
+    let before = migration.crossfade.resident_bytes();
+    let answers = queue_values(&mut client, 2_000, 100_000);
+    assert!(answers.iter().all(|answer| answer.text().starts_with("OOM")), "{:?}", answers[0]);
+    let grown = migration.crossfade.resident_bytes().saturating_sub(before);
+    assert!(grown < 32 << 20, "a transaction that must fail took {grown} bytes");
+    assert!(client.call("EXEC").text().starts_with("EXECABORT"));
+    migration.source.ok("CONFIG SET maxmemory 0");
+    client.ok("MULTI");
+    client.ok("SET k0 1");
+    assert_eq!(client.ok("EXEC").texts(), ["OK"]);
+    drop(client);
+    migration.finish();
+}
+
+#[test]
+fn a_transaction_without_end_fails_and_costs_no_more_than_all_of_them_may() {
+    let migration = Migration::start();
+    let (mut endless, mut other) = (migration.client(), migration.client());
+    endless.ok("MULTI");
+    let answers = queue_values(&mut endless, 300, 1 << 20);
+    let queued = answers.iter().take_while(|answer| answer.text() == "QUEUED").count();
+    assert!((200..=256).contains(&queued), "{queued} MiB were queued");
+    assert!(answers[queued].text().starts_with("ERR crossfade: "), "{:?}", answers[queued]);
+    assert!(answers[queued + 1..].iter().all(|answer| answer.text() == "QUEUED"));
+    wait_until("what it had queued is let go", || migration.crossfade.resident_bytes() < 100 << 20);
+    let done = other.pipeline(["MULTI", "SET other 1", "EXEC"]);
+    assert_eq!(done[2].clone().texts(), ["OK"], "others have room again");
+    assert!(endless.call("EXEC").text().starts_with("EXECABORT"));
+    endless.ok("MULTI");
+    endless.ok("SET k0 1");
+    assert_eq!(endless.ok("EXEC").texts(), ["OK"]);
+    drop((endless, other));
+    migration.finish();
+}
+
+#[test]
+fn a_transaction_that_must_fail_fails_after_a_flip_too() {
+    let migration = Migration::lasting();
+    let (mut client, mut watching) = (migration.client(), migration.client());
+    watching.ok("WATCH k");
+    for client in [&mut client, &mut watching] {
+        client.ok("MULTI");
+        client.ok("SET k 1");
+        assert!(client.call("NOSUCH").is_error());
+        assert_eq!(client.ok("SET k 2").text(), "QUEUED");
+    }
+    migration.crossfade.cut_over();
+    for client in [&mut client, &mut watching] {
+        assert_eq!(client.ok("SET k 3").text(), "QUEUED");
+        assert!(client.call("EXEC").text().starts_with("EXECABORT"));
+        assert_eq!(client.ok("EXISTS k").integer(), 0);
+    }
+    drop((client, watching));
+    migration.finish();
+}
+
+#[test]
+fn a_user_who_may_not_begin_a_transaction_sends_plain_commands() {
+    let twins = Twins::start();
+    for server in [&twins.plain, &twins.migration.source] {
+        server.ok("ACL SETUSER plain on >secret ~* +@all -multi");
+    }
+    let lines = ["AUTH plain secret", "MULTI", "SET k 1", "RPUSH list a", "EXEC", "GET k"];
+    twins.agree_on(&lines.map(|line| (0, line)));
+    let (mut plain, mut proxied) = (twins.plain.client(), twins.migration.client());
+    let lines = [
+        "AUTH plain secret",
+        "MULTI",
+        "SET k 2",
+        "RPUSH list b",
+        "EXEC",
+        "WATCH k",
+        "MULTI",
+        "GET k",
+    ];
+    assert_eq!(plain.pipeline(lines), proxied.pipeline(lines));
+    drop((plain, proxied));
+    twins.migration.finish();
+}
+
+#[test]
+fn every_command_of_a_transaction_that_cannot_be_sent_is_refused() {
+    let mut migration = Migration::with(Server::source(), Server::target(), |launch| {
+        launch.option("--source-timeout", "200ms")
+    });
+    let mut client = migration.client();
+    client.ok("SET k 1");
+    migration.source.kill();
+    let answers = client.pipeline(["MULTI", "SET k 2", "GET k", "EXEC", "PING"]);
+    assert!(
+        answers.iter().all(|answer| answer.text().starts_with("ERR crossfade: ")),
+        "{answers:?}"
     );
 }

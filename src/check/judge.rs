@@ -220,6 +220,20 @@ pub(super) fn commands(source: &Facts, target: &Facts) -> Vec<Finding> {
     }]
 }
 
+/// Whether scripts could get into databases that are not migrated, or not under that number.
+pub(super) fn scripts(source: &Facts, databases: &Databases) -> Vec<Finding> {
+    let is_script = |name: &String| {
+        let command = command::lookup(&Request::new([name]));
+        command.is_some_and(|command| command.serve == command::Serve::Script)
+    };
+    if *databases == Databases::All || !source.used.iter().any(is_script) {
+        return Vec::new();
+    }
+    let text = "the source has run scripts: what they SELECT, MOVE or COPY by number is not \
+                translated, and reaches databases that are not migrated";
+    vec![Finding::warning("scripts", text)]
+}
+
 /// In words, how what `from` writes gets to `to`.
 fn way(family: Family, from: Acceptance, to: Acceptance) -> String {
     let by_commands: Vec<_> = LAYOUTS
@@ -379,6 +393,15 @@ mod tests {
         assert_eq!(worst(&commands(&source, &redis(7, 0))), Level::Ok);
         let findings = commands(&source, &redis(6, 2));
         assert!(findings[0].text.contains("served LMPOP, which"), "{}", findings[0].text);
+    }
+
+    #[test]
+    fn scripts_beside_chosen_databases_are_warned_of() {
+        let used = ["get", "evalsha"].map(str::to_owned).to_vec();
+        let source = Facts { used, ..redis(7, 0) };
+        assert!(scripts(&source, &Databases::All).is_empty());
+        assert!(scripts(&redis(7, 0), &Databases::one(2, 0)).is_empty());
+        assert_eq!(worst(&scripts(&source, &Databases::one(2, 0))), Level::Warning);
     }
 
     #[test]

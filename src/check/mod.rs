@@ -72,6 +72,7 @@ pub async fn run(options: Options) -> Result<Report, Error> {
         judge::code(&here, &there),
         judge::payloads(&here, &there, taken),
         judge::commands(&here, &there),
+        judge::scripts(&here, &options.databases),
         judge::permissions("source", &here, &reads),
         judge::permissions("target", &there, &writes),
     ];

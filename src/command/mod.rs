@@ -21,6 +21,7 @@ use crate::resp::Request;
 pub use keys::KeyError;
 pub use markdown::markdown;
 pub use mirror::Mirror;
+pub use spec::databases;
 pub use table::{Command, lookup, table};
 
 /// How the proxy serves a command.

@@ -3,6 +3,8 @@
 //! *Guarantees:* finds what the server's own grammar finds, odd corners included (the last `STORE`
 //! of a `SORT` wins). Iterates, never recurses: the arguments are hostile.
 
+use smallvec::SmallVec;
+
 use super::{Access, Key, KeyError, Keys};
 use crate::resp::{Request, parse_integer};
 
@@ -117,16 +119,24 @@ fn database(request: &Request, index: usize) -> Result<u32, KeyError> {
 
 /// The database of a `COPY`'s destination; the last `DB` wins.
 fn copy_database(request: &Request) -> Result<Option<u32>, KeyError> {
-    let mut found = None;
-    let mut index = 3;
-    while index < request.len() {
-        if request.is(index, "DB") {
-            found = Some(database(request, index + 1)?);
-            index += 1;
-        }
-        index += 1;
+    copy_databases(request).try_fold(None, |_, index| database(request, index).map(Some))
+}
+
+/// Where a `COPY` names databases.
+fn copy_databases(request: &Request) -> impl Iterator<Item = usize> {
+    let next = |index: usize| (index..request.len()).find(|at| request.is(*at, "DB"));
+    std::iter::successors(next(3), move |at| next(at + 2)).map(|at| at + 1)
+}
+
+/// Which arguments of a request number databases: none of one that has too many or too few.
+pub fn databases(request: &Request) -> SmallVec<[usize; 2]> {
+    match request.len() {
+        2 if request.is(0, "SELECT") => SmallVec::from_slice(&[1]),
+        3 if request.is(0, "MOVE") => SmallVec::from_slice(&[2]),
+        3 if request.is(0, "SWAPDB") => SmallVec::from_slice(&[1, 2]),
+        4.. if request.is(0, "COPY") => copy_databases(request).collect(),
+        _ => SmallVec::new(),
     }
-    Ok(found)
 }
 
 /// Which argument of a `SORT` is the key to store in; the last `STORE` wins, and none is seen in

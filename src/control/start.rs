@@ -32,7 +32,7 @@ use crate::ledger::{Groups, Seed};
 use crate::metrics::Metrics;
 use crate::net::{self, Seldom};
 use crate::payload::Acceptance;
-use crate::proxy::{Limits, Listener, Pause, Registry, Shared, Stage, Unknown};
+use crate::proxy::{Budget, Limits, Listener, Pause, Registry, Shared, Stage, Unknown};
 use crate::status::{self, Phase, Side, VerifyState};
 use crate::telemetry;
 
@@ -227,6 +227,7 @@ async fn serve(
         allow_admin: world.config.allow_admin,
         pause: Pause::default(),
         unknown: Unknown::default(),
+        queues: Budget::of_queues(),
         complaints: Seldom::default(),
     });
     let _ = migration.clients.set(shared.clone());

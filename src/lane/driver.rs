@@ -225,14 +225,14 @@ impl Driver {
     pub(super) fn give_up(mut self, server: &str) -> (VecDeque<Job>, Doubt) {
         let lost = Lost::Connection(server.to_owned());
         let (mut again, mut units) = (VecDeque::new(), Vec::new());
-        for Pending { job, .. } in std::mem::take(&mut self.pending) {
+        for Pending { mut job, .. } in std::mem::take(&mut self.pending) {
             if job.repeatable {
                 again.push_back(job);
                 continue;
             }
-            units.extend(job.unit.map(|unit| *unit));
+            units.extend(job.unit.take().map(|unit| *unit));
             self.queue.answered(1);
-            job.sink.lose(&lost);
+            job.lose(&lost);
         }
         let woken = self.hub.with(|engine| {
             engine.doubt(units.len());

@@ -38,9 +38,19 @@ pub enum Sink {
 pub enum Shape {
     /// Those to all requests.
     Each,
+    /// Those to all requests; that one is an error is news of its own, because nothing can come of
+    /// the transaction that the server was to queue it for.
+    Queue,
     /// A blocking command wrapped in a transaction, which never waits: its own reply if it found
     /// something, else the news that it would wait.
     Attempt,
+}
+
+impl Shape {
+    /// How many replies a client waits for that has sent so many requests in one step.
+    pub fn answers(self, requests: usize) -> usize {
+        if self == Self::Attempt { 1 } else { requests }
+    }
 }
 
 /// A step: what to send, what it means to the engine, who is answered.
@@ -70,9 +80,25 @@ impl Job {
         Self { requests, unit: None, sink, shape: Shape::Each, repeatable: false }
     }
 
+    /// A command that the server is to queue for an `EXEC`.
+    pub fn queue(request: Request, sink: Sink) -> Self {
+        Self { shape: Shape::Queue, ..Self::pass(request, sink) }
+    }
+
     /// A write.
     pub fn write(request: Request, unit: Unit, sink: Sink) -> Self {
         Self { unit: Some(Box::new(unit)), ..Self::pass(request, sink) }
+    }
+
+    /// Says that there will be no answer.
+    pub(super) fn lose(self, lost: &Lost) {
+        let answers = self.shape.answers(self.requests.len());
+        match (self.sink, lost) {
+            (Sink::Task(sender), _) => drop(sender.send(Err(lost.clone()))),
+            (Sink::Client(mailbox) | Sink::Silent(mailbox), Lost::Connection(_)) => mailbox.doom(),
+            (Sink::Client(mailbox), Lost::Unreachable(reason)) => mailbox.refuse(reason, answers),
+            (Sink::Silent(mailbox), Lost::Unreachable(_)) => mailbox.done(),
+        }
     }
 
     /// How many replies belong to it.
@@ -91,40 +117,33 @@ impl Sink {
         replies: &[Bytes],
         gate: Option<Gate>,
     ) -> Option<Arc<Mailbox>> {
-        match self {
+        let (mailbox, silent) = match self {
             Self::Task(sender) => {
                 // Who asked may have gone; then nobody wants the answer.
                 let _ = sender.send(Ok(replies.to_vec()));
-                None
+                return None;
             }
-            Self::Silent(mailbox) => {
-                mailbox.done();
-                None
+            Self::Silent(mailbox) => (mailbox, true),
+            Self::Client(mailbox) => (mailbox, false),
+        };
+        let own = replies.get(..requests).unwrap_or(replies);
+        let reply = (shape == Shape::Attempt).then(|| attempted(own));
+        let own = match &reply {
+            None => own,
+            Some(Some(reply)) => std::slice::from_ref(reply),
+            Some(None) => {
+                mailbox.would_block();
+                return None;
             }
-            Self::Client(mailbox) => {
-                let own = replies.get(..requests).unwrap_or(replies);
-                match shape {
-                    Shape::Each => give(mailbox, own, gate),
-                    Shape::Attempt => {
-                        if let Some(reply) = attempted(own) {
-                            return give(mailbox, &[reply], gate);
-                        }
-                        mailbox.would_block();
-                        None
-                    }
-                }
-            }
+        };
+        if shape == Shape::Queue && own.iter().any(|reply| reply.starts_with(b"-")) {
+            mailbox.spoil();
         }
-    }
-
-    /// Says that there will be no answer.
-    pub(super) fn lose(self, lost: &Lost) {
-        match (self, lost) {
-            (Self::Task(sender), _) => drop(sender.send(Err(lost.clone()))),
-            (Self::Client(mailbox) | Self::Silent(mailbox), Lost::Connection(_)) => mailbox.doom(),
-            (Self::Client(mailbox), Lost::Unreachable(reason)) => mailbox.refuse(reason),
-            (Self::Silent(mailbox), Lost::Unreachable(_)) => mailbox.done(),
+        if silent {
+            mailbox.done();
+            return None;
         }
+        give(mailbox, own, gate)
     }
 }
 

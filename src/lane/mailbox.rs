@@ -39,6 +39,7 @@ struct Held {
 
 /// What has happened since the client's task looked last.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools, reason = "each tells of an event of its own")]
 pub struct News {
     /// Steps answered.
     pub answered: u64,
@@ -46,6 +47,8 @@ pub struct News {
     pub refused: u64,
     /// A blocking command found nothing and would wait.
     pub would_block: bool,
+    /// A command that the server was to queue was refused: its transaction will fail.
+    pub spoiled: bool,
     /// A step in flight was lost; the client must be disconnected.
     pub doomed: bool,
     /// Something has changed that concerns every client.
@@ -60,6 +63,7 @@ impl Inner {
         self.news.answered += news.answered;
         self.news.refused += news.refused;
         self.news.would_block |= news.would_block;
+        self.news.spoiled |= news.spoiled;
         self.news.doomed |= news.doomed;
         self.news.called |= news.called;
     }
@@ -126,12 +130,13 @@ impl Mailbox {
         self.answer(&[]);
     }
 
-    /// One step was refused by us.
-    pub fn refuse(&self, reason: &str) {
+    /// One step was refused by us, and so was each of the `count` commands in it.
+    pub fn refuse(&self, reason: &str, count: usize) {
         let mut text = bytes::BytesMut::new();
         resp::error(&mut text, &format!("ERR crossfade: {reason}"));
         let news = News { answered: 1, refused: 1, ..News::default() };
-        self.update(|inner| inner.add(&[text.freeze()], news));
+        let replies = vec![text.freeze(); count];
+        self.update(|inner| inner.add(&replies, news));
     }
 
     /// A message that answers no request, in its place among the replies.
@@ -143,6 +148,11 @@ impl Mailbox {
     pub fn would_block(&self) {
         let news = News { answered: 1, would_block: true, ..News::default() };
         self.update(|inner| inner.add(&[], news));
+    }
+
+    /// The transaction under way will fail. What was to be queued for it is answered beside this.
+    pub(super) fn spoil(&self) {
+        self.update(|inner| inner.news.spoiled = true);
     }
 
     /// The client is gone. What is still in flight for it is answered into the void.

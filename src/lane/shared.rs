@@ -207,7 +207,7 @@ fn refuse_overdue(
     while waiting.front().is_some_and(|(since, _)| since.elapsed() >= upstream.timeout) {
         if let Some((_, job)) = waiting.pop_front() {
             queue.answered(1);
-            job.sink.lose(&lost);
+            job.lose(&lost);
             refused += 1;
         }
     }
@@ -219,6 +219,6 @@ fn refuse_overdue(
 fn fail_all(queue: &Queue, backlog: VecDeque<Job>, lost: &Lost) {
     for job in backlog {
         queue.answered(1);
-        job.sink.lose(lost);
+        job.lose(lost);
     }
 }

@@ -146,8 +146,8 @@ impl Client {
     }
 
     /// Whether the client's user may use transactions; if not, a wrapped command would block the
-    /// lane.
-    async fn may_attempt(&mut self) -> Result<bool, Close> {
+    /// lane, and the commands of a block would be run one by one.
+    pub(super) async fn may_attempt(&mut self) -> Result<bool, Close> {
         self.current_route().await?;
         let Ok(context) = self.upstream_context() else { return Ok(true) };
         let route = self.route.clone();

@@ -256,6 +256,9 @@ impl Client {
             if let Poll::Ready(news) = &news {
                 self.answered += news.answered;
                 self.would_block |= news.would_block;
+                if let (true, Some(open)) = (news.spoiled, &mut self.transaction) {
+                    open.spoil();
+                }
                 self.called |= news.called;
                 for _ in 0..news.refused {
                     self.blame(ClientErrorKind::Upstream);

@@ -6,11 +6,15 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 use super::client::{Client, Close, Replies, Way};
+use super::numbers;
 use crate::command::{self, Command, Serve};
+use crate::databases::Databases;
 use crate::engine::{Engine, Unit};
-use crate::lane::{Job, Lane, Shape, Sink};
+use crate::lane::{Hub, Job, Lane, Mailbox, Shape, Sink};
 use crate::metrics::{ClientErrorKind, CommandKind};
 use crate::resp::Request;
+
+type Requests = SmallVec<[Request; 1]>;
 
 /// Steps that were decided and not submitted yet, all for one lane.
 #[derive(Debug, Default)]
@@ -23,7 +27,8 @@ pub(super) struct Batch {
 /// may come between, and then it means something else to another engine.
 #[derive(Clone, Debug)]
 pub(super) struct Step {
-    pub(super) requests: SmallVec<[Request; 1]>,
+    /// As the client sent them.
+    pub(super) requests: Requests,
     pub(super) meaning: Meaning,
     pub(super) silent: bool,
 }
@@ -57,7 +62,7 @@ pub(super) struct Queued {
     pub(super) writes: bool,
     /// The keys that a command writes which only the server knows.
     pub(super) unknown_keys: Vec<Bytes>,
-    /// What the client sent, when the answer to `request` is only half of its answer.
+    /// What the client sent, when the server's answer is not all that comes of it.
     pub(super) answered_here: Option<Request>,
 }
 
@@ -100,6 +105,9 @@ impl Client {
         }
         if self.is_confined(serve) {
             return self.handle_confined(request).await;
+        }
+        if let Some(db) = self.unmigrated(&request) {
+            return self.refuse(&numbers::refusal(db)).await;
         }
         match serve {
             Serve::Read { .. } if self.must_check_cursor(command) => {
@@ -182,7 +190,7 @@ impl Client {
         Ok(())
     }
 
-    pub(super) fn add(&mut self, requests: SmallVec<[Request; 1]>, meaning: Meaning) {
+    pub(super) fn add(&mut self, requests: Requests, meaning: Meaning) {
         let silent = self.replies != Replies::On;
         self.batch.steps.push(Step { requests, meaning, silent });
     }
@@ -197,7 +205,7 @@ impl Client {
             let Some(lane) = self.lane().await? else { continue };
             let context_db = self.context.db;
             let Some(db) = self.route.databases.to(context_db) else {
-                self.refuse_batch(&format!("database {context_db} is not migrated"));
+                self.refuse_batch(&numbers::refusal(context_db));
                 continue;
             };
             self.batch.build(&self.route.hub, db, &self.mailbox, &self.route.databases);
@@ -237,8 +245,7 @@ impl Client {
                 Ok(Some(lane))
             }
             Err(refusal) => {
-                let steps = std::mem::take(&mut self.batch.steps);
-                for _ in steps {
+                for _ in 0..self.batch.take_answers() {
                     self.refused(&refusal);
                 }
                 Ok(None)
@@ -260,12 +267,12 @@ impl Client {
     pub(super) fn upstream_context(&self) -> Result<crate::lane::Context, String> {
         let client = &self.context;
         let db = self.route.databases.to(client.db);
-        let db = db.ok_or_else(|| format!("database {} is not migrated", client.db))?;
+        let db = db.ok_or_else(|| numbers::refusal(client.db))?;
         Ok(crate::lane::Context { db, ..client.clone() })
     }
 
     fn refuse_batch(&mut self, reason: &str) {
-        for _ in std::mem::take(&mut self.batch.steps) {
+        for _ in 0..self.batch.take_answers() {
             self.blame(ClientErrorKind::Refused);
             self.error(&format!("ERR crossfade: {reason}"));
         }
@@ -294,47 +301,59 @@ impl Batch {
         self.steps.clear();
     }
 
+    /// How many replies its clients wait for; it is empty afterwards.
+    fn take_answers(&mut self) -> usize {
+        let answers = |step: Step| step.meaning.shape().answers(step.requests.len());
+        self.steps.drain(..).map(answers).sum()
+    }
+
     /// Makes jobs of the steps, under one lock of the engine.
-    fn build(
-        &mut self,
-        hub: &Arc<crate::lane::Hub>,
-        db: u32,
-        mailbox: &Arc<crate::lane::Mailbox>,
-        databases: &crate::databases::Databases,
-    ) {
+    fn build(&mut self, hub: &Arc<Hub>, db: u32, mailbox: &Arc<Mailbox>, databases: &Databases) {
         self.jobs.clear();
         if self
             .steps
             .iter()
             .all(|step| matches!(step.meaning, Meaning::Read | Meaning::Pass | Meaning::Queue))
         {
-            self.jobs.extend(self.steps.iter().map(|step| step.job(None, mailbox)));
+            let job = |step: &Step| step.job(step.translated(databases), None, mailbox);
+            self.jobs.extend(self.steps.iter().map(job));
             return;
         }
         let Self { steps, jobs } = self;
         hub.with(|engine| {
             for step in steps.iter() {
-                let unit = step.meaning.unit(&step.requests, engine, db, databases);
-                jobs.push(step.job(unit, mailbox));
+                let requests = step.translated(databases);
+                let unit = step.meaning.unit(&requests, engine, db, databases);
+                jobs.push(step.job(requests, unit, mailbox));
             }
         });
     }
 }
 
 impl Step {
-    fn job(&self, unit: Option<Unit>, mailbox: &Arc<crate::lane::Mailbox>) -> Job {
+    /// The requests as the server has to get them.
+    fn translated(&self, databases: &Databases) -> Requests {
+        self.requests.iter().map(|request| numbers::translated(request, databases)).collect()
+    }
+
+    fn job(&self, requests: Requests, unit: Option<Unit>, mailbox: &Arc<Mailbox>) -> Job {
         let sink =
             if self.silent { Sink::Silent(mailbox.clone()) } else { Sink::Client(mailbox.clone()) };
-        let shape = match self.meaning {
-            Meaning::Attempt(_) => Shape::Attempt,
-            _ => Shape::Each,
-        };
+        let shape = self.meaning.shape();
         let repeatable = matches!(self.meaning, Meaning::Read);
-        Job { requests: self.requests.clone(), unit: unit.map(Box::new), sink, shape, repeatable }
+        Job { requests, unit: unit.map(Box::new), sink, shape, repeatable }
     }
 }
 
 impl Meaning {
+    fn shape(&self) -> Shape {
+        match self {
+            Self::Attempt(_) => Shape::Attempt,
+            Self::Queue => Shape::Queue,
+            _ => Shape::Each,
+        }
+    }
+
     fn kind(&self) -> CommandKind {
         match self {
             Self::Read => CommandKind::Read,
@@ -350,7 +369,7 @@ impl Meaning {
         requests: &[Request],
         engine: &Engine,
         db: u32,
-        databases: &crate::databases::Databases,
+        databases: &Databases,
     ) -> Option<Unit> {
         match self {
             Self::Read | Self::Pass | Self::Queue => None,
@@ -364,7 +383,7 @@ impl Meaning {
             }
             Self::Block(queued) | Self::Exec(queued) => {
                 let writes = queued.iter().map(|queued| {
-                    let request = queued.request.clone();
+                    let request = numbers::translated(&queued.request, databases);
                     match databases.to(queued.db) {
                         Some(db) if queued.writes => {
                             engine.write(queued.command, request, db, &queued.unknown_keys)

@@ -11,6 +11,7 @@
 
 mod authority;
 mod blocking;
+mod budget;
 mod client;
 mod client_command;
 mod connection;
@@ -19,6 +20,7 @@ mod info;
 mod listener;
 mod listing;
 mod monitor;
+mod numbers;
 mod pause;
 mod registry;
 mod relay;
@@ -31,6 +33,7 @@ mod transaction;
 mod unknown;
 
 pub use authority::{Authority, DefaultUser, password_digest};
+pub use budget::Budget;
 pub use listener::{Limits, Listener};
 pub use pause::Pause;
 pub use registry::Registry;
@@ -60,6 +63,8 @@ pub struct Shared {
     pub allow_admin: bool,
     /// Whether clients are paused.
     pub pause: Pause,
+    /// Room for what transactions have queued, of all clients together.
+    pub queues: Arc<Budget>,
     /// Commands that only the server knows.
     pub unknown: Unknown,
     /// When to tell of clients that misbehave.

@@ -9,17 +9,24 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use smallvec::SmallVec;
 
-use super::client::{Client, Close, Way};
+use super::budget::Share;
+use super::client::{Client, Close, Replies, Until, Way};
 use super::client_command::queueable_question;
 use super::dispatch::{Meaning, Queued};
+use super::numbers;
 use crate::command::{self, Command, Connection, Serve, Transaction as Kind};
-use crate::lane::{Job, Lane, Sink};
+use crate::lane::{Context, Job, Lane, Refusal, Sink};
 use crate::resp::{self, Request, Scanner};
 
 /// The most commands that a block may hold; a longer transaction takes a session.
 const BLOCK_LIMIT: usize = 4096;
 /// No server knows it: makes a queued transaction fail at `EXEC`, as a refused command must.
 const POISON: &str = "CROSSFADE.REFUSED";
+/// What transactions may have queued before their `EXEC`, of all clients together, in bytes. A server
+/// disconnects a client that alone queues four times as much.
+pub(super) const ROOM: usize = 256 * 1024 * 1024;
+/// What every server says to a `SELECT` of a database that it does not have.
+const OUT_OF_RANGE: &str = "ERR DB index is out of range";
 
 /// A transaction or a watch on a session.
 #[derive(Debug)]
@@ -30,15 +37,50 @@ pub(super) struct Transaction {
     queueing: bool,
     /// The watched keys were left behind by a flip: `EXEC` answers nil.
     broken: bool,
+    /// The server has refused a command: `EXEC` fails, whatever comes before it.
+    spoiled: bool,
     queued: Vec<Queued>,
+    /// How many commands the server has queued.
+    count: usize,
+    /// What of the memory for queues is taken by this one.
+    room: Share,
     /// The client's database as the queued `SELECT`s leave it.
     db: u32,
 }
 
 impl Transaction {
+    fn new(session: Arc<Lane>, room: Share, db: u32) -> Self {
+        Self {
+            session,
+            watching: 0,
+            queueing: false,
+            broken: false,
+            spoiled: false,
+            queued: Vec::new(),
+            count: 0,
+            room,
+            db,
+        }
+    }
+
     /// How many commands are queued, once `MULTI` was given.
     pub(super) fn queued(&self) -> Option<usize> {
-        self.queueing.then_some(self.queued.len())
+        self.queueing.then_some(self.count)
+    }
+
+    /// Keeps a command, unless nothing can come of it.
+    fn keep(&mut self, queued: Queued) {
+        if !self.spoiled {
+            self.queued.push(queued);
+            self.count += 1;
+        }
+    }
+
+    /// Nothing that was queued will be run, and no server needs to be told of it again.
+    pub(super) fn spoil(&mut self) {
+        self.spoiled = true;
+        self.queued = Vec::new();
+        self.room.give_back();
     }
 
     /// How many keys are watched.
@@ -93,7 +135,10 @@ impl Client {
             whole = request.is(0, "EXEC") && request.len() == 1;
             requests.push(request);
         }
-        if whole && let Some(queued) = self.as_block(&requests) {
+        if whole
+            && self.may_attempt().await?
+            && let Some(queued) = self.as_block(&requests)
+        {
             if self.shared.pause.is_on() {
                 self.wait_out_pause(queued.iter().any(|queued| queued.writes)).await?;
             }
@@ -102,14 +147,28 @@ impl Client {
             return Ok(());
         }
         let mut requests = requests.into_iter();
-        self.open_transaction().await?;
-        if let (Some(open), Some(multi)) = (&mut self.transaction, requests.next()) {
-            open.queueing = true;
-            open.db = self.context.db;
-            self.step_on_session(multi, Meaning::Queue).await?;
+        if let Some(multi) = requests.next() {
+            self.begin_queueing(multi).await?;
         }
         for request in requests {
             Box::pin(self.handle(request)).await?;
+        }
+        Ok(())
+    }
+
+    async fn begin_queueing(&mut self, multi: Request) -> Result<(), Close> {
+        self.open_transaction().await?;
+        let Some(open) = &mut self.transaction else { return Ok(()) };
+        open.queueing = true;
+        open.db = self.context.db;
+        self.step_on_session(multi, Meaning::Queue).await?;
+        self.settle().await?;
+        // A user who may not is refused, and what comes next is no transaction.
+        if let Some(open) = self.transaction.as_mut().filter(|open| open.spoiled) {
+            (open.spoiled, open.queueing) = (false, false);
+            if open.watching == 0 {
+                self.close_transaction();
+            }
         }
         Ok(())
     }
@@ -122,7 +181,8 @@ impl Client {
             .map(|request| {
                 let command = command::lookup(request)?;
                 let serve = command.serve(request);
-                queueable(serve).then(|| queued(request, command, serve, self.context.db))
+                let plain = queueable(serve) && self.unmigrated(request).is_none();
+                plain.then(|| queued(request, command, serve, self.context.db))
             })
             .collect()
     }
@@ -134,6 +194,9 @@ impl Client {
         command: &'static Command,
         serve: Serve,
     ) -> Result<(), Close> {
+        if let Some(db) = self.unmigrated(&request) {
+            return self.poison(&numbers::refusal(db)).await;
+        }
         match serve {
             Serve::Transaction(Kind::Exec) if request.len() == 1 => self.exec(request).await,
             Serve::Transaction(Kind::Discard) if request.len() == 1 => {
@@ -203,30 +266,59 @@ impl Client {
         self.transaction.as_ref().map_or(0, |open| open.db)
     }
 
+    /// Which database the commands behind a `SELECT` mean must be known before it is run.
     async fn queue_select(&mut self, request: Request) -> Result<(), Close> {
-        let db = request.arg(1).and_then(resp::parse_integer).and_then(|db| u32::try_from(db).ok());
-        if let (Some(open), Some(db)) = (&mut self.transaction, db) {
-            open.db = db;
+        self.settle().await?;
+        self.current_route().await?;
+        let db = numbers::number(&request, 1).filter(|_| request.len() == 2);
+        match self.leads_to(db).await {
+            Ok(db) => {
+                if let (Some(open), Some(db)) = (&mut self.transaction, db) {
+                    open.db = db;
+                }
+                let queued = Queued::passive(request.clone(), self.db_of_queue());
+                self.queue_on_session(Queued { answered_here: Some(request), ..queued }).await
+            }
+            Err(refusal) => self.poison(&refusal.to_string()).await,
         }
-        self.queue_on_session(Queued::passive(request, self.db_of_queue())).await
+    }
+
+    /// The database that a `SELECT` of `db` leads to; `None` when it will fail, because the server
+    /// has none of that number. An error when nobody can tell.
+    async fn leads_to(&self, db: Option<u32>) -> Result<Option<u32>, Refusal> {
+        let Some(db) = db else { return Ok(None) };
+        let Some(there) = self.route.databases.to(db) else { return Ok(None) };
+        let context = Context { db: there, ..self.context.clone() };
+        match self.route.clone().pool.lane(&context, None).await {
+            Ok(_) => Ok(Some(db)),
+            Err(Refusal::Server(text)) if text.starts_with(OUT_OF_RANGE) => Ok(None),
+            Err(refusal) => Err(refusal),
+        }
     }
 
     /// Has the session queue a command, and the next one too if a flip comes before the `EXEC`.
     async fn queue_on_session(&mut self, queued: Queued) -> Result<(), Close> {
         self.enter(Way::Session).await?;
         let request = queued.request.clone();
-        if let Some(open) = &mut self.transaction {
-            open.queued.push(queued);
+        let Some(open) = &mut self.transaction else { return Ok(()) };
+        let bytes = request.raw().len() + size_of::<Queued>();
+        if !open.spoiled && !open.room.take(bytes) {
+            return Box::pin(self.poison("transactions have queued more than there is room for"))
+                .await;
         }
+        open.keep(queued);
         self.step_on_session(request, Meaning::Queue).await
     }
 
     /// Refuses a command and makes sure that the transaction fails, as any error in it does.
     pub(super) async fn poison(&mut self, reason: &str) -> Result<(), Close> {
         self.settle().await?;
-        let replies = std::mem::replace(&mut self.replies, super::client::Replies::Off);
-        let poison = Queued::passive(Request::new([POISON]), self.context.db);
-        let poisoned = self.queue_on_session(poison).await;
+        let poison = Request::new([POISON]);
+        if let Some(open) = &mut self.transaction {
+            open.keep(Queued::passive(poison.clone(), open.db));
+        }
+        let replies = std::mem::replace(&mut self.replies, Replies::Off);
+        let poisoned = self.step_on_session(poison, Meaning::Queue).await;
         self.replies = replies;
         poisoned?;
         self.refuse(reason).await
@@ -237,25 +329,23 @@ impl Client {
         self.enter(Way::Session).await?;
         let Some(open) = &self.transaction else { return Ok(()) };
         // A flip before it is sent needs them once more.
-        let (queued, db) = (open.queued.clone(), open.db);
-        self.add(SmallVec::from_iter([exec]), Meaning::Exec(queued.clone()));
+        let queued = open.queued.clone();
+        let step = Meaning::Exec(queued.clone());
         if queued.iter().any(|queued| queued.answered_here.is_some()) {
+            // Its answer is wanted here, though the client may not want it.
+            let replies = std::mem::replace(&mut self.replies, Replies::On);
+            self.add(SmallVec::from_iter([exec]), step);
+            self.replies = replies;
             self.settle_and_complete(&queued).await?;
-        }
-        self.settle().await?;
-        let Some(session) = self.transaction.as_ref().map(|open| open.session.clone()) else {
-            return Ok(());
-        };
-        if db != self.context.db && self.has_gone_to(&session, db).await {
-            self.context.db = db;
-            self.show_identity();
+        } else {
+            self.add(SmallVec::from_iter([exec]), step);
+            self.settle().await?;
         }
         self.close_transaction();
         Ok(())
     }
 
-    /// Settles an `EXEC` some of whose commands are answered here, in the place of the answers that
-    /// the server gave to the questions.
+    /// Settles an `EXEC` some of whose commands do something here too, each in its place.
     async fn settle_and_complete(&mut self, queued: &[Queued]) -> Result<(), Close> {
         self.withheld = Some(Box::default());
         let settled = self.settle().await;
@@ -265,6 +355,8 @@ impl Client {
         while let Ok(Some(frame)) = frames.next(&mut replies) {
             if frame.raw.starts_with(b"*") {
                 self.complete(&frame.raw, queued)?;
+            } else if frame.is_push() {
+                self.out.push(&frame.raw);
             } else {
                 self.reply(|out| out.extend_from_slice(&frame.raw));
             }
@@ -292,17 +384,24 @@ impl Client {
         completed
     }
 
+    /// What a command of a transaction means to the client's own state, now that it was run.
     fn answer_here(&mut self, request: &Request, answer: &Bytes) -> Result<(), Close> {
         if request.is(0, "CLIENT") {
             return self.answer_client(request, answer);
         }
-        self.answer_info(answer);
+        if request.is(0, "SELECT") {
+            self.context.db = numbers::number(request, 1).unwrap_or(self.context.db);
+            self.show_identity();
+            self.reply(|out| out.extend_from_slice(answer));
+        } else {
+            self.answer_info(answer);
+        }
         Ok(())
     }
 
     /// Answers an `EXEC` that has not been sent, if what its transaction watched was left behind.
     pub(super) fn breaks_exec(&mut self) -> bool {
-        let broken = self.transaction.as_ref().is_some_and(|open| open.broken);
+        let broken = self.transaction.as_ref().is_some_and(|open| open.broken && !open.spoiled);
         if !broken || !self.batch.ends_with_exec() {
             return false;
         }
@@ -312,30 +411,14 @@ impl Client {
         true
     }
 
-    /// Whether the `EXEC` that held a `SELECT` of this database has run it: the server knows where
-    /// the session is now. One that may not be asked is believed to have.
-    async fn has_gone_to(&self, session: &Arc<Lane>, db: u32) -> bool {
-        let question = Request::new(["CLIENT", "INFO"]);
-        let Some(Ok(answer)) = Self::ask_on(session, question).await else { return true };
-        let Some(db) = self.route.databases.to(db) else { return false };
-        let there = format!(" db={db} ");
-        answer.starts_with(b"-") || answer.windows(there.len()).any(|part| part == there.as_bytes())
-    }
-
     async fn open_transaction(&mut self) -> Result<(), Close> {
         self.settle().await?;
         if self.transaction.is_some() {
             return Ok(());
         }
         if let Some(session) = self.open_session().await? {
-            self.transaction = Some(Transaction {
-                session,
-                watching: 0,
-                queueing: false,
-                broken: false,
-                queued: Vec::new(),
-                db: self.context.db,
-            });
+            let room = Share::of(self.shared.queues.clone());
+            self.transaction = Some(Transaction::new(session, room, self.context.db));
         }
         Ok(())
     }
@@ -387,20 +470,16 @@ impl Client {
     /// After a flip: what the old primary had queued of an open transaction is queued again on the
     /// new one, where what has not been sent yet will follow; a watch is broken.
     pub(super) async fn rehome_transaction(&mut self) -> Result<(), Close> {
+        if self.is_queueing() {
+            // Whether the old primary has refused a command decides what the new one is told.
+            self.pump(Until::Settled).await?;
+        }
         let Some(mut open) = self.transaction.take() else { return Ok(()) };
         let Some(session) = Box::pin(self.open_session()).await? else { return Err(Close::Now) };
         open.session = session;
         open.broken |= open.watching > 0;
         if open.queueing {
-            let multi = Request::new(["MULTI"]);
-            let queued = open.queued.iter().map(|queued| queued.request.clone());
-            let sent = (1 + open.queued.len()).saturating_sub(self.batch.to_be_queued());
-            let mailbox = &self.mailbox;
-            let mut jobs: Vec<Job> = std::iter::once(multi)
-                .chain(queued)
-                .take(sent)
-                .map(|request| Job::pass(request, Sink::Silent(mailbox.clone())))
-                .collect();
+            let mut jobs = self.told_again(&open);
             self.submitted += jobs.len() as u64;
             if !open.session.submit(&mut jobs) {
                 return Err(Close::Now);
@@ -408,6 +487,23 @@ impl Client {
         }
         self.transaction = Some(open);
         Ok(())
+    }
+
+    /// What brings a new session to where the old one was.
+    fn told_again(&self, open: &Transaction) -> Vec<Job> {
+        let poison = open.spoiled.then(|| Request::new([POISON]));
+        let databases = &self.route.databases;
+        let queued = open.queued.iter().map(|queued| &queued.request);
+        let queued = queued.map(|request| numbers::translated(request, databases));
+        // What is still in the batch follows by itself.
+        let unsent = if open.spoiled { 0 } else { self.batch.to_be_queued() };
+        let sent = (1 + open.queued.len()).saturating_sub(unsent);
+        std::iter::once(Request::new(["MULTI"]))
+            .chain(queued)
+            .take(sent)
+            .chain(poison)
+            .map(|request| Job::queue(request, Sink::Silent(self.mailbox.clone())))
+            .collect()
     }
 }
 

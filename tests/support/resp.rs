@@ -247,15 +247,20 @@ impl Resp {
 
     /// A reply if one is complete within the time; `None` when nothing came.
     pub fn reply_within(&mut self, time: Duration) -> Option<Value> {
+        let reply = self.try_reply_within(time);
+        reply.unwrap_or_else(|error| panic!("waiting for a reply: {error}"))
+    }
+
+    /// The same on a connection that may be gone.
+    pub fn try_reply_within(&mut self, time: Duration) -> io::Result<Option<Value>> {
         self.stream.set_read_timeout(Some(time)).unwrap();
         let reply = self.try_reply();
         self.stream.set_read_timeout(Some(READ_TIMEOUT)).unwrap();
         match reply {
-            Ok(reply) => Some(reply),
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-                None
+                Ok(None)
             }
-            Err(error) => panic!("waiting for a reply: {error}"),
+            reply => reply.map(Some),
         }
     }
 
