@@ -10,7 +10,7 @@
 mod support;
 
 use std::time::Duration;
-use support::{Migration, wait_until};
+use support::{Migration, Server, wait_until};
 
 /// Long enough to see that something does not happen.
 const SILENCE: Duration = Duration::from_millis(300);
@@ -38,5 +38,63 @@ fn a_client_that_wants_no_replies_waits_for_its_job_and_takes_it() {
         other.ok("DEL after");
     }
     drop(other);
+    migration.finish();
+}
+
+/// A migration that answers when both have it, or after a long time.
+fn patient() -> Migration {
+    let migration = Migration::with(Server::source(), Server::target(), |launch| {
+        launch.option("--ack", "both").option("--ack-timeout", "20s")
+    });
+    migration.crossfade.wait_phase("mirroring");
+    migration
+}
+
+#[test]
+fn who_waited_is_answered_when_both_have_what_it_took() {
+    let migration = patient();
+    let mut other = migration.client();
+    other.ok("XGROUP CREATE stream g $ MKSTREAM");
+    for (waits, wakes, (asks, holds)) in [
+        ("BLPOP queue 0", "RPUSH queue job rest", ("LRANGE queue 0 -1", "rest")),
+        ("BLMOVE from to LEFT LEFT 0", "RPUSH from job", ("LRANGE to 0 -1", "job")),
+        ("BZPOPMIN zset 0", "ZADD zset 1 a 2 b", ("ZRANGE zset 0 -1", "b")),
+        (
+            "XREADGROUP GROUP g c BLOCK 0 STREAMS stream >",
+            "XADD stream 1-1 a b",
+            ("XPENDING stream g", "1-1"),
+        ),
+    ] {
+        let mut worker = migration.client();
+        worker.send(waits);
+        assert_eq!(worker.reply_within(SILENCE), None, "{waits}");
+        migration.target.freeze();
+        other.send(wakes);
+        assert_eq!(worker.reply_within(SILENCE), None, "{waits}: the target does not have it");
+        migration.target.thaw();
+        assert!(!worker.reply().is_error(), "{waits}");
+        let there = format!("{:?}", migration.target.ok(asks));
+        let expected = format!("{:?}", support::Value::Bulk(holds.as_bytes().to_vec()));
+        assert!(there.contains(&expected), "{waits}: the target holds {there}");
+        other.reply();
+    }
+    drop(other);
+    migration.finish();
+}
+
+#[test]
+fn a_script_is_answered_when_both_have_what_it_wrote_undeclared() {
+    let migration = patient();
+    let (mut client, mut target) = (migration.client(), migration.target.client());
+    for n in 0..50 {
+        client.ok([
+            "EVAL",
+            "return redis.call('SET', 'undeclared:' .. ARGV[1], ARGV[1])",
+            "0",
+            &n.to_string(),
+        ]);
+        assert_eq!(target.ok(format!("GET undeclared:{n}")).text(), n.to_string());
+    }
+    drop((client, target));
     migration.finish();
 }

@@ -74,6 +74,16 @@ impl Scripts {
         (!self.deaf && self.finished > self.fenced).then_some(self.finished)
     }
 
+    /// Scripts answered since the start.
+    pub(super) fn finished(&self) -> u64 {
+        self.finished
+    }
+
+    /// Whether all is told of the first `count` scripts that ever will be.
+    pub(super) fn has_told(&self, count: u64) -> bool {
+        self.deaf || self.fenced >= count
+    }
+
     /// Whether a key that is told now may be a script's.
     pub(super) fn is_open(&self) -> bool {
         !self.deaf && (self.running > 0 || self.finished > self.fenced)

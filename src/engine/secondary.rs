@@ -1,25 +1,60 @@
 //! What the secondary has been given, and what it makes of it.
 
-use super::{Cause, Engine, Entry, Kind, Named, Position, Unit, Write};
+use super::{Cause, Engine, Entry, Kind, Millis, Named, Position, Unit, Write};
 
 /// What an answer waits for: that the secondary has a write.
 #[derive(Clone, Debug)]
 pub struct Gate {
     position: Position,
     keys: smallvec::SmallVec<[Named; 1]>,
+    undeclared: Undeclared,
+}
+
+/// How far the keys have come that scripts wrote without declaring them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Undeclared {
+    /// They are told when so many scripts have been accounted for.
+    Untold(u64),
+    /// They are among the keys that are in doubt since then, or longer.
+    InDoubt(Millis),
+    /// They stand in the log, as whole copies.
+    Logged,
 }
 
 impl Engine {
     /// What the answer to a step that has just been finished waits for.
     pub fn gate(&self, unit: &Unit) -> Gate {
         let keys = unit.writes.iter().flat_map(Write::written_keys).cloned().collect();
-        Gate { position: self.log.last(), keys }
+        let undeclared = if unit.scripts {
+            Undeclared::Untold(self.scripts.finished())
+        } else {
+            Undeclared::Logged
+        };
+        Gate { position: self.log.last(), keys, undeclared }
     }
 
     /// Whether the secondary has what the gate stands for, as effects or as copies.
-    pub fn has_arrived(&self, gate: &Gate) -> bool {
+    pub fn has_arrived(&self, gate: &mut Gate) -> bool {
+        self.follow_undeclared(gate);
         let there = |named| self.is_settled(named);
-        gate.position <= self.log.acknowledged() && gate.keys.iter().all(there)
+        gate.undeclared == Undeclared::Logged
+            && gate.position <= self.log.acknowledged()
+            && gate.keys.iter().all(there)
+    }
+
+    /// What is told of scripts is dirty at once, and the copy that ends that stands in the log.
+    fn follow_undeclared(&self, gate: &mut Gate) {
+        if let Undeclared::Untold(count) = gate.undeclared
+            && self.scripts.has_told(count)
+        {
+            gate.undeclared = Undeclared::InDoubt(self.now);
+        }
+        if let Undeclared::InDoubt(since) = gate.undeclared
+            && self.oldest_in_doubt().is_none_or(|oldest| oldest > since)
+        {
+            gate.undeclared = Undeclared::Logged;
+            gate.position = self.log.last();
+        }
     }
 
     /// Takes the oldest effects for sending, up to `bytes`.

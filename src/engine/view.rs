@@ -85,13 +85,17 @@ impl Engine {
         !self.passing && !self.needs_pass()
     }
 
+    /// Since when the oldest key is in doubt that no copy has been read of.
+    pub(super) fn oldest_in_doubt(&self) -> Option<Millis> {
+        let copying = self.copying.values().filter_map(|copying| copying.since);
+        let doubt = (self.in_doubt.0 > 0).then_some(self.in_doubt.1);
+        copying.chain(self.dirty.oldest()).chain(doubt).chain(self.halted).min()
+    }
+
     /// The age in milliseconds of the oldest write that the secondary has not got, as an effect or
     /// as a copy; 0 when there is none.
     pub fn lag(&self, now: Millis) -> Millis {
-        let copying = self.copying.values().filter_map(|copying| copying.since);
-        let doubt = (self.in_doubt.0 > 0).then_some(self.in_doubt.1);
-        let waiting = copying.chain(self.log.oldest()).chain(self.dirty.oldest());
-        let oldest = waiting.chain(doubt).chain(self.halted).min();
+        let oldest = self.oldest_in_doubt().into_iter().chain(self.log.oldest()).min();
         // A write in flight may be done already: then it is as young as can be, but it is there.
         let in_flight = u64::from(self.order.in_flight() > 0);
         oldest.map_or(in_flight, |since| now.saturating_sub(since).max(1))

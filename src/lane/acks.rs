@@ -38,7 +38,7 @@ impl Acks {
 
     /// The secondary has done something: gives out the answers that waited for it.
     pub(super) fn release(&self, engine: &Engine) {
-        let arrived = |gate: &Gate| engine.has_arrived(gate);
+        let arrived = |gate: &mut Gate| engine.has_arrived(gate);
         self.waiting.lock().retain(|mailbox| mailbox.release(arrived));
     }
 

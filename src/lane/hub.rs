@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
+use super::job::{Shape, Sink};
 use super::{Acks, Mailbox};
 use crate::engine::{ConnId, Engine, Gate, Millis, Named, Unit, Woken};
 use crate::record::Record;
@@ -146,6 +148,14 @@ impl Hub {
     pub(super) fn gate(&self, unit: &Unit) -> Option<Gate> {
         let acks = self.acks.as_ref()?;
         (!acks.is_degraded()).then(|| self.with(|engine| engine.gate(unit)))
+    }
+
+    /// Answers a step that no lane has settled, as a lane would.
+    pub fn answer(&self, unit: &Unit, sink: Sink, reply: &Bytes) {
+        let replies = std::slice::from_ref(reply);
+        if let Some(mailbox) = sink.answer(Shape::Each, 1, replies, self.gate(unit)) {
+            self.hold_back(&mailbox);
+        }
     }
 
     /// A mailbox holds an answer back.

@@ -102,10 +102,11 @@ impl Mailbox {
     }
 
     /// Lets out what waits for gates that are open; true while something still waits.
-    pub(super) fn release(&self, is_open: impl Fn(&Gate) -> bool) -> bool {
+    pub(super) fn release(&self, mut is_open: impl FnMut(&mut Gate) -> bool) -> bool {
         let mut inner = self.inner.lock();
         let mut moved = false;
-        while inner.held.front().is_some_and(|held| held.gate.as_ref().is_none_or(&is_open)) {
+        let mut opens = |held: &mut Held| held.gate.as_mut().is_none_or(&mut is_open);
+        while inner.held.front_mut().is_some_and(&mut opens) {
             if let Some(held) = inner.held.pop_front() {
                 inner.take(&held.replies, held.news);
                 moved = true;

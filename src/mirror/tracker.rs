@@ -111,6 +111,7 @@ impl Tracker {
                         self.note(&frame);
                     } else if let Some(count) = asked.take() {
                         self.hub.with(|engine| engine.scripts_fenced(count));
+                        self.hub.release_acks();
                     }
                 }
                 () = self.hub.scripts.notified(), if asked.is_none() => {}

@@ -16,7 +16,7 @@ use super::dispatch::Meaning;
 use super::registry::Wait;
 use crate::backend::ServerInfo;
 use crate::command::Command;
-use crate::engine::{Answer, Cause};
+use crate::engine::{Answer, Cause, Unit};
 use crate::lane::{Job, Lost, Sink};
 use crate::resp::{self, Protocol, Reply, Request};
 
@@ -33,7 +33,7 @@ enum Attempt {
 
 /// How a wait ended.
 enum Woken {
-    Served(Bytes),
+    Served(Bytes, Box<Unit>),
     /// A flip is under way: ask the new primary.
     Flip,
     Unblocked {
@@ -56,13 +56,12 @@ impl Client {
             }
             match self.wait(&request, command).await? {
                 None => return Ok(()),
-                Some(Woken::Served(reply)) => {
+                Some(Woken::Served(reply, unit)) => {
                     let reply = match attempted {
                         Attempt::FoundNothing => self.missed(&request, command, reply).await?,
                         _ => reply,
                     };
-                    self.reply(|out| out.extend_from_slice(&reply));
-                    return Ok(());
+                    return self.hand_over(&reply, &unit).await;
                 }
                 Some(Woken::Unblocked { error: true }) => {
                     self.error("UNBLOCKED client unblocked via CLIENT UNBLOCK");
@@ -81,6 +80,17 @@ impl Client {
                 }
             }
         }
+    }
+
+    /// Answers what a wait has brought; with `--ack both` when the secondary has it too.
+    async fn hand_over(&mut self, reply: &Bytes, unit: &Unit) -> Result<(), Close> {
+        if is_nothing(reply) || self.replies != super::client::Replies::On {
+            self.reply(|out| out.extend_from_slice(reply));
+            return Ok(());
+        }
+        self.submitted += 1;
+        self.route.hub.answer(unit, Sink::Client(self.mailbox.clone()), reply);
+        self.settle().await
     }
 
     fn answer_nothing(&mut self, request: &Request) {
@@ -203,8 +213,10 @@ impl Client {
         let unblocked = self.entry.seen.lock().unblocked.take();
         match (woken.is_some(), reply) {
             (_, None) => Err(Close::Now),
-            (true, Some(reply)) => Ok(Some(Woken::Served(reply))),
-            (false, Some(reply)) if !is_nothing(&reply) => Ok(Some(Woken::Served(reply))),
+            (true, Some(reply)) => Ok(Some(Woken::Served(reply, Box::new(unit)))),
+            (false, Some(reply)) if !is_nothing(&reply) => {
+                Ok(Some(Woken::Served(reply, Box::new(unit))))
+            }
             (false, Some(_)) if self.gone => Err(Close::Now),
             (false, Some(_)) => Ok(Some(match unblocked {
                 Some(error) => Woken::Unblocked { error },
