@@ -94,7 +94,8 @@
 //!    found both equal, and the phase will survive a crash; `force` passes over the last two.
 //! 2. The opposite direction is prepared; subscribers open their channels on the next primary.
 //! 3. Hold: new commands wait. Drain: writes in flight are answered, the log is empty, no key is
-//!    dirty. Not in time: the hold is dropped, and everything goes on as it was.
+//!    dirty. Not in time: the hold is dropped, and everything goes on as it was. In time, subscribers
+//!    part the events of mirrored writes from those of writes to come.
 //! 4. A last look at both servers while nothing is in flight: is either another one, has somebody
 //!    written round the proxy? Then the marker is set on the source, the phase is written and synced:
 //!    the point of no return.

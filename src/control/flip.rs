@@ -25,6 +25,8 @@ use crate::status::{Phase, Side};
 const PATIENCE: Duration = Duration::from_secs(1);
 /// For so many users and databases lanes are opened at once.
 const TOGETHER: usize = 32;
+/// How long a hold may wait for subscribers that hear of keys.
+const CUT: Duration = Duration::from_millis(50);
 /// How often a wait looks whether it is over.
 const LOOK: Duration = Duration::from_micros(200);
 
@@ -80,6 +82,7 @@ impl Migration {
         self.show(during);
         let mut hold = self.hold(&old, back);
         self.drain(&old, deadline, beginning).await?;
+        self.part_events().await;
         self.last_look(&old, wish, deadline).await?;
         self.commit(wish, after).await?;
         hold.done = true;
@@ -170,6 +173,24 @@ impl Migration {
             sleep(LOOK).await;
         }
         Ok(())
+    }
+
+    /// Whoever hears of keys hears of mirrored writes too: what was told up to now is parted from what
+    /// comes. Without it some events are told twice, and none is lost.
+    async fn part_events(&self) {
+        let Some(next) = self.stage.borrow().next.clone() else { return };
+        if !next.begin_cut() {
+            return;
+        }
+        self.stage.send_modify(|_| {});
+        let patience = Instant::now() + CUT;
+        while !next.is_cut() {
+            if Instant::now() > patience {
+                warn!("some subscribers will hear events of keys twice");
+                return;
+            }
+            sleep(LOOK).await;
+        }
     }
 
     /// Looks once more while nothing is on its way: since the last look one of the servers may have

@@ -124,6 +124,8 @@ labels! {
         SlowReader = "slow_reader",
         /// There are too many clients.
         TooMany = "too_many",
+        /// Its subscriptions could not follow a flip.
+        Unmoved = "unmoved",
     }
 }
 

@@ -340,9 +340,7 @@ impl Client {
     async fn follow_stage(&mut self) -> Result<(), Close> {
         self.routed = false;
         let stage = self.stage.borrow_and_update().clone();
-        if let Some(subscriber) = &mut self.subscriber {
-            subscriber.follow(&stage, &self.context, &mut self.out).await;
-        }
+        self.take_subscriber_along().await?;
         let moved = !stage.held && !Arc::ptr_eq(&stage.route, &self.route);
         if moved && (self.pinned.is_some() || self.transaction.is_some()) {
             // What is open here must not wait for the next command to be opened there.
@@ -375,10 +373,7 @@ impl Client {
 
     /// The clients have moved to another server: what this one had open is opened there.
     async fn rehome(&mut self) -> Result<(), Close> {
-        let stage = self.stage.borrow().clone();
-        if let Some(subscriber) = &mut self.subscriber {
-            subscriber.follow(&stage, &self.context, &mut self.out).await;
-        }
+        self.take_subscriber_along().await?;
         self.rehome_pinned().await?;
         self.rehome_transaction().await
     }

@@ -27,6 +27,7 @@ mod relay;
 mod scan;
 mod session;
 mod stage;
+mod standby;
 mod stopwatch;
 mod subscriber;
 mod transaction;

@@ -6,18 +6,24 @@ use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::time::timeout;
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
 
 use super::client::{Client, Close};
-use super::stage::Next;
+use super::standby::{Standby, may_hear_events};
 use super::{Route, Stage};
 use crate::backend::Wire;
 use crate::lane::{Context, Refusal};
+use crate::metrics::ClientErrorKind;
 use crate::net::Outgoing;
 use crate::resp::{Frame, Protocol, Reply, Request};
 
 /// How long opening the same channels on the next primary may take.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How long it is tried again once that serves; then the client is disconnected, and subscribes anew.
+const LAST: Duration = Duration::from_secs(5);
+/// The wait before it is tried again; it grows, up to the second.
+const BACK_OFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(800));
 
 /// What can be subscribed to, each in its own name space.
 const KINDS: [&[u8]; 3] = [b"subscribe", b"psubscribe", b"ssubscribe"];
@@ -30,7 +36,7 @@ pub(super) struct Subscriber {
     /// Confirmations and other replies that are still to come.
     expected: usize,
     /// The same channels on the next primary, opened before the flip.
-    standby: Option<(Arc<Next>, Wire)>,
+    standby: Option<Standby>,
     route: Arc<Route>,
 }
 
@@ -46,8 +52,28 @@ impl Client {
         }
         self.pump(super::client::Until::Settled).await?;
         if self.subscriber.as_ref().is_some_and(|subscriber| subscriber.count() == 0) {
-            self.subscriber = None;
+            self.leave_subscriber();
+        }
+        // Where a flip will lead, the same channels must be open.
+        self.take_subscriber_along().await
+    }
+
+    fn leave_subscriber(&mut self) {
+        if self.subscriber.take().is_some() {
             self.shared.registry.unsubscribed();
+        }
+    }
+
+    /// Has the subscriptions go where the clients are going. One that can't is worth nothing any
+    /// more: whoever has it is disconnected, and will subscribe again.
+    pub(super) async fn take_subscriber_along(&mut self) -> Result<(), Close> {
+        let Some(subscriber) = &mut self.subscriber else { return Ok(()) };
+        let moved = subscriber.follow(&self.stage, &self.context, &mut self.out).await;
+        if !moved {
+            self.leave_subscriber();
+            self.blame(ClientErrorKind::Unmoved);
+            self.shared.complain(self.entry.id, "its channels can't be opened on the new primary");
+            return Err(Close::Gracefully);
         }
         Ok(())
     }
@@ -105,6 +131,8 @@ impl Subscriber {
     }
 
     fn send(&mut self, request: &Request) {
+        // It has other channels than these will be.
+        self.standby = None;
         let name = request.name().to_ascii_lowercase();
         let kind = kind_of(&name).unwrap_or(0);
         let named = request.len() - 1;
@@ -138,6 +166,9 @@ impl Subscriber {
         cx: &mut TaskContext<'_>,
         out: &mut Outgoing,
     ) -> Poll<Result<(), Close>> {
+        if self.standby.as_mut().is_some_and(|standby| !standby.poll(cx)) {
+            self.standby = None;
+        }
         let mut moved = false;
         loop {
             while let Some(frame) = self.wire.buffered().map_err(|_| Close::Now)? {
@@ -177,32 +208,76 @@ impl Subscriber {
     }
 
     /// Goes with a flip: first opens the same channels on the next primary, then, once that serves,
-    /// reads out the old connection and leaves it.
-    pub(super) async fn follow(&mut self, stage: &Stage, context: &Context, out: &mut Outgoing) {
-        if let Some(next) = &stage.next {
-            let waiting = self.standby.as_ref().is_some_and(|(known, _)| Arc::ptr_eq(known, next));
-            if !waiting && let Some(wire) = self.open_standby(&next.route, context).await {
-                self.standby = Some((next.clone(), wire));
-                next.arrive();
-            }
-            return;
+    /// reads out the old connection and leaves it. False: they can't be opened there.
+    async fn follow(
+        &mut self,
+        stages: &watch::Receiver<Stage>,
+        context: &Context,
+        out: &mut Outgoing,
+    ) -> bool {
+        let stage = stages.borrow().clone();
+        if !Arc::ptr_eq(&stage.route, &self.route) && !self.go_to(&stage.route, context, out).await
+        {
+            return false;
         }
-        if Arc::ptr_eq(&stage.route, &self.route) {
+        let Some(next) = stage.next else {
             self.standby = None;
-            return;
-        }
-        let standby = match self.standby.take() {
-            Some((next, wire)) if Arc::ptr_eq(&next.route, &stage.route) => Some(wire),
-            _ => self.open_standby(&stage.route, context).await,
+            return true;
         };
-        if let Some(wire) = standby {
-            let old = std::mem::replace(&mut self.wire, wire);
-            read_out(old, out).await;
-            self.route = stage.route.clone();
+        if !self.standby.as_ref().is_some_and(|standby| standby.is_for(&next)) {
+            let wire = self.open_on(&next.route, context).await;
+            let (listens, stages) = (self.hears_events(), stages.clone());
+            self.standby = wire.map(|wire| Standby::new(wire, next, listens, stages));
+        }
+        if let Some(standby) = &mut self.standby
+            && stage.held
+            && standby.lacks_cut()
+        {
+            standby.make_cut(&mut self.wire, out).await;
+        }
+        true
+    }
+
+    /// Leaves the old connection for one to who serves now.
+    async fn go_to(&mut self, route: &Arc<Route>, context: &Context, out: &mut Outgoing) -> bool {
+        let standby = self.standby.take().filter(|standby| standby.leads_to(route));
+        if !standby.as_ref().is_some_and(Standby::is_cut) {
+            // Every message that was sent before the flip is before a ping's answer.
+            read_out(&mut self.wire, |frame| out.push(&frame.raw)).await;
+        }
+        self.route = route.clone();
+        if let Some(standby) = standby {
+            let (wire, mut messages) = standby.into_parts();
+            self.wire = wire;
+            out.append(&mut messages);
+            return true;
+        }
+        match timeout(LAST, self.open_at_last(route, context)).await {
+            Ok(wire) => self.wire = wire,
+            Err(_) => return false,
+        }
+        true
+    }
+
+    async fn open_at_last(&self, route: &Arc<Route>, context: &Context) -> Wire {
+        let (mut wait, longest) = BACK_OFF;
+        loop {
+            if let Some(wire) = self.open_on(route, context).await {
+                return wire;
+            }
+            sleep(wait).await;
+            wait = (wait * 2).min(longest);
         }
     }
 
-    async fn open_standby(&self, route: &Arc<Route>, context: &Context) -> Option<Wire> {
+    fn hears_events(&self) -> bool {
+        let [channels, patterns, _] = &self.channels;
+        channels.iter().any(|name| may_hear_events(name, false))
+            || patterns.iter().any(|name| may_hear_events(name, true))
+    }
+
+    /// A connection with the same channels.
+    async fn open_on(&self, route: &Arc<Route>, context: &Context) -> Option<Wire> {
         let db = route.databases.to(context.db)?;
         let context = Context { db, ..context.clone() };
         let attempt = async {
@@ -225,20 +300,23 @@ impl Subscriber {
     }
 }
 
-/// Every message that was sent before the flip is in the old connection, before a ping's answer.
-async fn read_out(mut wire: Wire, out: &mut Outgoing) {
+/// Hands out what has been sent, up to the answer to a ping; whether that came.
+pub(super) async fn read_out(wire: &mut Wire, mut each: impl FnMut(&Frame)) -> bool {
     wire.push(Request::new(["PING"]).raw());
     let read = async {
         while let Ok(frame) = wire.frame().await {
-            // The whole of it, in either protocol version: a message may say "pong" too.
-            if matches!(frame.raw.as_ref(), b"+PONG\r\n" | b"*2\r\n$4\r\npong\r\n$0\r\n\r\n") {
-                return;
+            // The whole of it, in either protocol version: a message may say "pong" too. Who may not
+            // ask is told so in the same place.
+            let pong = [b"+PONG\r\n".as_ref(), b"*2\r\n$4\r\npong\r\n$0\r\n\r\n"];
+            if pong.contains(&frame.raw.as_ref()) || frame.is_error() {
+                return true;
             }
-            out.push(&frame.raw);
+            each(&frame);
         }
+        // A server that is gone has no more messages.
+        false
     };
-    // A server that is gone has no more messages.
-    let _ = timeout(PATIENCE, read).await;
+    timeout(PATIENCE, read).await.unwrap_or(false)
 }
 
 fn kind_of(name: &[u8]) -> Option<usize> {
