@@ -1,4 +1,5 @@
-//! A server in memory: strings, lists and sets with expiry, in two databases.
+//! A server in memory: strings, lists and sets with expiry, in two databases; scripts, clients that
+//! wait for an element, and a connection that is told which keys are written.
 //!
 //! It answers as Redis does where the engine looks. Values hold no commas: a list's payload is its
 //! elements with commas between them.
@@ -33,6 +34,41 @@ pub(super) struct Server {
     pub(super) databases: [Database; DATABASES],
     /// Refuses every command, as when out of memory.
     pub(super) full: bool,
+    /// Clients that wait for an element, first come first served.
+    waiting: Vec<Waiting>,
+    /// What those who have been served were answered.
+    served: Vec<(u64, Bytes)>,
+    /// What a tracking connection has been sent, while there is one.
+    pub(super) words: Option<VecDeque<Word>>,
+    /// How often databases have changed places.
+    swaps: u64,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    who: u64,
+    db: usize,
+    request: Request,
+}
+
+/// What a tracking connection is sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Word {
+    /// This key was written, in whichever database.
+    Written(Bytes),
+    /// A database was emptied.
+    Emptied,
+    /// The answer to the question that was asked with this number.
+    Answer(u64, Reading),
+}
+
+/// What a server tells of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Reading {
+    /// Databases that hold keys.
+    pub(super) databases: Vec<u32>,
+    /// How often databases have changed places.
+    pub(super) swaps: u64,
 }
 
 /// What a command answers.
@@ -52,27 +88,184 @@ const SYNTAX: Said = Said::Error("ERR syntax error");
 impl Server {
     /// Executes one request at `now` on the server's clock.
     pub(super) fn execute(&mut self, db: u32, request: &Request, now: i64) -> Bytes {
-        for database in &mut self.databases {
-            database.retain(|_, entry| entry.expires.is_none_or(|at| at > now));
+        self.execute_all(db, std::slice::from_ref(request), now).remove(0)
+    }
+
+    /// Executes a transaction.
+    pub(super) fn execute_all(&mut self, db: u32, requests: &[Request], now: i64) -> Vec<Bytes> {
+        let mut answers = Vec::new();
+        for request in requests {
+            self.expire(now);
+            let args: Vec<&[u8]> = request.args().collect();
+            let said =
+                if self.full { Said::Error("OOM") } else { self.run(db as usize, &args, now) };
+            answers.push(encode(said));
         }
-        let args: Vec<&[u8]> = request.args().collect();
-        let said = if self.full { Said::Error("OOM") } else { self.run(db as usize, &args, now) };
-        encode(said)
+        self.serve(now);
+        answers
+    }
+
+    fn expire(&mut self, now: i64) {
+        for database in &mut self.databases {
+            let words = &mut self.words;
+            database.retain(|key, entry| {
+                let lives = entry.expires.is_none_or(|at| at > now);
+                if !lives {
+                    tell(words, key);
+                }
+                lives
+            });
+        }
     }
 
     fn run(&mut self, db: usize, args: &[&[u8]], now: i64) -> Said {
         match args {
             [b"FLUSHDB"] => {
                 self.databases[db].clear();
+                if let Some(words) = &mut self.words {
+                    words.push_back(Word::Emptied);
+                }
                 Done
             }
             [b"SWAPDB", a, b] => {
                 let index = |db| number(db).cast_unsigned() as usize;
                 self.databases.swap(index(a), index(b));
+                self.swaps += 1;
                 Done
             }
-            _ => command(&mut self.databases[db], args, now),
+            [b"MOVE", key, to] => self.carry(db, key, key, number(to), true),
+            [b"COPY", from, to, b"DB", db_to] => self.carry(db, from, to, number(db_to), false),
+            [b"EVAL", body, ..] => self.run_script(db, body, now),
+            [b"SCRIPT", b"LOAD", ..] => Done,
+            _ => self.run_on_keys(db, args, now),
         }
+    }
+
+    fn run_on_keys(&mut self, db: usize, args: &[&[u8]], now: i64) -> Said {
+        let names: Vec<&[u8]> = args.iter().skip(1).copied().collect();
+        let keys = &mut self.databases[db];
+        let before: Vec<_> = names.iter().map(|name| keys.get(*name).cloned()).collect();
+        let said = command(keys, args, now);
+        for (name, before) in names.into_iter().zip(before) {
+            if keys.get(name) != before.as_ref() {
+                tell(&mut self.words, name);
+            }
+        }
+        said
+    }
+
+    /// Carries a key to another database, where it must not be there already.
+    fn carry(&mut self, db: usize, from: &[u8], to: &[u8], other: i64, moves: bool) -> Said {
+        let other = other.cast_unsigned() as usize;
+        let Some(entry) = self.databases[db].get(from).cloned() else { return Number(0) };
+        if other == db || self.databases[other].contains_key(to) {
+            return Number(0);
+        }
+        self.databases[other].insert(to.to_vec(), entry);
+        tell(&mut self.words, to);
+        if moves {
+            self.databases[db].remove(from);
+        }
+        Number(1)
+    }
+
+    /// The body is commands with semicolons between them.
+    fn run_script(&mut self, mut db: usize, body: &[u8], now: i64) -> Said {
+        for line in body.split(|byte| *byte == b';') {
+            let args: Vec<&[u8]> = line.split(|byte| *byte == b' ').collect();
+            if let [b"SELECT", other] = args.as_slice() {
+                db = number(other).cast_unsigned() as usize;
+            } else {
+                self.run(db, &args, now);
+            }
+        }
+        Null
+    }
+
+    /// A client waits until there is an element for it.
+    pub(super) fn wait(&mut self, who: u64, db: u32, request: Request, now: i64) {
+        self.waiting.push(Waiting { who, db: db as usize, request });
+        self.expire(now);
+        self.serve(now);
+    }
+
+    /// What a client that waited has been answered.
+    pub(super) fn answer_to(&mut self, who: u64) -> Option<Bytes> {
+        let place = self.served.iter().position(|(served, _)| *served == who)?;
+        Some(self.served.swap_remove(place).1)
+    }
+
+    /// A client waits no longer; true when it did until now.
+    pub(super) fn unblock(&mut self, who: u64) -> bool {
+        let before = self.waiting.len();
+        self.waiting.retain(|waiting| waiting.who != who);
+        self.waiting.len() < before
+    }
+
+    /// Nobody waits any more.
+    pub(super) fn unblock_all(&mut self) {
+        (self.waiting, self.served) = Default::default();
+    }
+
+    /// Serves those who wait, as after each command or transaction.
+    fn serve(&mut self, now: i64) {
+        let mut place = 0;
+        while let Some(waiting) = self.waiting.get(place) {
+            let (who, db, request) = (waiting.who, waiting.db, waiting.request.clone());
+            let args: Vec<&[u8]> = request.args().collect();
+            match self.pop(db, &args, now) {
+                None => place += 1,
+                Some(answer) => {
+                    self.waiting.remove(place);
+                    self.served.push((who, answer));
+                    place = 0;
+                }
+            }
+        }
+    }
+
+    fn pop(&mut self, db: usize, args: &[&[u8]], now: i64) -> Option<Bytes> {
+        let is_list = |key: &[u8]| {
+            self.databases[db].get(key).map(|entry| matches!(entry.value, Value::List(_)))
+        };
+        match args {
+            [b"BLPOP", key, _] => {
+                is_list(key).filter(|list| *list)?;
+                let Said::Text(element) = self.run_on_keys(db, &[b"LPOP", key], now) else {
+                    return None;
+                };
+                let mut out = BytesMut::new();
+                resp::array_header(&mut out, 2);
+                resp::bulk(&mut out, key);
+                resp::bulk(&mut out, &element);
+                Some(out.freeze())
+            }
+            [b"BLMOVE", from, to, ..] => {
+                is_list(from).filter(|list| *list)?;
+                if is_list(to) == Some(false) {
+                    return Some(encode(WRONG_TYPE));
+                }
+                let Said::Text(element) = self.run_on_keys(db, &[b"LPOP", from], now) else {
+                    return None;
+                };
+                self.run_on_keys(db, &[b"LPUSH", to, &element], now);
+                Some(encode(Said::Text(element)))
+            }
+            _ => None,
+        }
+    }
+
+    /// What the server tells of itself.
+    pub(super) fn reading(&self) -> Reading {
+        let held = (0..DATABASES).filter(|db| !self.databases[*db].is_empty());
+        Reading { databases: held.map(|db| db as u32).collect(), swaps: self.swaps }
+    }
+}
+
+/// Tells the tracking connection of a key.
+fn tell(words: &mut Option<VecDeque<Word>>, key: &[u8]) {
+    if let Some(words) = words {
+        words.push_back(Word::Written(Bytes::copy_from_slice(key)));
     }
 }
 

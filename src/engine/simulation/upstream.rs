@@ -51,13 +51,25 @@ impl Upstream {
     }
 
     /// A client asks for something; nothing is asked while a step waits.
-    pub(super) fn ask(&mut self, engine: &mut Engine, rng: &mut Rng, now: i64) {
+    /// `scripts` says whether clients run scripts, and whether the primary tells what those write: a
+    /// script by itself waits for that.
+    pub(super) fn ask(
+        &mut self,
+        engine: &mut Engine,
+        rng: &mut Rng,
+        now: i64,
+        scripts: Option<bool>,
+    ) {
         if self.waiting.is_some() {
             return;
         }
         let atomic = rng.one_in(6);
         let length = if atomic { 1 + rng.below(4) } else { 1 };
-        let requests: Vec<Request> = (0..length).map(|_| random(rng, now)).collect();
+        let command = |rng: &mut Rng| {
+            let script_may_run = scripts.is_some_and(|followed| followed || atomic);
+            if script_may_run && rng.one_in(6) { script(rng) } else { random(rng, now) }
+        };
+        let requests: Vec<Request> = (0..length).map(|_| command(rng)).collect();
         let write = |request: &Request| {
             engine.write(command::lookup(request), request.clone(), self.db, &[])
         };
@@ -94,8 +106,8 @@ impl Upstream {
             Some(Ask::Block(requests)) => {
                 let mut out = BytesMut::new();
                 resp::array_header(&mut out, requests.len());
-                for request in requests {
-                    out.extend_from_slice(&primary.execute(self.db, &request, now));
+                for answer in primary.execute_all(self.db, &requests, now) {
+                    out.extend_from_slice(&answer);
                 }
                 out.freeze()
             }
@@ -133,6 +145,42 @@ impl Upstream {
 const KEYS: [&str; 5] = ["a", "b", "c", "d", "e"];
 /// Written all the time, by its members' names.
 const SET: &str = "s";
+
+/// What scripts do. None of them declares more than one key, and that is seldom one that it writes.
+const SCRIPTS: [&str; 12] = [
+    "SET a 1",
+    "INCR b;DEL c",
+    "RPUSH d 1;RPUSH d 7",
+    "SADD s 3;SREM s 4",
+    "SET e 1;PEXPIRE e 20",
+    "DEL a",
+    "SELECT 1;SET a 7",
+    "SELECT 1;RPUSH b 1;SELECT 0;DEL d",
+    "MOVE a 1",
+    "COPY b c DB 1",
+    "FLUSHDB",
+    "SWAPDB 0 1",
+];
+
+/// A script, with a key that it declares or without.
+pub(super) fn script(rng: &mut Rng) -> Request {
+    let body = rng.pick(&SCRIPTS);
+    if rng.one_in(2) {
+        Request::new(["EVAL", body, "1", rng.pick(&KEYS)])
+    } else {
+        Request::new(["EVAL", body, "0"])
+    }
+}
+
+/// A command that waits for an element.
+pub(super) fn waiting(rng: &mut Rng) -> Request {
+    let (key, other) = (rng.pick(&KEYS), rng.pick(&KEYS));
+    if rng.one_in(2) {
+        Request::new(["BLPOP", key, "0"])
+    } else {
+        Request::new(["BLMOVE", key, other, "LEFT", "LEFT", "0"])
+    }
+}
 
 /// A command of a client.
 pub(super) fn random(rng: &mut Rng, now: i64) -> Request {

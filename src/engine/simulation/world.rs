@@ -5,10 +5,12 @@ use super::link::Link;
 use super::model::{DATABASES, Database, Server};
 use super::pass::Pass;
 use super::rng::Rng;
+use super::tracker::Tracker;
 use super::upstream::{self, Upstream};
+use super::waiter::Waiter;
 use crate::capability::{Capabilities, Family};
 use crate::databases::Databases;
-use crate::engine::{Engine, Settings, Woken};
+use crate::engine::{Cause, Engine, Settings, Woken};
 use crate::ledger::{Groups, Seed};
 
 /// How far the measured clock difference may be off, in milliseconds.
@@ -16,21 +18,70 @@ const CLOCK_ERROR: usize = 3;
 /// The primary's clock at the start.
 const START: i64 = 1_000_000;
 
+/// Clients that wait at once, at most.
+const WAITERS: usize = 3;
+/// So many things may happen before a flip that does not get its moment is given up.
+const PATIENCE: usize = 300;
+
 pub(super) struct World {
     rng: Rng,
     engine: Engine,
-    primary: Server,
-    secondary: Server,
+    servers: [Server; 2],
+    /// Which of them serves the clients.
+    primary: usize,
     upstreams: Vec<Upstream>,
+    waiters: Vec<Waiter>,
+    tracker: Tracker,
     link: Link,
     copies: Vec<Copy>,
     pass: Option<Pass>,
     /// The write-intent record, as it survives the engine.
     record: Groups,
-    /// Whether the engine dies now and then.
-    mortal: bool,
+    habits: Habits,
+    /// Set while clients are held for a flip: how long it is still waited for.
+    held: Option<usize>,
     now: i64,
     clocks: Clocks,
+    next_waiter: u64,
+}
+
+/// What happens in a run, and what never does.
+#[derive(Clone, Copy)]
+pub(super) struct Habits {
+    /// The engine dies now and then.
+    dies: bool,
+    /// Clients run scripts.
+    scripts: bool,
+    /// Clients wait for elements.
+    waits: bool,
+    /// Clients are handed to the other server.
+    flips: bool,
+    /// A server's data are replaced by others.
+    replaces: bool,
+    /// A server's clock is set.
+    sets_clocks: bool,
+}
+
+impl Habits {
+    /// All of them but those that are named.
+    pub(super) fn without(names: &str) -> Self {
+        let has = |name: &str| !names.split(',').any(|other| other == name);
+        let (dies, scripts, waits) = (has("dies"), has("scripts"), has("waits"));
+        let (flips, replaces, sets_clocks) = (has("flips"), has("replaces"), has("clocks"));
+        Self { dies, scripts, waits, flips, replaces, sets_clocks }
+    }
+
+    /// Some of these.
+    fn choose(self, rng: &mut Rng) -> Self {
+        Self {
+            dies: rng.one_in(2) && self.dies,
+            scripts: rng.one_in(2) && self.scripts,
+            waits: rng.one_in(2) && self.waits,
+            flips: rng.one_in(2) && self.flips,
+            replaces: rng.one_in(4) && self.replaces,
+            sets_clocks: rng.one_in(4) && self.sets_clocks,
+        }
+    }
 }
 
 /// The difference of the clocks.
@@ -50,7 +101,7 @@ impl Clocks {
 
 impl World {
     /// Both servers with some keys, nothing copied.
-    pub(super) fn new(seed: u64) -> Self {
+    pub(super) fn new(seed: u64, habits: Habits) -> Self {
         let mut rng = Rng::new(seed);
         let clocks = Clocks::random(&mut rng);
         let buffer = rng.pick(&[2_000, 6_000, 1_000_000]);
@@ -62,20 +113,24 @@ impl World {
             let db = rng.below(DATABASES) as u32;
             primary.execute(db, &upstream::random(&mut rng, START), START);
         }
+        let habits = habits.choose(&mut rng);
         let pass = Some(Pass::new(Groups::full(), &engine));
-        let (secondary, link, copies) = Default::default();
         Self {
-            mortal: rng.one_in(2),
             record: Groups::full(),
             now: START,
+            servers: [primary, Server::default()],
+            primary: 0,
+            waiters: Vec::new(),
+            tracker: Tracker::default(),
+            link: Link::default(),
+            copies: Vec::new(),
+            held: None,
+            next_waiter: 0,
             rng,
             engine,
-            primary,
-            secondary,
             upstreams,
-            link,
-            copies,
             pass,
+            habits,
             clocks,
         }
     }
@@ -83,23 +138,66 @@ impl World {
     /// Something happens.
     pub(super) fn happen(&mut self) {
         match self.rng.below(100) {
-            0..25 => {
-                let upstream = self.rng.below(self.upstreams.len());
-                if !self.upstreams[upstream].broken {
-                    self.upstreams[upstream].ask(&mut self.engine, &mut self.rng, self.now);
-                }
-            }
+            0..20 => self.ask(),
+            20..25 => self.wait(),
             25 => self.cut(),
             26 => self.link.cut(&mut self.engine),
             27 if !self.copies.is_empty() => self.lose_copy(),
-            28 => self.secondary.full = self.rng.one_in(4),
+            28 => self.servers[1 - self.primary].full = self.rng.one_in(4),
             29..32 => self.pass_time(),
-            32 if self.mortal && self.rng.one_in(2) => self.die(),
+            32 if self.habits.dies && self.rng.one_in(2) => self.die(),
             // A clock is set, and nobody knows yet.
-            33 if self.rng.one_in(4) => self.clocks = Clocks::random(&mut self.rng),
+            33 if self.habits.sets_clocks && self.rng.one_in(2) => {
+                self.clocks = Clocks::random(&mut self.rng)
+            }
+            34 if self.habits.flips && self.held.is_none() => self.held = Some(PATIENCE),
+            35 if self.rng.one_in(4) => {
+                self.tracker.cut(&mut self.engine, &mut self.servers[self.primary]);
+            }
+            36 if self.habits.replaces && self.rng.one_in(4) => self.replace(),
             _ => self.go_on(),
         }
         self.write_down();
+    }
+
+    /// The time on a server's clock.
+    fn time(&self, server: usize) -> i64 {
+        if server == 0 { self.now } else { self.now + self.clocks.real }
+    }
+
+    /// What the primary's clock lacks to the secondary's, as it was measured.
+    fn clock_offset(&self) -> i64 {
+        if self.primary == 0 { self.clocks.measured } else { -self.clocks.measured }
+    }
+
+    fn ask(&mut self) {
+        let (upstream, now) = (self.rng.below(self.upstreams.len()), self.time(self.primary));
+        let listens = self.servers[self.primary].words.is_some();
+        let scripts = self.habits.scripts.then_some(listens);
+        if !self.upstreams[upstream].broken && self.held.is_none() {
+            self.upstreams[upstream].ask(&mut self.engine, &mut self.rng, now, scripts);
+        }
+    }
+
+    fn wait(&mut self) {
+        if self.habits.waits && self.held.is_none() && self.waiters.len() < WAITERS {
+            self.next_waiter += 1;
+            let db = self.rng.below(DATABASES) as u32;
+            let waiter = Waiter::new(self.next_waiter, db, &mut self.engine, &mut self.rng);
+            self.waiters.push(waiter);
+        }
+    }
+
+    /// The primary's data become others, in the same process: it followed another server for a while.
+    fn replace(&mut self) {
+        let now = self.time(self.primary);
+        let primary = &mut self.servers[self.primary];
+        primary.databases = Default::default();
+        for _ in 0..5 {
+            let db = self.rng.below(DATABASES) as u32;
+            primary.execute(db, &upstream::random(&mut self.rng, now), now);
+        }
+        self.engine.start_over(Cause::Replaced);
     }
 
     /// What the engine wants recorded is, before anything that it has decided takes effect.
@@ -113,28 +211,39 @@ impl World {
     /// knows nothing but the record.
     fn die(&mut self) {
         for _ in 0..self.rng.below(20) {
-            let upstream = self.rng.below(self.upstreams.len());
-            self.upstreams[upstream].execute(&mut self.primary, self.now);
+            self.execute();
             if self.rng.one_in(2) {
-                self.link.execute(&mut self.secondary, self.now + self.clocks.real);
+                self.execute_link();
             }
         }
         let settings = self.engine.settings().clone();
         self.engine = Engine::new(settings, self.record.others());
         self.engine.keep_record(self.record.clone());
         self.upstreams = upstreams(&mut self.engine);
-        (self.link, self.copies) = Default::default();
+        self.link = Link::default();
+        (self.copies, self.waiters, self.held) = Default::default();
+        self.tracker = Tracker::default();
+        let primary = &mut self.servers[self.primary];
+        primary.unblock_all();
+        primary.words = None;
         self.pass = Some(Pass::new(self.record.clone(), &self.engine));
         self.engine.tick((self.now - START).cast_unsigned());
     }
 
+    fn execute(&mut self) {
+        let (upstream, now) = (self.rng.below(self.upstreams.len()), self.time(self.primary));
+        self.upstreams[upstream].execute(&mut self.servers[self.primary], now);
+    }
+
+    fn execute_link(&mut self) {
+        let (secondary, now) = (1 - self.primary, self.time(1 - self.primary));
+        self.link.execute(&mut self.servers[secondary], now);
+    }
+
     /// What is under way goes on somewhere.
     fn go_on(&mut self) {
-        match self.rng.below(10) {
-            0 | 1 => {
-                let upstream = self.rng.below(self.upstreams.len());
-                self.upstreams[upstream].execute(&mut self.primary, self.now);
-            }
+        match self.rng.below(12) {
+            0 | 1 => self.execute(),
             2 => self.deliver(),
             3 => self.end_broken(),
             4 if self.engine.wants_copies() => {
@@ -145,14 +254,77 @@ impl World {
             5 => self.copy(),
             6 => self.scan(),
             7 => self.engine.let_settled_groups_go(),
-            8 if !self.knows_clocks() => self.engine.set_clock_offset(self.clocks.measured),
+            8 if !self.knows_clocks() => {
+                let offset = self.clock_offset();
+                self.engine.set_clock_offset(offset);
+            }
+            9 => self.wait_on(),
+            10 => self.listen(),
             _ => self.mirror(),
+        }
+        if self.held.is_some() {
+            self.flip();
         }
         self.write_down();
     }
 
+    /// One of those who wait goes on waiting, or is answered.
+    fn wait_on(&mut self) {
+        if self.waiters.is_empty() {
+            return;
+        }
+        let (index, now) = (self.rng.below(self.waiters.len()), self.time(self.primary));
+        let ends = self.held.is_some() || self.rng.one_in(8);
+        let primary = &mut self.servers[self.primary];
+        if self.rng.one_in(60) {
+            self.waiters[index].cut(&mut self.engine);
+        } else if self.waiters[index].go_on(&mut self.engine, primary, now, ends) {
+            self.waiters.swap_remove(index);
+        }
+    }
+
+    /// The tracking connection is opened, or says something.
+    fn listen(&mut self) {
+        if !self.habits.scripts {
+            return;
+        }
+        let (listens, primary) = (self.rng.one_in(2), &mut self.servers[self.primary]);
+        if primary.words.is_none() {
+            self.tracker.connect(primary);
+        } else {
+            self.tracker.go_on(&mut self.engine, primary, listens);
+        }
+    }
+
+    /// Clients go over to the other server as soon as nothing is under way; or stay, if that takes
+    /// too long.
+    fn flip(&mut self) {
+        let under_way = !self.engine.is_drained()
+            || self.engine.needs_pass()
+            || self.pass.is_some()
+            || !self.copies.is_empty()
+            || !self.waiters.is_empty()
+            || !self.knows_clocks()
+            || self.upstreams.iter().any(|upstream| upstream.broken || !upstream.is_idle());
+        self.held = self.held.and_then(|left| left.checked_sub(1));
+        if self.held.is_none() || under_way {
+            return;
+        }
+        self.held = None;
+        self.servers[self.primary].words = None;
+        self.primary = 1 - self.primary;
+        self.servers[self.primary].full = false;
+        let offset = self.clock_offset();
+        let settings = Settings { clock_offset: offset, ..self.engine.settings().clone() };
+        self.engine = Engine::new(settings, Groups::full());
+        self.engine.keep_record(self.record.clone());
+        self.upstreams = upstreams(&mut self.engine);
+        (self.link, self.tracker) = Default::default();
+        self.engine.tick((self.now - START).cast_unsigned());
+    }
+
     fn knows_clocks(&self) -> bool {
-        self.engine.settings().clock_offset == self.clocks.measured
+        self.engine.settings().clock_offset == self.clock_offset()
     }
 
     fn deliver(&mut self) {
@@ -190,7 +362,9 @@ impl World {
             return;
         }
         let index = self.rng.below(self.copies.len());
-        let moved = self.copies[index].go_on(&mut self.engine, &mut self.primary, self.now);
+        let now = self.time(self.primary);
+        let primary = &mut self.servers[self.primary];
+        let moved = self.copies[index].go_on(&mut self.engine, primary, now);
         if let Moved::Ends(woken) = moved {
             self.copies.swap_remove(index);
             self.wake(&woken);
@@ -209,8 +383,9 @@ impl World {
             let (groups, _) = self.engine.begin_pass();
             self.pass = Some(Pass::new(groups, &self.engine));
         }
+        let servers = [&self.servers[self.primary], &self.servers[1 - self.primary]];
         if let Some(pass) = &mut self.pass
-            && pass.go_on(&mut self.engine, [&self.primary, &self.secondary], &mut self.copies)
+            && pass.go_on(&mut self.engine, servers, &mut self.copies)
         {
             self.pass = None;
         }
@@ -219,7 +394,7 @@ impl World {
     fn mirror(&mut self) {
         match self.rng.below(4) {
             0 => self.link.take(&mut self.engine, 100),
-            1 | 2 => self.link.execute(&mut self.secondary, self.now + self.clocks.real),
+            1 | 2 => self.execute_link(),
             _ => self.link.deliver(&mut self.engine),
         }
     }
@@ -242,7 +417,8 @@ impl World {
 
     /// Clients and faults cease; everything under way comes to its end.
     pub(super) fn settle(&mut self) {
-        self.secondary.full = false;
+        self.servers[1 - self.primary].full = false;
+        self.held = None;
         for _ in 0..200_000 {
             self.copy_code();
             if self.is_settled() {
@@ -270,15 +446,17 @@ impl World {
             && !self.engine.needs_pass()
             && self.pass.is_none()
             && self.copies.is_empty()
+            && self.waiters.is_empty()
             && self.upstreams.iter().all(|upstream| !upstream.broken && upstream.is_idle())
     }
 
     /// Both servers hold the same, and the engine holds nothing any more.
     pub(super) fn check(&mut self) {
         for db in 0..DATABASES {
-            let primary = self.living(&self.primary.databases[db], 0);
-            let secondary =
-                self.living(&self.secondary.databases[db], self.engine.settings().clock_offset);
+            let (primary, secondary) = (self.primary, 1 - self.primary);
+            let primary = self.living(&self.servers[primary].databases[db], 0);
+            let offset = self.engine.settings().clock_offset;
+            let secondary = self.living(&self.servers[secondary].databases[db], offset);
             assert_eq!(primary, secondary, "primary and secondary, database {db}");
         }
         assert!(self.engine.is_at_rest(), "{:?}", self.engine);
@@ -290,7 +468,7 @@ impl World {
 
     /// Keys that will be there in a moment yet, their expiries on the primary's clock.
     fn living(&self, database: &Database, offset: i64) -> Database {
-        let soon = self.now + 2 * CLOCK_ERROR as i64;
+        let soon = self.time(self.primary) + 2 * CLOCK_ERROR as i64;
         let mut living = database.clone();
         for entry in living.values_mut() {
             entry.expires = entry.expires.map(|at| at - offset);
@@ -314,7 +492,7 @@ fn settings(clock_offset: i64, buffer: usize) -> Settings {
         seed: Seed::from_bytes([1; 8]),
         buffer,
         mirroring: true,
-        follow_scripts: false,
+        follow_scripts: true,
         marker: None,
     }
 }

@@ -1,0 +1,97 @@
+//! A client that waits for an element on a connection of its own. What it is answered comes over
+//! that connection: earlier or later than the answers to the writes that are ordered.
+
+use bytes::Bytes;
+
+use super::model::Server;
+use super::rng::Rng;
+use super::upstream;
+use crate::command;
+use crate::engine::{Answer, Cause, Engine, Unit};
+use crate::resp::Request;
+
+enum State {
+    /// Sent; the primary has not read it.
+    Sent(Unit, Request),
+    /// The primary has, and keeps it waiting.
+    Waiting(Unit),
+    /// The answer is on its way.
+    Answered(Unit, Bytes),
+    /// The connection is lost, and the primary does not know.
+    Lost,
+}
+
+/// One wait.
+pub(super) struct Waiter {
+    /// The connection, as the primary numbers it.
+    who: u64,
+    db: u32,
+    state: State,
+}
+
+impl Waiter {
+    pub(super) fn new(who: u64, db: u32, engine: &mut Engine, rng: &mut Rng) -> Self {
+        let request = upstream::waiting(rng);
+        let write = engine.write(command::lookup(&request), request.clone(), db, &[]);
+        let unit = engine.unit([write], false);
+        engine.await_service(&unit);
+        Self { who, db, state: State::Sent(unit, request) }
+    }
+
+    /// The primary reads the command, or its answer goes on its way. `ends`: nobody wants to wait
+    /// any longer. True: it is over.
+    pub(super) fn go_on(
+        &mut self,
+        engine: &mut Engine,
+        primary: &mut Server,
+        now: i64,
+        ends: bool,
+    ) -> bool {
+        let (who, db) = (self.who, self.db);
+        take(&mut self.state, |state| match state {
+            State::Sent(unit, request) => {
+                primary.wait(who, db, request, now);
+                Some(State::Waiting(unit))
+            }
+            State::Waiting(unit) => Some(match primary.answer_to(who) {
+                Some(answer) => State::Answered(unit, answer),
+                None if ends && primary.unblock(who) => {
+                    State::Answered(unit, Bytes::from_static(b"*-1\r\n"))
+                }
+                None => State::Waiting(unit),
+            }),
+            State::Answered(unit, answer) => {
+                if !answer.starts_with(b"*-1") && !answer.starts_with(b"-") {
+                    engine.served(&unit, Answer { reply: &answer, probes: &[] });
+                }
+                engine.waited(&unit);
+                None
+            }
+            // The primary is told to be done with the connection.
+            State::Lost => {
+                primary.unblock(who);
+                None
+            }
+        })
+    }
+
+    /// The connection breaks.
+    pub(super) fn cut(&mut self, engine: &mut Engine) {
+        take(&mut self.state, |state| match state {
+            State::Sent(unit, _) | State::Waiting(unit) | State::Answered(unit, _) => {
+                engine.soil_unit(&unit, Cause::Unknown);
+                engine.waited(&unit);
+                Some(State::Lost)
+            }
+            State::Lost => Some(State::Lost),
+        });
+    }
+}
+
+/// Replaces a state by what follows from it; true when nothing does.
+fn take(state: &mut State, next: impl FnOnce(State) -> Option<State>) -> bool {
+    let next = next(std::mem::replace(state, State::Lost));
+    let over = next.is_none();
+    *state = next.unwrap_or(State::Lost);
+    over
+}
