@@ -13,5 +13,7 @@ mod wire;
 pub use connection::Connection;
 pub use dial::{ConnectError, Setup, dial};
 pub use endpoint::{Address, Endpoint, EndpointError, Secret};
-pub use server::{ClockGap, Lineage, ServerInfo, keyspace, parse_keyspace, some_key_ends, told};
+pub use server::{
+    ClockGap, Lineage, ServerInfo, keyspace, parse_calls, parse_keyspace, some_key_ends, told,
+};
 pub use wire::{Broken, Wire};

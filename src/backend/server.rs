@@ -143,6 +143,16 @@ pub fn parse_keyspace(info: &str) -> Vec<(u32, u64)> {
     info.lines().filter_map(line).collect()
 }
 
+/// How often a command was executed, by what `INFO commandstats` says; `None` when it says nothing.
+pub fn parse_calls(info: &str, command: &str) -> Option<u64> {
+    if !info.contains("cmdstat_") {
+        return None;
+    }
+    let name = format!("cmdstat_{command}:calls=");
+    let calls = info.lines().find_map(|line| line.strip_prefix(&name)?.split(',').next());
+    Some(calls.and_then(|calls| calls.parse().ok()).unwrap_or(0))
+}
+
 /// Whether a key of this database may end, by what `INFO keyspace` says.
 pub fn some_key_ends(info: &[u8], db: u32) -> bool {
     let info = String::from_utf8_lossy(info);
@@ -222,6 +232,14 @@ mod tests {
         let promoted = seen("bb", "aa", 80);
         assert!(seen("bb", "aa", 90).continues(&promoted));
         assert!(ServerInfo::default().continues(&ServerInfo::default()), "one that does not tell");
+    }
+
+    #[test]
+    fn calls_of_a_command_are_told_from_those_of_its_like() {
+        let info = "cmdstat_swapdb2:calls=9,usec=1\r\ncmdstat_swapdb:calls=12,usec=3\r\n";
+        assert_eq!(parse_calls(info, "swapdb"), Some(12));
+        assert_eq!(parse_calls(info, "flushdb"), Some(0));
+        assert_eq!(parse_calls("# Commandstats\r\n", "swapdb"), None);
     }
 
     #[test]

@@ -14,8 +14,7 @@ use super::pace::Pace;
 use super::scan::Scan;
 use crate::backend::Endpoint;
 use crate::databases::Databases;
-use crate::engine::{Cause, Ticket};
-use crate::ledger::Groups;
+use crate::engine::Ticket;
 use crate::own_keys::{is_left_behind, is_ours};
 
 /// Keys asked for in one step of a scan, and read together. With more of them the server's processor
@@ -44,9 +43,8 @@ pub struct Pass {
 }
 
 impl Pass {
-    /// Scans and copies; `groups` are those that may hold keys which only the secondary has. Gives
-    /// the number of keys that were to be copied.
-    pub async fn run(&self, groups: &Groups) -> u64 {
+    /// Scans and copies. Gives the number of keys that were to be copied.
+    pub async fn run(&self) -> u64 {
         let mut primary = Scan::new(self.route.endpoint.clone());
         let size = primary.size(&self.databases).await;
         self.route.progress.begin(size);
@@ -58,7 +56,7 @@ impl Pass {
             if let Some(secondary) = &self.secondary {
                 // Before its databases can be looked into, everything said of them must be done.
                 self.catch_up().await;
-                self.clear_out(secondary, groups).await;
+                self.clear_out(secondary).await;
             }
             if self.settled_numbering().await == numbering {
                 break;
@@ -122,52 +120,28 @@ impl Pass {
     }
 
     /// Removes from the secondary what must not be there: half values that a process which is gone
-    /// went on with no more, and keys that the primary does not hold.
-    async fn clear_out(&self, secondary: &Endpoint, groups: &Groups) {
+    /// went on with no more, and keys that the primary did not hold.
+    async fn clear_out(&self, secondary: &Endpoint) {
         let back = self.databases.reversed();
         let mut scan = Scan::new(secondary.clone());
-        let mut primary = Scan::new(self.route.endpoint.clone());
         for db in scan.databases(&back).await {
             let Some(home) = back.to(db) else { continue };
             scan.start(db);
-            let courtesy = &self.route.courtesy;
             // Nobody is served there.
             while let Some(keys) = scan.next(COUNT).await {
-                let began = Instant::now();
                 let (halves, keys): (Vec<_>, Vec<_>) =
                     keys.into_iter().partition(|key| is_left_behind(key));
                 if !halves.is_empty() {
                     info!(db, keys = halves.len(), "half values of an earlier process are removed");
                     scan.remove(&halves).await;
                 }
-                if !self.keeps_extras {
-                    let theirs = keys.into_iter().filter(|key| !is_ours(db, key)).collect();
-                    let asked = self.find_extras(&mut primary, home, theirs, groups).await;
-                    courtesy.rest(asked, began.elapsed()).await;
-                }
+                self.route.hub.with(|engine| {
+                    for key in keys.into_iter().filter(|key| !is_ours(db, key)) {
+                        engine.found_on_secondary(home, key, self.keeps_extras);
+                    }
+                });
             }
         }
-    }
-
-    /// Keys of the secondary that the primary does not hold: copying them removes them. Gives how many
-    /// the primary was asked for.
-    async fn find_extras(
-        &self,
-        primary: &mut Scan,
-        db: u32,
-        mut keys: Vec<Bytes>,
-        groups: &Groups,
-    ) -> usize {
-        let seed = self.route.hub.with(|engine| engine.settings().seed);
-        keys.retain(|key| groups.contains(seed.group(key)));
-        let missing = primary.missing(db, &keys).await;
-        self.route.hub.with(|engine| {
-            for key in missing {
-                let named = engine.named(db, key);
-                engine.soil(&named, Cause::Verify);
-            }
-        });
-        keys.len()
     }
 }
 

@@ -122,17 +122,6 @@ impl Scan {
         }
     }
 
-    /// Which of these keys are not there.
-    pub(super) async fn missing(&mut self, db: u32, keys: &[Bytes]) -> Vec<Bytes> {
-        if db != self.db {
-            self.db = db;
-            self.connection = None;
-        }
-        let replies = self.ask_of_each("EXISTS", keys).await;
-        let gone = keys.iter().zip(replies).filter(|(_, reply)| reply.integer() == Some(0));
-        gone.map(|(key, _)| key.clone()).collect()
-    }
-
     /// Removes keys of the database that is scanned.
     pub(super) async fn remove(&mut self, keys: &[Bytes]) {
         // Lazily where the server can; one that is refused ends by itself.

@@ -1,7 +1,7 @@
 //! One direction of mirroring: who serves, who follows, and the tasks between.
 
 use std::num::NonZeroU64;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
@@ -127,6 +127,14 @@ pub(crate) struct Direction {
     pub(crate) peer: Arc<Peer>,
     pub(super) survey: Survey,
     pub(crate) stop: CancellationToken,
+    tracker: Once,
+}
+
+/// What was started for a direction ends with it, also when a flip to it came to nothing.
+impl Drop for Direction {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
 }
 
 impl Direction {
@@ -165,15 +173,30 @@ impl Direction {
         });
         let (peer, stop) =
             (Arc::new(Peer::new(survey.secondary.clone())), CancellationToken::new());
-        Arc::new(Self { primary, hub, route, copies, peer, survey, stop })
+        Arc::new(Self { primary, hub, route, copies, peer, survey, stop, tracker: Once::new() })
+    }
+
+    /// Starts what listens to scripts, once: before a flip already where `before` has had some, so
+    /// that none waits for it afterwards.
+    pub(super) fn listen_as(&self, before: &Self, world: &World) {
+        if before.hub.with(|engine| engine.has_scripts()) {
+            self.hub.with(Engine::expect_scripts);
+            self.start_tracker(world);
+        }
+    }
+
+    fn start_tracker(&self, world: &World) {
+        self.tracker.call_once(|| {
+            let endpoint = world.endpoint(self.primary).clone();
+            let tracker = Tracker { hub: self.hub.clone(), endpoint };
+            world.tasks.spawn(tracker.run(self.stop.clone()));
+        });
     }
 
     /// Starts the mirror and the recopiers.
     pub(super) fn start(&self, world: &World) {
         self.start_mirror(world);
-        let endpoint = world.endpoint(self.primary).clone();
-        let tracker = Tracker { hub: self.hub.clone(), endpoint };
-        world.tasks.spawn(tracker.run(self.stop.clone()));
+        self.start_tracker(world);
         let clocks = Clocks {
             hub: self.hub.clone(),
             primary: world.endpoint(self.primary).clone(),

@@ -123,6 +123,7 @@ impl Migration {
             .await
             .map_err(|error| conflict(&error))?;
         let new = Direction::new(world, to, survey, beginning.doubtful().others(), true);
+        new.listen_as(old, world);
         let next = Next::new(new.route.clone());
         self.stage.send_modify(|stage| stage.next = Some(next.clone()));
         let patience = Instant::now() + PATIENCE;

@@ -164,7 +164,7 @@ impl Migration {
             databases: self.world.databases_from(direction.primary),
             doubtful: !fresh,
         };
-        pass.run(groups).await;
+        pass.run().await;
         self.catch_up(direction).await;
         until_mirroring(direction).await;
         if groups.is_full() {

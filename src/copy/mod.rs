@@ -79,7 +79,7 @@ async fn copy(world: &World, direction: &Arc<Direction>) -> Summary {
     let mut keys = 0;
     for _ in 0..ATTEMPTS {
         if !groups.is_empty() {
-            keys = pass(world, direction).run(&groups).await.max(keys);
+            keys = pass(world, direction).run().await.max(keys);
         } else if let Err(error) = backfill::retry(&direction.copies).await {
             tracing::warn!(%error, "keys that failed could not be tried again");
         }

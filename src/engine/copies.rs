@@ -117,9 +117,7 @@ impl Engine {
     pub fn accept(&mut self, ticket: &Ticket, copied: &Copied) -> Accepted {
         let accepted = self.place(ticket, copied);
         if matches!(accepted, Accepted::At(_)) {
-            let fingerprint = ticket.named.fingerprint;
-            self.left_out.remove(fingerprint);
-            self.count_copy(fingerprint);
+            self.taken(ticket.named.fingerprint);
         }
         accepted
     }
@@ -220,7 +218,9 @@ impl Engine {
         ticket.epoch == self.epoch
     }
 
-    pub(super) fn count_copy(&mut self, fingerprint: Fingerprint) {
+    /// A copy of the key counts: the secondary gets what the primary holds.
+    pub(super) fn taken(&mut self, fingerprint: Fingerprint) {
+        self.left_out.remove(fingerprint);
         let Some(copying) = self.copying.remove(&fingerprint) else { return };
         match copying.cause {
             Some(cause) => {
@@ -240,15 +240,38 @@ impl Engine {
         let cause = self.resync.take();
         let groups = if cause.is_some() { Groups::full() } else { lost };
         let keep = self.exceptions();
+        self.apart.clear();
         self.ledger.begin_pass(&groups, &keep);
         self.passing = true;
         (groups, cause)
     }
 
-    /// The pass is over: every key is migrated but those that are known not to be.
+    /// The secondary holds a key that may not be there, found when all others had been copied. One
+    /// that the pass has not come by was not on the primary then; whether it is by now or not, what
+    /// the secondary holds of it is old. It is copied, which removes it if the primary lacks it;
+    /// or left alone until the primary has one of that name, if it may stay.
+    pub fn found_on_secondary(&mut self, db: u32, key: bytes::Bytes, may_stay: bool) {
+        let named = self.named(db, key);
+        if self.ledger.state(named.space, named.fingerprint) != State::Unmigrated {
+            return;
+        }
+        if may_stay {
+            self.apart.push((named.space, named.fingerprint));
+        } else {
+            self.soil(&named, Cause::Verify);
+        }
+    }
+
+    /// The pass is over: every key is migrated but those that are known not to be, by name or by
+    /// their group.
     pub fn end_pass(&mut self) {
-        let keep = self.exceptions();
-        self.ledger.end_pass(&keep);
+        let mut keep = self.exceptions();
+        for (space, fingerprint) in std::mem::take(&mut self.apart) {
+            if self.ledger.state(space, fingerprint) == State::Unmigrated {
+                keep.push((fingerprint, State::Unmigrated));
+            }
+        }
+        self.ledger.end_pass(&keep, self.dirty.lost());
         self.passing = false;
     }
 

@@ -155,6 +155,11 @@ impl DirtyKeys {
         std::mem::take(&mut self.lost)
     }
 
+    /// Groups of keys that found no room.
+    pub(super) fn lost(&self) -> &Groups {
+        &self.lost
+    }
+
     pub(super) fn has_lost(&self) -> bool {
         !self.lost.is_empty()
     }

@@ -12,8 +12,6 @@
 //! *Must not know:* where the record is kept. Whoever shares the engine writes [`Engine::intent`]
 //! down before anything that was decided takes effect.
 
-use std::collections::HashMap;
-
 use super::log::Position;
 use super::{Engine, Unit, Write};
 use crate::command::Reach;
@@ -34,20 +32,11 @@ pub(super) struct Intent {
     all_young: bool,
     /// The last place in the log when this round began.
     before: Position,
-    /// Commands that wait on connections of their own and may write to the group at any time.
-    waiting: HashMap<Group, u32>,
 }
 
 impl Intent {
     pub(super) fn new(recorded: Groups) -> Self {
-        Self {
-            young: recorded.clone(),
-            all_young: false,
-            recorded,
-            changed: false,
-            before: 0,
-            waiting: HashMap::new(),
-        }
+        Self { young: recorded.clone(), all_young: false, recorded, changed: false, before: 0 }
     }
 
     fn touch(&mut self, group: Group) {
@@ -82,9 +71,7 @@ impl Intent {
 impl Engine {
     /// From now on a record is kept; it says `recorded` already.
     pub fn keep_record(&mut self, recorded: Groups) {
-        // Who waits goes on waiting when one record takes the place of another.
-        let waiting = self.intent.take().map(|intent| intent.waiting).unwrap_or_default();
-        self.intent = Some(Intent { waiting, ..Intent::new(recorded) });
+        self.intent = Some(Intent::new(recorded));
     }
 
     /// What the record must say, if that has changed since the last call.
@@ -123,31 +110,6 @@ impl Engine {
         }
     }
 
-    /// A command is about to wait on a connection of its own; [`Self::waited`] ends it.
-    pub fn await_service(&mut self, unit: &Unit) {
-        self.awaited += 1;
-        self.touch_unit(unit);
-        let Some(intent) = &mut self.intent else { return };
-        for named in unit.writes.iter().flat_map(Write::written_keys) {
-            *intent.waiting.entry(named.fingerprint.group()).or_default() += 1;
-        }
-    }
-
-    /// A wait is over, and its outcome has been told.
-    pub fn waited(&mut self, unit: &Unit) {
-        self.awaited -= 1;
-        let Some(intent) = &mut self.intent else { return };
-        for named in unit.writes.iter().flat_map(Write::written_keys) {
-            let group = named.fingerprint.group();
-            if let Some(count) = intent.waiting.get_mut(&group) {
-                *count -= 1;
-                if *count == 0 {
-                    intent.waiting.remove(&group);
-                }
-            }
-        }
-    }
-
     /// Lets groups go in which nothing is left that may differ. To be called now and then; a group
     /// goes at the second call after the last that happened to it, at the earliest.
     pub fn let_settled_groups_go(&mut self) {
@@ -180,9 +142,7 @@ impl Engine {
         for fingerprint in dirty.chain(self.order.keys_in_flight()) {
             busy.insert(fingerprint.group());
         }
-        for group in self.intent.iter().flat_map(|intent| intent.waiting.keys()) {
-            busy.insert(*group);
-        }
+        self.waits.groups().for_each(|group| busy.insert(group));
         busy
     }
 }

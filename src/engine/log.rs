@@ -58,14 +58,8 @@ pub enum Kind {
     Copies,
     /// Whole databases. No key stands for it, so it is kept even when the log is full.
     Databases,
-    /// Scripts and function libraries; kept like the former.
+    /// Scripts and function libraries.
     Code,
-}
-
-impl Kind {
-    fn is_vital(self) -> bool {
-        matches!(self, Self::Databases | Self::Code)
-    }
 }
 
 /// One effect, ready to be sent.
@@ -166,7 +160,7 @@ impl Log {
     ) -> Result<Position, SmallVec<[Named; 1]>> {
         let (commands, expect) = self.encode(&draft, steps);
         let weight = commands.len() + ENTRY_WEIGHT;
-        if self.bytes + weight > self.limit && !draft.kind.is_vital() {
+        if self.bytes + weight > self.limit && draft.kind != Kind::Databases {
             return Err(draft.keys);
         }
         let keys = if draft.kind == Kind::Copy {

@@ -30,6 +30,7 @@ mod step;
 mod together;
 mod unit;
 mod view;
+mod waits;
 mod watch;
 
 use std::collections::HashMap;
@@ -47,6 +48,7 @@ pub use dirty::{Cause, DirtyKey};
 pub use left_out::{Group, Lack};
 pub use log::{Entry, Kind, Named, Position};
 pub use order::{ConnId, Woken};
+pub use scripts::{Question, Reading};
 pub use secondary::Gate;
 pub use settle::Answer;
 pub use together::Copies;
@@ -59,6 +61,7 @@ use log::Log;
 use order::Order;
 use scripts::Scripts;
 use spaces::Spaces;
+use waits::Waits;
 
 /// Milliseconds since some fixed moment, monotonic.
 pub type Millis = u64;
@@ -114,6 +117,9 @@ pub struct Engine {
     dirty: DirtyKeys,
     /// Keys that the secondary cannot hold.
     left_out: LeftOut,
+    /// Keys of the secondary's own, found in this pass: they stay until the primary has one of that
+    /// name, which is copied then.
+    apart: Vec<(u32, Fingerprint)>,
     /// Keys being copied: since when they are dirty, if they were.
     copying: HashMap<Fingerprint, Copying, Passthrough>,
     /// Where the newest copy of a key stands in the log: what goes wrong before it does not matter.
@@ -123,8 +129,8 @@ pub struct Engine {
     scripts: Scripts,
     /// Steps that were lost and whose keys can't be copied yet: how many, since when.
     in_doubt: (usize, Millis),
-    /// Commands that wait on connections of their own, and whose outcome has not been told.
-    awaited: usize,
+    /// Commands that wait on connections of their own.
+    waits: Waits,
     /// Grows with everything that voids all copies under way (`FLUSHALL`, `SWAPDB`).
     epoch: u64,
     /// Set when nothing is known any more and all keys must be copied again.
@@ -173,12 +179,13 @@ impl Engine {
             log: Log::new(settings.buffer / 4 * 3),
             dirty: DirtyKeys::new(settings.buffer / 4),
             left_out: LeftOut::default(),
+            apart: Vec::new(),
             copying: HashMap::default(),
             copied_at: HashMap::default(),
             watched: HashMap::default(),
-            scripts: Scripts::default(),
+            scripts: Scripts::new(settings.follow_scripts),
             in_doubt: (0, 0),
-            awaited: 0,
+            waits: Waits::default(),
             epoch: 0,
             resync: None,
             halted: None,
@@ -228,6 +235,14 @@ impl Engine {
             }
             State::Dirty | State::Touched => {}
         }
+    }
+
+    /// The same, because of something that was not learnt in the order of the lanes: it may have
+    /// happened after the writes to the key that are in flight now, so that none of those makes up
+    /// for it.
+    pub(super) fn soil_out_of_order(&mut self, named: &Named, cause: Cause) {
+        self.order.overtake(named.fingerprint);
+        self.soil(named, cause);
     }
 
     /// A key by name in one of the primary's databases.

@@ -35,6 +35,9 @@ struct Held {
     /// Whose writes are in flight, when `in_flight` is not 0.
     by: Option<ConnId>,
     in_flight: u32,
+    /// How many of those in flight, the first of them, were sent before something was learnt of the
+    /// key that did not come in order.
+    overtaken: u32,
     /// Who waits, first come first served.
     waiting: VecDeque<ConnId>,
 }
@@ -55,8 +58,12 @@ pub(super) struct Order {
     total: u32,
     /// The keys that a waiting connection has queued for.
     waiting: HashMap<ConnId, SmallVec<[Fingerprint; 2]>>,
-    /// Connections that want everything, the first one being served.
+    /// Connections that wait for everything, first come first served.
     everything: VecDeque<ConnId>,
+    /// Whose step that claims everything is in flight.
+    alone: Option<ConnId>,
+    /// Whether it was sent before something was learnt that may have happened after it.
+    alone_overtaken: bool,
 }
 
 impl Order {
@@ -85,9 +92,10 @@ impl Order {
             }
         }
         if claim.everything {
-            self.leave_everything(conn, &mut woken);
+            (self.alone, self.alone_overtaken) = (None, false);
             // Its next step, perhaps a barrier too, has waited for this one.
             woken.push(conn);
+            self.wake_all(&mut woken);
         }
         for key in claim.keys {
             self.release(*key, &mut woken);
@@ -98,10 +106,15 @@ impl Order {
         woken
     }
 
-    /// `conn` is gone and waits for nothing any more. Its steps in flight are finished one by one.
+    /// `conn` is gone and waits for nothing any more. Its steps in flight are finished one by one,
+    /// and keep what they claim until then.
     pub(super) fn forget(&mut self, conn: ConnId) -> Woken {
         let mut woken = Woken::new();
-        self.leave_everything(conn, &mut woken);
+        let before = self.everything.len();
+        self.everything.retain(|waiter| *waiter != conn);
+        if self.everything.len() < before {
+            self.wake_all(&mut woken);
+        }
         woken.extend(self.everything.front().copied());
         for key in self.waiting.remove(&conn).unwrap_or_default() {
             if let Some(held) = self.keys.get_mut(&key) {
@@ -126,8 +139,32 @@ impl Order {
 
     /// Whether a write to `key` is in flight on any connection.
     pub(super) fn is_in_flight(&self, key: Fingerprint) -> bool {
-        self.keys.get(&key).is_some_and(|held| held.in_flight > 0)
-            || self.everything.front().is_some_and(|conn| self.in_flight.contains_key(conn))
+        self.keys.get(&key).is_some_and(|held| held.in_flight > 0) || self.alone.is_some()
+    }
+
+    /// Something has been learnt of `key` that did not come in order: it may have happened after
+    /// the writes that are in flight now.
+    pub(super) fn overtake(&mut self, key: Fingerprint) {
+        if let Some(held) = self.keys.get_mut(&key) {
+            held.overtaken = held.in_flight;
+        }
+    }
+
+    /// The same for every key.
+    pub(super) fn overtake_all(&mut self) {
+        self.keys.values_mut().for_each(|held| held.overtaken = held.in_flight);
+        self.alone_overtaken = self.alone.is_some();
+    }
+
+    /// Whether the step in flight that claims everything was sent before.
+    pub(super) fn is_barrier_overtaken(&self) -> bool {
+        self.alone_overtaken
+    }
+
+    /// Whether the next write to `key` that is answered was sent before something was learnt of the
+    /// key that may have happened after it.
+    pub(super) fn is_overtaken(&self, key: Fingerprint) -> bool {
+        self.keys.get(&key).is_some_and(|held| held.overtaken > 0)
     }
 
     /// Keys that writes are in flight to.
@@ -137,7 +174,7 @@ impl Order {
 
     /// Whether a step that claims everything is in flight or waits.
     pub(super) fn wants_everything(&self) -> bool {
-        !self.everything.is_empty()
+        self.alone.is_some() || !self.everything.is_empty()
     }
 
     /// Writes in flight on one connection.
@@ -154,11 +191,15 @@ impl Order {
         if !self.everything.contains(&conn) {
             self.everything.push_back(conn);
         }
-        self.everything.front() == Some(&conn) && self.total == 0
+        let admitted = self.everything.front() == Some(&conn) && self.total == 0;
+        if admitted {
+            self.alone = self.everything.pop_front();
+        }
+        admitted
     }
 
     fn admits_keys(&mut self, conn: ConnId, keys: &[Fingerprint]) -> bool {
-        let admitted = self.everything.is_empty()
+        let admitted = !self.wants_everything()
             && keys.iter().all(|key| self.keys.get(key).is_none_or(|held| held.admits(conn)));
         if !admitted && !self.waiting.contains_key(&conn) {
             self.queue(conn, keys);
@@ -194,6 +235,7 @@ impl Order {
     fn release(&mut self, key: Fingerprint, woken: &mut Woken) {
         let Some(held) = self.keys.get_mut(&key) else { return };
         held.in_flight -= 1;
+        held.overtaken = held.overtaken.saturating_sub(1);
         if held.in_flight > 0 {
             return;
         }
@@ -203,10 +245,9 @@ impl Order {
         }
     }
 
-    fn leave_everything(&mut self, conn: ConnId, woken: &mut Woken) {
-        let before = self.everything.len();
-        self.everything.retain(|waiter| *waiter != conn);
-        if before != self.everything.len() && self.everything.is_empty() {
+    /// Nobody wants everything any more: those who wait for keys may try.
+    fn wake_all(&self, woken: &mut Woken) {
+        if !self.wants_everything() {
             woken.extend(self.waiting.keys().copied());
         }
     }
@@ -220,7 +261,7 @@ mod tests {
     impl Order {
         /// Whether nobody writes and nobody waits.
         pub(in crate::engine) fn is_at_rest(&self) -> bool {
-            let nobody = self.waiting.is_empty() && self.everything.is_empty();
+            let nobody = self.waiting.is_empty() && !self.wants_everything();
             nobody && self.keys.is_empty() && self.in_flight.is_empty() && self.total == 0
         }
     }
@@ -274,6 +315,16 @@ mod tests {
         assert!(order.is_in_flight(k[0]));
         assert!(order.finish(B, EVERYTHING).contains(&A));
         assert!(order.begin(A, claim(&k)));
+    }
+
+    #[test]
+    fn a_barrier_whose_connection_broke_keeps_everybody_until_it_is_past() {
+        let (mut order, k) = (Order::default(), keys("k"));
+        assert!(order.begin(A, EVERYTHING));
+        order.forget(A);
+        assert!(!order.begin(B, claim(&k)) && order.is_in_flight(k[0]));
+        assert!(order.finish(A, EVERYTHING).contains(&B));
+        assert!(order.begin(B, claim(&k)));
     }
 
     #[test]

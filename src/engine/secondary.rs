@@ -90,16 +90,17 @@ impl Engine {
             Kind::Databases => self.distrust(cause),
             Kind::Code => {
                 self.code_is_stale = true;
-                self.scripts.forget_told();
+                self.scripts.forget_known();
             }
         }
         self.acknowledge(entry);
     }
 
     /// The primary's keys are not what they were, nobody knows how: copies that have been read are
-    /// void, and everything must be copied again.
+    /// void, writes in flight may have been done before, and everything must be copied again.
     pub fn start_over(&mut self, cause: Cause) {
         self.epoch += 1;
+        self.order.overtake_all();
         self.distrust(cause);
     }
 

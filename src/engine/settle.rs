@@ -38,30 +38,23 @@ impl Engine {
     /// A step has been answered: takes its effect into the log, and lets others go on.
     pub fn finish(&mut self, conn: ConnId, unit: &Unit, answer: Answer<'_>) -> Woken {
         self.calls.end(unit);
+        if let Some(number) = unit.waits {
+            self.end_wait(number, Some(answer));
+            return Woken::new();
+        }
         self.settle(unit, answer);
+        self.doubt_stirred();
         self.end_script(unit);
         let mut woken = self.order.finish(conn, claim(unit));
+        self.forget_served_meanwhile();
         if self.spaces.numbering() != unit.numbering {
             woken.extend(self.order.disperse());
         }
         woken
     }
 
-    /// A command that waited on a connection of its own has been served. It could hold no keys, so
-    /// its place among the writes of others is not known: where a second application of its effect
-    /// would show (a list, a sorted set), its keys are copied again; a stream's effect names the
-    /// entries and may be applied twice.
-    pub fn served(&mut self, unit: &Unit, answer: Answer<'_>) {
-        let is_stream = |write: &Write| write.request.name().eq_ignore_ascii_case(b"XREADGROUP");
-        if unit.writes.iter().all(is_stream) {
-            self.settle(unit, answer);
-        } else {
-            self.soil_unit(unit, Cause::Effect);
-        }
-    }
-
     /// The keys of a step are in doubt, whatever was answered.
-    pub fn soil_unit(&mut self, unit: &Unit, cause: Cause) {
+    fn soil_unit(&mut self, unit: &Unit, cause: Cause) {
         for named in unit.writes.iter().flat_map(Write::written_keys) {
             self.soil(named, cause);
         }
@@ -113,11 +106,18 @@ impl Engine {
         }
         self.code_changes += u64::from(write.reach == Reach::Code);
         let outcome = self.outcome(write, reply, probes);
-        if outcome == Outcome::Recopy {
+        if !reply.is_error() || outcome == Outcome::Recopy {
             self.make_script_known(write, db);
+        }
+        if outcome != Outcome::Nothing {
+            write.written_keys().for_each(|named| self.stir(named.fingerprint));
         }
         match (write.reach, outcome) {
             (_, Outcome::Nothing) => {}
+            (Reach::Keys, _) if self.is_overtaken(write) => self.soil_write(write, Cause::Effect),
+            (reach, _) if reach != Reach::Code && self.order.is_barrier_overtaken() => {
+                self.start_over(Cause::Effect);
+            }
             (Reach::Keys, Outcome::Recopy) => {
                 if !self.note(write, [&write.request]) {
                     self.soil_write(write, Cause::Effect);
@@ -131,14 +131,21 @@ impl Engine {
     }
 
     /// A script that was run is known on both servers, so that its digest alone will do after a flip.
+    /// One that finds no room is told when it runs again.
     fn make_script_known(&mut self, write: &Write, db: u32) {
-        let body = write.request.arg(1).filter(|_| write.request.is(0, "EVAL"));
-        let Some(body) = body else { return };
-        if self.scripts.is_first(body) {
-            let load = Request::new([b"SCRIPT".as_ref(), b"LOAD", body]);
-            let step = Step { request: load, expect: Expect::Success };
-            self.append_vital(Kind::Code, db, &[step]);
+        let Some(body) = body(&write.request) else { return };
+        if !self.scripts.is_first(body) {
+            return;
         }
+        let load = Request::new([b"SCRIPT".as_ref(), b"LOAD", body]);
+        if !self.append_code(db, &[Step { request: load, expect: Expect::Success }]) {
+            self.scripts.forget(body);
+        }
+    }
+
+    /// Whether a request brings a script that the secondary has not been told.
+    pub fn brings_script(&self, request: &Request) -> bool {
+        self.settings.mirroring && body(request).is_some_and(|body| !self.scripts.knows(body))
     }
 
     fn outcome(&self, write: &Write, reply: &Reply, probes: &[Reply]) -> Outcome {
@@ -195,6 +202,12 @@ impl Engine {
         })
     }
 
+    /// Whether something was learnt of its keys, since it was sent, that may have happened later: then
+    /// what it did says nothing of what they are.
+    fn is_overtaken(&self, write: &Write) -> bool {
+        write.touches.iter().any(|touch| self.order.is_overtaken(touch.named.fingerprint))
+    }
+
     /// The key's whole state is known without a copy; one that is under way is void.
     fn supersede(&mut self, named: &Named) {
         self.left_out.remove(named.fingerprint);
@@ -207,7 +220,11 @@ impl Engine {
 
     fn settle_reach(&mut self, write: &Write, reach: Reach, effect: &Effect, db: u32) {
         match reach {
-            Reach::Keys | Reach::Code => self.append_vital(Kind::Code, db, &effect.steps),
+            Reach::Keys | Reach::Code => {
+                if !self.append_code(db, &effect.steps) {
+                    self.code_is_stale = true;
+                }
+            }
             Reach::Database => self.settle_flush(Some(write.db), &effect.steps),
             Reach::AllDatabases => self.settle_flush(None, &effect.steps),
             Reach::Swap(a, b) => self.settle_swap(a, b),
@@ -225,35 +242,27 @@ impl Engine {
             (crate::databases::Databases::Only(pairs), None) => {
                 let flush = [success(["FLUSHDB"])];
                 for (_, to) in pairs.clone() {
-                    self.append_vital(Kind::Databases, to, &flush);
+                    self.append_vital(to, &flush);
                 }
                 SmallVec::new()
             }
         };
         for to in pairs {
-            self.append_vital(Kind::Databases, to, steps);
+            self.append_vital(to, steps);
         }
         if let Some(marker) = self.settings.marker.clone() {
-            self.append_vital(
-                Kind::Databases,
-                0,
-                &[Step { request: marker, expect: Expect::Success }],
-            );
+            self.append_vital(0, &[Step { request: marker, expect: Expect::Success }]);
         }
     }
 
     fn settle_swap(&mut self, a: u32, b: u32) {
         self.epoch += 1;
-        self.spaces.swap(a, b);
+        self.swap_waits(|engine| engine.spaces.swap(a, b));
         let Some((to_a, to_b)) = self.settings.databases.to(a).zip(self.settings.databases.to(b))
         else {
             return self.start_over(Cause::Effect);
         };
-        self.append_vital(
-            Kind::Databases,
-            0,
-            &[success(["SWAPDB", &to_a.to_string(), &to_b.to_string()])],
-        );
+        self.append_vital(0, &[success(["SWAPDB", &to_a.to_string(), &to_b.to_string()])]);
     }
 
     fn soil_write(&mut self, write: &Write, cause: Cause) {
@@ -279,14 +288,25 @@ impl Engine {
         }
     }
 
-    fn append_vital(&mut self, kind: Kind, db: u32, steps: &[Step]) {
-        if kind == Kind::Databases {
-            self.touch_all();
-        }
-        let draft = Draft { since: self.now, db, atomic: false, keys: SmallVec::new(), kind };
-        // A vital entry is always taken.
+    /// Scripts and libraries; false when there is no room for them.
+    fn append_code(&mut self, db: u32, steps: &[Step]) -> bool {
+        let (since, keys) = (self.now, SmallVec::new());
+        let draft = Draft { since, db, atomic: false, keys, kind: Kind::Code };
+        self.log.append(draft, steps).is_ok()
+    }
+
+    /// What concerns whole databases is always taken.
+    fn append_vital(&mut self, db: u32, steps: &[Step]) {
+        self.touch_all();
+        let (since, keys) = (self.now, SmallVec::new());
+        let draft = Draft { since, db, atomic: false, keys, kind: Kind::Databases };
         let _ = self.log.append(draft, steps);
     }
+}
+
+/// The script that a request brings along.
+fn body(request: &Request) -> Option<&[u8]> {
+    request.arg(1).filter(|_| request.is(0, "EVAL") || request.is(0, "EVAL_RO"))
 }
 
 fn success<const N: usize>(args: [&str; N]) -> Step {

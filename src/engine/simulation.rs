@@ -12,7 +12,8 @@
 //! must hold the same and the engine nothing.
 //!
 //! `CROSSFADE_SIMULATION_RUNS` sets the number of runs, `CROSSFADE_SIMULATION_SEED` replays one, and
-//! `CROSSFADE_SIMULATION_WITHOUT=scripts,waits,…` leaves some of it out.
+//! `CROSSFADE_SIMULATION_WITHOUT=scripts,waits,…` leaves some of it out. With
+//! `CROSSFADE_SIMULATION_TRACE=1` a run tells what happens in it.
 
 mod copier;
 mod link;
@@ -25,6 +26,7 @@ mod waiter;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::LazyLock;
 
 use world::{Habits, World};
 
@@ -44,6 +46,7 @@ impl Engine {
             && self.ledger.is_empty()
             && self.copying.is_empty()
             && self.copied_at.is_empty()
+            && self.waits.len() == 0
             && self.log.is_empty()
             && self.log.bytes() == 0
     }
@@ -57,6 +60,15 @@ fn run(seed: u64, habits: Habits) {
         }
         world.settle();
         world.check();
+    }
+}
+
+/// Tells what happens, when it is asked for.
+fn trace(line: impl FnOnce() -> String) {
+    static WANTED: LazyLock<bool> =
+        LazyLock::new(|| std::env::var_os("CROSSFADE_SIMULATION_TRACE").is_some());
+    if *WANTED {
+        eprintln!("{}", line());
     }
 }
 

@@ -61,28 +61,24 @@ impl Engine {
         let everything = writes.iter().any(|write| write.reach != Reach::Keys);
         let is_script = |write: &Write| write.command.is_some_and(|c| c.serve == Serve::Script);
         let scripts = self.settings.follow_scripts && writes.iter().any(is_script);
-        Unit {
-            writes,
-            atomic,
-            scripts,
-            fingerprints,
-            everything,
-            numbering: self.spaces.numbering(),
-        }
+        let numbering = self.spaces.numbering();
+        Unit { writes, atomic, scripts, fingerprints, everything, numbering, waits: None }
     }
 
     /// Asks to send a step down `conn`; see `Order::begin`.
     pub fn begin(&mut self, conn: ConnId, unit: &mut Unit) -> bool {
+        if unit.waits.is_some() {
+            self.begin_wait(unit);
+            return true;
+        }
         if unit.numbering != self.spaces.numbering() {
             self.renumber(unit);
         }
-        let admitted = self.order.begin(conn, claim(unit));
+        let admitted = self.admits_script(conn, unit) && self.order.begin(conn, claim(unit));
         if admitted {
             self.calls.begin(unit);
             self.touch_unit(unit);
-        }
-        if admitted && unit.scripts {
-            self.scripts.begin(unit.writes.iter().map(|write| write.db));
+            self.begin_script(unit);
         }
         if admitted && unit.everything {
             self.disturb_all();
@@ -94,6 +90,7 @@ impl Engine {
 
     /// The connection is gone; nothing of it waits any more.
     pub fn disconnect(&mut self, conn: ConnId) -> Woken {
+        self.scripts.disconnect(conn);
         self.order.forget(conn)
     }
 
@@ -109,6 +106,10 @@ impl Engine {
     pub fn lost(&mut self, conn: ConnId, unit: &Unit) -> Woken {
         self.in_doubt.0 -= 1;
         self.calls.end(unit);
+        if let Some(number) = unit.waits {
+            self.end_wait(number, None);
+            return Woken::new();
+        }
         self.end_script(unit);
         if unit.everything && self.settings.mirroring {
             self.start_over(Cause::Unknown);
@@ -118,9 +119,13 @@ impl Engine {
         for write in &unit.writes {
             for named in write.written_keys() {
                 self.soil(named, Cause::Unknown);
+                self.stir(named.fingerprint);
             }
         }
-        self.order.finish(conn, claim(unit))
+        self.doubt_stirred();
+        let woken = self.order.finish(conn, claim(unit));
+        self.forget_served_meanwhile();
+        woken
     }
 
     /// Somebody wants a key for itself for a moment: no write to it is in flight then; see
@@ -140,7 +145,7 @@ impl Engine {
         woken
     }
 
-    fn renumber(&self, unit: &mut Unit) {
+    pub(super) fn renumber(&self, unit: &mut Unit) {
         for write in &mut unit.writes {
             let (db, command) = (write.db, write.command);
             let keys = command.and_then(|command| command.keys(&write.request).ok());

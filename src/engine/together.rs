@@ -99,7 +99,7 @@ impl Engine {
             self.abandon(ticket);
             return false;
         }
-        self.count_copy(fingerprint);
+        self.taken(fingerprint);
         self.touch(fingerprint.group());
         true
     }
@@ -200,6 +200,18 @@ pub(super) mod tests {
         assert_eq!((engine.queued().0, engine.dirty_keys()), (0, 1));
         assert_eq!((engine.counters().applied, engine.counters().failed), (2, 1));
         assert_eq!(engine.claim_dirty(9)[0].key(), "c");
+    }
+
+    #[test]
+    fn a_key_that_was_left_out_is_not_any_more_when_it_is_copied_with_others() {
+        let mut engine = engine(1 << 20);
+        let ticket = claim(&mut engine, &["k"]).remove(0);
+        engine.leave_out(&ticket, false, crate::engine::Lack::FieldExpiry);
+        assert_eq!(engine.left_out(), 1);
+        engine.soil(ticket.named(), Cause::Effect);
+        let tickets = engine.claim_dirty(1);
+        assert!(engine.accept_all(read(&tickets)).is_none());
+        assert_eq!(engine.left_out(), 0);
     }
 
     #[test]

@@ -56,6 +56,8 @@ pub struct Unit {
     pub(super) everything: bool,
     /// Whether it runs scripts that are followed.
     pub(super) scripts: bool,
+    /// Set for a command that waits on a connection of its own, and holds no keys: its number.
+    pub(super) waits: Option<u64>,
     /// Under which numbering of databases the fingerprints were made.
     pub(super) numbering: u32,
 }
@@ -64,6 +66,12 @@ impl Unit {
     /// The probes to send behind it, in order.
     pub fn probes(&self) -> impl Iterator<Item = &Request> {
         self.writes.iter().flat_map(|write| write.probes.iter())
+    }
+
+    /// Whether it empties databases, or makes them change places.
+    pub(super) fn reaches_databases(&self) -> bool {
+        let reaches = |write: &Write| !matches!(write.reach, Reach::Keys | Reach::Code);
+        self.everything && self.writes.iter().any(reaches)
     }
 
     /// The commands, in order.

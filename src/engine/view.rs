@@ -103,7 +103,7 @@ impl Engine {
 
     /// Whether the secondary has got every write that it is to get.
     pub fn is_drained(&self) -> bool {
-        let nothing_open = self.order.in_flight() == 0 && self.awaited == 0;
+        let nothing_open = self.order.in_flight() == 0 && self.waits.len() == 0;
         nothing_open && self.log.is_empty() && (self.is_halted() || self.dirty_keys() == 0)
     }
 

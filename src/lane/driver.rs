@@ -238,6 +238,7 @@ impl Driver {
             engine.doubt(units.len());
             engine.disconnect(self.conn)
         });
+        self.hub.wait_no_more(self.conn);
         self.hub.wake(&woken);
         again.append(&mut self.backlog);
         (again, Doubt { hub: self.hub.clone(), conn: self.conn, units })

@@ -23,6 +23,7 @@ impl<'a> Held<'a> {
 impl Drop for Held<'_> {
     fn drop(&mut self) {
         let woken = self.hub.with(|engine| engine.release(self.conn, self.key));
+        self.hub.wait_no_more(self.conn);
         self.hub.wake(&woken);
     }
 }

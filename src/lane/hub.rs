@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 
 use super::job::{Shape, Sink};
 use super::{Acks, Mailbox};
@@ -16,20 +16,6 @@ use crate::record::Record;
 
 /// Effects of so much memory are sent without waiting for more, in bytes.
 const MANY: usize = 64 * 1024;
-
-/// Whether it is known what scripts write.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Following {
-    /// No script has come yet.
-    Off,
-    /// One has, and the primary is being asked.
-    Wanted,
-    /// Every written key is told.
-    On,
-    /// What scripts write without declaring it goes unseen: the server does not offer it, or the
-    /// operator does not want it.
-    Impossible,
-}
 
 /// The engine, and what a crash must not forget of it.
 #[derive(Debug)]
@@ -50,10 +36,8 @@ pub struct Hub {
     pub few_effects: Notify,
     /// Something changed that a copier may wait for: room in the log, a dirty key.
     pub copies: Notify,
-    /// Scripts have been answered whose keys must be asked for.
+    /// The primary is to be asked what scripts write.
     pub scripts: Notify,
-    /// Whether the primary tells which keys scripts write.
-    pub following: watch::Sender<Following>,
     /// Set when answers wait for the secondary.
     acks: Option<Acks>,
 }
@@ -61,8 +45,6 @@ pub struct Hub {
 impl Hub {
     /// Shares an engine.
     pub fn new(engine: Engine, started: Instant, acks: Option<Acks>) -> Arc<Self> {
-        let following =
-            if engine.settings().follow_scripts { Following::Off } else { Following::Impossible };
         Arc::new(Self {
             inner: Mutex::new(Inner { engine, record: None }),
             started,
@@ -71,7 +53,6 @@ impl Hub {
             few_effects: Notify::new(),
             copies: Notify::new(),
             scripts: Notify::new(),
-            following: watch::Sender::new(following),
             acks,
         })
     }
@@ -88,7 +69,7 @@ impl Hub {
             record.write(groups);
         }
         let (waiting, copies) = (engine.waiting(), engine.wants_copies());
-        let scripts = engine.unfenced_scripts().is_some();
+        let scripts = engine.needs_tracker();
         drop(inner);
         if waiting >= MANY || waiting > 0 && self.acks.is_some() {
             self.effects.notify_one();
@@ -124,24 +105,6 @@ impl Hub {
     /// The record is kept no longer, or by somebody else.
     pub fn take_record(&self) -> Option<Record> {
         self.inner.lock().record.take()
-    }
-
-    /// Waits until the primary tells which keys are written, or it is certain that it will not. To
-    /// be called before a script is sent.
-    pub async fn follow_scripts(&self) {
-        let settled = |state: &Following| matches!(state, Following::On | Following::Impossible);
-        if settled(&self.following.borrow()) {
-            return;
-        }
-        self.following.send_if_modified(|state| {
-            let off = *state == Following::Off;
-            if off {
-                *state = Following::Wanted;
-            }
-            off
-        });
-        // The sender lives as long as this does.
-        let _ = self.following.subscribe().wait_for(settled).await;
     }
 
     /// What the answer to a step must wait for, if answers wait.
@@ -195,7 +158,16 @@ impl Hub {
             return Poll::Ready(());
         }
         self.wait(conn, cx.waker());
-        if begin() { Poll::Ready(()) } else { Poll::Pending }
+        if begin() {
+            self.wait_no_more(conn);
+            return Poll::Ready(());
+        }
+        Poll::Pending
+    }
+
+    /// `conn` waits for nothing any more.
+    pub(crate) fn wait_no_more(&self, conn: ConnId) {
+        self.waiting.lock().remove(&conn);
     }
 
     /// Wakes the connections that may try again.

@@ -23,7 +23,7 @@ mod side;
 
 pub use acks::Acks;
 pub use held::Held;
-pub use hub::{Following, Hub};
+pub use hub::Hub;
 pub use job::{Job, Lost, Shape, Sink};
 pub use mailbox::{Mailbox, News};
 pub use pool::{Context, Identity, Pool, Refusal, StandIn};

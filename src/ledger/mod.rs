@@ -146,9 +146,9 @@ impl Ledger {
         self.replace(keep);
     }
 
-    /// Ends a pass: all groups are migrated, `keep` are the exceptions.
-    pub fn end_pass(&mut self, keep: &[(Fingerprint, State)]) {
-        self.defaults = Defaults { migrated: Groups::full(), ..Defaults::default() };
+    /// Ends a pass: all groups are migrated but those in `lost`; `keep` are exceptions by key.
+    pub fn end_pass(&mut self, keep: &[(Fingerprint, State)], lost: &Groups) {
+        self.defaults = Defaults { migrated: lost.others(), ..Defaults::default() };
         self.replace(keep);
     }
 
@@ -194,7 +194,7 @@ mod tests {
         assert_eq!(ledger.state(0, key), State::Unmigrated);
         ledger.set(0, key, State::Migrated);
         assert_eq!((ledger.state(0, key), ledger.len()), (State::Migrated, 1));
-        ledger.end_pass(&[]);
+        ledger.end_pass(&[], &Groups::default());
         assert_eq!((ledger.state(0, key), ledger.len()), (State::Migrated, 0));
         ledger.set(0, key, State::Dirty);
         ledger.set(0, key, State::Migrated);

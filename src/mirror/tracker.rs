@@ -1,20 +1,23 @@
 //! Listening to which keys the primary's scripts write (`CLIENT TRACKING … BCAST`).
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use crate::backend::{Broken, ConnectError, Endpoint, Setup, Wire};
-use crate::engine::{Cause, Engine};
-use crate::lane::{Following, Hub};
+use crate::backend::{Broken, ConnectError, Endpoint, Setup, Wire, parse_calls, parse_keyspace};
+use crate::engine::{Engine, Question, Reading};
+use crate::lane::Hub;
 use crate::resp::{Frame, Protocol, Reply, Request};
 
 /// How soon a lost connection is tried again.
 const RETRY: Duration = Duration::from_millis(100);
+/// Scripts that end in so short a time are asked about together.
+const TOGETHER: Duration = Duration::from_millis(5);
 
 /// Starts listening when the first script comes.
 #[derive(Debug)]
@@ -25,6 +28,20 @@ pub struct Tracker {
     pub endpoint: Endpoint,
 }
 
+/// How a connection ended.
+enum Ended {
+    /// It can be tried again.
+    Lost(String),
+    /// The server does not offer it.
+    Refused(String),
+}
+
+impl From<Broken> for Ended {
+    fn from(broken: Broken) -> Self {
+        Self::Lost(broken.to_string())
+    }
+}
+
 impl Tracker {
     /// Runs until `stop`.
     pub async fn run(self, stop: CancellationToken) {
@@ -32,97 +49,138 @@ impl Tracker {
             () = self.follow() => {}
             () = stop.cancelled() => {}
         }
-        self.say(Following::Impossible);
+        let woken = self.hub.with(Engine::tracking_is_impossible);
+        self.hub.wake(&woken);
     }
 
     async fn follow(&self) {
-        let mut following = self.hub.following.subscribe();
-        // The sender lives as long as the hub.
-        let _ = following.wait_for(|state| *state == Following::Wanted).await;
+        while !self.hub.with(|engine| engine.needs_tracker()) {
+            self.hub.scripts.notified().await;
+        }
         loop {
-            let error = self.serve().await;
-            if *following.borrow() == Following::Impossible {
-                warn!(%error, "the primary does not tell which keys scripts write: those that they \
-                               declare are mirrored, verify finds others");
-                return;
-            }
-            // What scripts wrote while nobody listened is not known.
-            self.hub.with(|engine| {
-                if engine.scripts_are_open() {
-                    engine.distrust(Cause::Unknown);
+            let error = match self.serve().await {
+                Err(Ended::Refused(error)) => {
+                    warn!(%error, "the primary does not tell which keys scripts write: those that \
+                                   they declare are mirrored, verify finds others");
+                    return;
                 }
-            });
-            if *following.borrow() == Following::On {
+                Err(Ended::Lost(error)) => error,
+                Ok(never) => match never {},
+            };
+            if self.hub.with(Engine::tracking_ended) {
                 warn!(%error, "no longer told which keys scripts write; trying again");
-                self.say(Following::Wanted);
             }
             sleep(RETRY).await;
         }
     }
 
-    fn say(&self, state: Following) {
-        if state == Following::Impossible {
-            self.hub.with(Engine::stop_following_scripts);
-        }
-        self.hub.following.send_replace(state);
-    }
-
-    async fn serve(&self) -> String {
+    async fn serve(&self) -> Result<Infallible, Ended> {
         let own = Setup::own(&self.endpoint, 0, "crossfade-tracker");
         let setup = Setup { protocol: Protocol::Resp3, ..own };
         let mut wire = match self.endpoint.connect(&setup).await {
             Ok(wire) => wire,
             Err(ConnectError::Refused { reply, .. }) if !reply.starts_with("LOADING") => {
-                self.say(Following::Impossible);
-                return reply;
+                return Err(Ended::Refused(reply));
             }
-            Err(error) => return error.to_string(),
+            Err(error) => return Err(Ended::Lost(error.to_string())),
         };
         wire.push(Request::new(["CLIENT", "TRACKING", "ON", "BCAST"]).raw());
-        match wire.frame().await {
-            Ok(frame) if frame.is_error() => {
-                self.say(Following::Impossible);
-                return "CLIENT TRACKING is refused".to_owned();
-            }
-            Ok(_) => {}
-            Err(error) => return error.to_string(),
+        if wire.frame().await?.is_error() {
+            return Err(Ended::Refused("CLIENT TRACKING is refused".to_owned()));
         }
-        self.say(Following::On);
-        match self.listen(&mut wire).await {
-            Ok(never) => match never {},
-            Err(error) => error.to_string(),
+        let mut line = Line { hub: &self.hub, wire, keyspace: None };
+        line.ask();
+        let reading = line.hear_until_answered().await?;
+        self.hub.wake(&self.hub.with(|engine| engine.tracking_began(&reading)));
+        line.listen().await
+    }
+}
+
+/// A connection that is told what is written.
+struct Line<'a> {
+    hub: &'a Hub,
+    wire: Wire,
+    /// The first half of an answer.
+    keyspace: Option<Bytes>,
+}
+
+impl Line<'_> {
+    /// Notes every key that is told, and asks for an answer behind every script's.
+    async fn listen(mut self) -> Result<Infallible, Ended> {
+        let mut not_before = Instant::now();
+        loop {
+            let question = self.next_question(not_before).await?;
+            self.ask();
+            not_before = Instant::now() + TOGETHER;
+            let reading = self.hear_until_answered().await?;
+            self.hub.wake(&self.hub.with(|engine| engine.answered(question, &reading)));
+            self.hub.release_acks();
         }
     }
 
-    /// Notes every key that is told, and asks for an answer behind every script's.
-    async fn listen(&self, wire: &mut Wire) -> Result<std::convert::Infallible, Broken> {
-        let mut asked = None;
+    /// Waits until there is something to ask, and listens meanwhile.
+    async fn next_question(&mut self, not_before: Instant) -> Result<Question, Ended> {
         loop {
-            if asked.is_none() {
-                asked = self.hub.with(|engine| engine.unfenced_scripts());
-                if asked.is_some() {
-                    wire.push(Request::new(["PING"]).raw());
+            let hub = self.hub;
+            let due = async {
+                while hub.with(|engine| engine.question()).is_none() {
+                    hub.scripts.notified().await;
                 }
-            }
+                sleep_until(not_before).await;
+                hub.with(|engine| engine.question())
+            };
             tokio::select! {
-                frame = wire.frame() => {
-                    let frame = frame?;
-                    if frame.is_push() {
-                        self.note(&frame);
-                    } else if let Some(count) = asked.take() {
-                        self.hub.with(|engine| engine.scripts_fenced(count));
-                        self.hub.release_acks();
-                    }
+                question = due => if let Some(question) = question { return Ok(question) },
+                frame = self.wire.frame() => {
+                    self.hear(&frame?);
                 }
-                () = self.hub.scripts.notified(), if asked.is_none() => {}
             }
         }
+    }
+
+    fn ask(&mut self) {
+        for section in ["keyspace", "commandstats"] {
+            self.wire.push(Request::new(["INFO", section]).raw());
+        }
+    }
+
+    async fn hear_until_answered(&mut self) -> Result<Reading, Ended> {
+        loop {
+            let frame = self.wire.frame().await?;
+            if let Some(reading) = self.hear(&frame) {
+                return Ok(reading);
+            }
+        }
+    }
+
+    /// Takes in what is told, or half an answer; the other half makes a whole one.
+    fn hear(&mut self, frame: &Frame) -> Option<Reading> {
+        if frame.is_push() {
+            self.note(frame);
+            return None;
+        }
+        let Some(keyspace) = self.keyspace.take() else {
+            self.keyspace = Some(frame.raw.clone());
+            return None;
+        };
+        let databases = parse_keyspace(&text(&keyspace)).into_iter().map(|(db, _)| db).collect();
+        Some(Reading { databases, swaps: parse_calls(&text(&frame.raw), "swapdb") })
     }
 
     fn note(&self, frame: &Frame) {
         let reply = Reply::parse(&frame.raw).unwrap_or(Reply::Null);
-        let Some([_, Reply::Array(keys)]) = reply.items() else { return };
-        let keys: Vec<Bytes> = keys.iter().filter_map(|key| key.text().cloned()).collect();
-        self.hub.with(|engine| engine.written_by_scripts(&keys));
+        match reply.items() {
+            Some([_, Reply::Array(keys)]) => {
+                let keys: Vec<Bytes> = keys.iter().filter_map(|key| key.text().cloned()).collect();
+                self.hub.with(|engine| engine.keys_were_written(&keys));
+            }
+            Some([_, Reply::Null]) => self.hub.with(Engine::keys_were_flushed),
+            _ => {}
+        }
     }
+}
+
+fn text(raw: &Bytes) -> String {
+    let reply = Reply::parse(raw).unwrap_or(Reply::Null);
+    reply.text().map(|text| String::from_utf8_lossy(text).into_owned()).unwrap_or_default()
 }

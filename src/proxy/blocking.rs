@@ -16,7 +16,7 @@ use super::dispatch::Meaning;
 use super::registry::Wait;
 use crate::backend::ServerInfo;
 use crate::command::Command;
-use crate::engine::{Answer, Cause, Unit};
+use crate::engine::Unit;
 use crate::lane::{Job, Lost, Sink};
 use crate::resp::{self, Protocol, Reply, Request};
 
@@ -175,10 +175,7 @@ impl Client {
         let id = session.id();
         let db = route.databases.to(self.context.db).unwrap_or(self.context.db);
         let unit = route.hub.with(|engine| {
-            let write = engine.write(Some(command), request.clone(), db, &[]);
-            let unit = engine.unit([write], false);
-            engine.await_service(&unit);
-            unit
+            engine.waiting_unit(engine.write(Some(command), request.clone(), db, &[]))
         });
         let (sender, mut receiver) = oneshot::channel();
         // The server does both in one go: the wait stands when the first is answered. A session of
@@ -186,9 +183,8 @@ impl Client {
         let (begun, mut begins) = oneshot::channel();
         let ping = || Job::pass(Request::new(["PING"]), Sink::Task(begun));
         let mut jobs: Vec<Job> = self.pinned.is_none().then(ping).into_iter().collect();
-        jobs.push(Job::pass(request.clone(), Sink::Task(sender)));
+        jobs.push(Job::write(request.clone(), unit.clone(), Sink::Task(sender)));
         if !session.submit(&mut jobs) {
-            route.hub.with(|engine| engine.waited(&unit));
             return Ok(Some(Woken::Flip));
         }
         let ends = Deadline::of(request).ends.is_some();
@@ -199,17 +195,6 @@ impl Client {
             Some(Err(_)) => None,
             None => self.end_wait(&route, id, &mut receiver).await,
         };
-        // Whatever has been taken from the keys is known now, or never will be.
-        route.hub.with(|engine| {
-            match &reply {
-                Some(reply) if !is_nothing(reply) => {
-                    engine.served(&unit, Answer { reply, probes: &[] });
-                }
-                Some(_) => {}
-                None => engine.soil_unit(&unit, Cause::Unknown),
-            }
-            engine.waited(&unit);
-        });
         let unblocked = self.entry.seen.lock().unblocked.take();
         match (woken.is_some(), reply) {
             (_, None) => Err(Close::Now),

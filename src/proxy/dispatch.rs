@@ -95,10 +95,6 @@ impl Client {
         self.take_skip();
         let serve = command.serve(&request);
         self.entry.tally.came(kind(serve));
-        if serve == Serve::Script {
-            self.current_route().await?;
-            self.route.clone().hub.follow_scripts().await;
-        }
         if self.is_queueing() {
             // What is seldom under way takes no room in the task of every client.
             return Box::pin(self.queue(request, command, serve)).await;
@@ -112,6 +108,10 @@ impl Client {
         match serve {
             Serve::Read { .. } if self.must_check_cursor(command) => {
                 Box::pin(self.scan(request, command)).await
+            }
+            // Its body is to be known on both servers.
+            Serve::Read { .. } if self.brings_script(command, &request) => {
+                self.write(request, Some(command), Vec::new()).await
             }
             Serve::Read { bulky } => self.beside_writes(request, Meaning::Read, !bulky).await,
             Serve::Once { rides } => self.beside_writes(request, Meaning::Pass, rides).await,
@@ -146,6 +146,10 @@ impl Client {
         self.blame(ClientErrorKind::Refused);
         self.error(&format!("ERR crossfade: {reason}"));
         Ok(())
+    }
+
+    fn brings_script(&self, command: &Command, request: &Request) -> bool {
+        command.name == "EVAL_RO" && self.route.hub.with(|engine| engine.brings_script(request))
     }
 
     /// A command that changes no key. A short one may ride behind the client's own writes; a long

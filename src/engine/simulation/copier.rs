@@ -1,13 +1,12 @@
 //! Copies under way: claimed, read in two steps, offered, some of them in position; a set in parts
 //! that are put together on the secondary, while writes to it are followed.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use bytes::Bytes;
 use smallvec::SmallVec;
 
 use super::model::Server;
 use super::rng::Rng;
+use super::trace;
 use crate::effect::{Expect, Step};
 use crate::engine::{Accepted, ConnId, Copied, Copies, Engine, Ticket, Woken};
 use crate::resp::{Reply, Request};
@@ -33,8 +32,16 @@ enum Stage {
 /// What half copies are called.
 const SCRATCH: &str = "~";
 
-/// So that no two are called the same.
-static NAMES: AtomicU64 = AtomicU64::new(0);
+/// Names for half copies, no two the same.
+#[derive(Default)]
+pub(super) struct Names(u64);
+
+impl Names {
+    pub(super) fn next(&mut self) -> u64 {
+        self.0 += 1;
+        self.0
+    }
+}
 
 /// One copy under way.
 pub(super) struct Copy {
@@ -55,19 +62,16 @@ pub(super) enum Moved {
 }
 
 impl Copy {
-    pub(super) fn of_pass(ticket: Ticket) -> Self {
-        Self::new(ticket, Stage::Claimed, None, true)
+    pub(super) fn of_pass(ticket: Ticket, name: u64) -> Self {
+        let stage = Stage::Claimed;
+        Self { ticket, name, follows: false, stage, held: None, of_pass: true }
     }
 
-    fn new(ticket: Ticket, stage: Stage, held: Option<ConnId>, of_pass: bool) -> Self {
-        let name = NAMES.fetch_add(1, Ordering::Relaxed);
-        Self { ticket, name, follows: false, stage, held, of_pass }
-    }
-
-    pub(super) fn of_dirty(ticket: Ticket, engine: &mut Engine) -> Self {
+    pub(super) fn of_dirty(ticket: Ticket, name: u64, engine: &mut Engine) -> Self {
         let hot = ticket.attempts >= PATIENCE;
         let stage = if hot { Stage::Holding(true) } else { Stage::Claimed };
-        Self::new(ticket, stage, hot.then(|| engine.connect()), false)
+        let held = hot.then(|| engine.connect());
+        Self { ticket, name, follows: false, stage, held, of_pass: false }
     }
 
     pub(super) fn wake(&mut self, conn: ConnId) {
@@ -81,6 +85,7 @@ impl Copy {
     /// Goes on by one stage, or ends.
     pub(super) fn go_on(&mut self, engine: &mut Engine, primary: &mut Server, now: i64) -> Moved {
         let key: &[u8] = self.ticket.key();
+        trace(|| format!("copy {} of {}:{}", self.name, self.ticket.db, key.escape_ascii()));
         let mut ask = |name: &[u8]| {
             let raw = primary.execute(self.ticket.db, &Request::new([name, key]), now);
             Reply::parse(&raw).expect("a reply")

@@ -8,6 +8,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::{Bytes, BytesMut};
 
+use super::trace;
+use crate::engine::Reading;
 use crate::resp::{self, Protocol, Request, parse_integer};
 
 pub(super) const DATABASES: usize = 2;
@@ -32,6 +34,8 @@ pub(super) type Database = BTreeMap<Text, Entry>;
 #[derive(Debug, Default)]
 pub(super) struct Server {
     pub(super) databases: [Database; DATABASES],
+    /// For traces.
+    name: &'static str,
     /// Refuses every command, as when out of memory.
     pub(super) full: bool,
     /// Clients that wait for an element, first come first served.
@@ -58,17 +62,8 @@ pub(super) enum Word {
     Written(Bytes),
     /// A database was emptied.
     Emptied,
-    /// The answer to the question that was asked with this number.
-    Answer(u64, Reading),
-}
-
-/// What a server tells of itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Reading {
-    /// Databases that hold keys.
-    pub(super) databases: Vec<u32>,
-    /// How often databases have changed places.
-    pub(super) swaps: u64,
+    /// The answer to the question that was asked.
+    Answer(Reading),
 }
 
 /// What a command answers.
@@ -86,6 +81,10 @@ const WRONG_TYPE: Said = Said::Error("WRONGTYPE Operation against a key");
 const SYNTAX: Said = Said::Error("ERR syntax error");
 
 impl Server {
+    pub(super) fn named(name: &'static str) -> Self {
+        Self { name, ..Self::default() }
+    }
+
     /// Executes one request at `now` on the server's clock.
     pub(super) fn execute(&mut self, db: u32, request: &Request, now: i64) -> Bytes {
         self.execute_all(db, std::slice::from_ref(request), now).remove(0)
@@ -99,7 +98,12 @@ impl Server {
             let args: Vec<&[u8]> = request.args().collect();
             let said =
                 if self.full { Said::Error("OOM") } else { self.run(db as usize, &args, now) };
-            answers.push(encode(said));
+            let answer = encode(said);
+            trace(|| {
+                let (name, request) = (self.name, request.raw().escape_ascii());
+                format!("{name} {db}: {request} -> {}", answer.escape_ascii())
+            });
+            answers.push(answer);
         }
         self.serve(now);
         answers
@@ -216,6 +220,7 @@ impl Server {
             match self.pop(db, &args, now) {
                 None => place += 1,
                 Some(answer) => {
+                    trace(|| format!("{} {db}: serves {request:?}", self.name));
                     self.waiting.remove(place);
                     self.served.push((who, answer));
                     place = 0;
@@ -258,7 +263,7 @@ impl Server {
     /// What the server tells of itself.
     pub(super) fn reading(&self) -> Reading {
         let held = (0..DATABASES).filter(|db| !self.databases[*db].is_empty());
-        Reading { databases: held.map(|db| db as u32).collect(), swaps: self.swaps }
+        Reading { databases: held.map(|db| db as u32).collect(), swaps: Some(self.swaps) }
     }
 }
 

@@ -2,10 +2,10 @@
 
 use bytes::Bytes;
 
-use super::copier::{Copy, is_scratch};
+use super::copier::{Copy, Names, is_scratch};
 use super::model::{DATABASES, Server};
-use crate::engine::{Cause, Engine, Position};
-use crate::ledger::Groups;
+use super::trace;
+use crate::engine::{Engine, Position};
 
 enum Stage {
     /// What is not migrated is copied; the numbering when this began.
@@ -18,15 +18,15 @@ enum Stage {
 
 /// One pass. A scan's page is a list of names that grows old before they are claimed.
 pub(super) struct Pass {
-    groups: Groups,
     stage: Stage,
     database: usize,
     page: Option<Vec<Bytes>>,
 }
 
 impl Pass {
-    pub(super) fn new(groups: Groups, engine: &Engine) -> Self {
-        Self { groups, stage: Stage::Copying(engine.numbering()), database: 0, page: None }
+    pub(super) fn new(engine: &Engine) -> Self {
+        trace(|| "pass".to_owned());
+        Self { stage: Stage::Copying(engine.numbering()), database: 0, page: None }
     }
 
     /// Does one thing. True: the pass is over.
@@ -35,14 +35,14 @@ impl Pass {
         engine: &mut Engine,
         servers: [&Server; 2],
         copies: &mut Vec<Copy>,
+        names: &mut Names,
     ) -> bool {
         let [primary, secondary] = servers;
         match self.stage {
             Stage::Copying(numbering) => match self.next(primary) {
                 Some((db, key)) => {
-                    copies.extend(
-                        engine.claim(db, std::iter::once(key)).into_iter().map(Copy::of_pass),
-                    );
+                    let tickets = engine.claim(db, std::iter::once(key)).into_iter();
+                    copies.extend(tickets.map(|ticket| Copy::of_pass(ticket, names.next())));
                 }
                 None if copies.iter().any(|copy| copy.of_pass) => {}
                 None => self.end_copying(engine, numbering),
@@ -53,7 +53,10 @@ impl Pass {
                 }
             }
             Stage::Extras(numbering) => match self.next(secondary) {
-                Some((db, key)) => self.compare(engine, primary, db, key),
+                Some((db, key)) if !is_scratch(&key) => {
+                    engine.found_on_secondary(db, key, false);
+                }
+                Some(_) => {}
                 None => return self.end_extras(engine, numbering),
             },
         }
@@ -90,19 +93,13 @@ impl Pass {
         }
     }
 
-    fn compare(&self, engine: &mut Engine, primary: &Server, db: u32, key: Bytes) {
-        let named = engine.named(db, key);
-        let built = is_scratch(&named.key);
-        let doubtful = !built && self.groups.contains(named.fingerprint.group());
-        if doubtful && !primary.databases[db as usize].contains_key(&named.key[..]) {
-            engine.soil(&named, Cause::Verify);
-        }
-    }
-
     fn end_extras(&mut self, engine: &mut Engine, numbering: u32) -> bool {
         match engine.settled_numbering() {
             None => return false,
-            Some(now) if now == numbering => engine.end_pass(),
+            Some(now) if now == numbering => {
+                trace(|| "pass is over".to_owned());
+                engine.end_pass();
+            }
             Some(now) => {
                 self.enter(Stage::Copying(now));
                 return false;

@@ -1,56 +1,75 @@
 //! The connection on which the primary tells which keys are written.
 
-use bytes::Bytes;
-
 use super::model::{Server, Word};
-use crate::engine::{Cause, Engine};
+use super::trace;
+use crate::engine::{Engine, Question, Woken};
 
 #[derive(Default)]
 pub(super) struct Tracker {
-    /// A question, and whether the primary has read it.
-    asked: Option<(u64, bool)>,
+    asked: Option<Asked>,
+}
+
+struct Asked {
+    /// `None`: the question with which a connection begins.
+    question: Option<Question>,
+    /// Whether the primary has answered.
+    read: bool,
 }
 
 impl Tracker {
-    /// Begins to listen; gives up what an earlier connection heard.
+    /// Begins to listen.
     pub(super) fn connect(&mut self, primary: &mut Server) {
         primary.words = Some(std::collections::VecDeque::new());
-        self.asked = None;
+        self.asked = Some(Asked { question: None, read: false });
     }
 
     /// The connection breaks.
     pub(super) fn cut(&mut self, engine: &mut Engine, primary: &mut Server) {
-        if primary.words.take().is_some() && engine.scripts_are_open() {
-            engine.distrust(Cause::Unknown);
+        if primary.words.take().is_some() {
+            engine.tracking_ended();
         }
-        self.asked = None;
+        *self = Self::default();
     }
 
-    /// One word arrives, or a question goes out.
-    pub(super) fn go_on(&mut self, engine: &mut Engine, primary: &mut Server, listens: bool) {
+    /// A word arrives (`listens`), or a question goes out and is answered.
+    pub(super) fn go_on(
+        &mut self,
+        engine: &mut Engine,
+        primary: &mut Server,
+        listens: bool,
+    ) -> Woken {
         let reading = primary.reading();
-        let Some(words) = &mut primary.words else { return };
+        let Some(words) = &mut primary.words else { return Woken::new() };
         if listens && let Some(word) = words.pop_front() {
             return self.hear(engine, word);
         }
         match &mut self.asked {
-            None => self.asked = engine.unfenced_scripts().map(|count| (count, false)),
-            Some((count, read)) if !*read => {
-                *read = true;
-                words.push_back(Word::Answer(*count, reading));
+            None => {
+                let question = engine.question();
+                self.asked = question.map(|asked| Asked { question: Some(asked), read: false });
+            }
+            Some(asked) if !asked.read => {
+                asked.read = true;
+                words.push_back(Word::Answer(reading));
             }
             Some(_) => {}
         }
+        Woken::new()
     }
 
-    fn hear(&mut self, engine: &mut Engine, word: Word) {
+    fn hear(&mut self, engine: &mut Engine, word: Word) -> Woken {
+        trace(|| format!("told {word:?}"));
         match word {
-            Word::Written(key) => engine.written_by_scripts(&[Bytes::clone(&key)]),
-            Word::Emptied => {}
-            Word::Answer(count, _) => {
-                self.asked = None;
-                engine.scripts_fenced(count);
+            Word::Written(key) => engine.keys_were_written(&[key]),
+            Word::Emptied => engine.keys_were_flushed(),
+            Word::Answer(reading) => {
+                let asked = self.asked.take().expect("a question");
+                return match asked.question {
+                    None => engine.tracking_began(&reading),
+                    Some(question) => engine.answered(question, &reading),
+                };
             }
         }
+        Woken::new()
     }
 }

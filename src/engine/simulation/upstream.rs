@@ -6,6 +6,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::model::Server;
 use super::rng::Rng;
+use super::trace;
 use crate::command;
 use crate::engine::{Answer, ConnId, Engine, Unit, Woken};
 use crate::resp::{self, Request};
@@ -51,23 +52,15 @@ impl Upstream {
     }
 
     /// A client asks for something; nothing is asked while a step waits.
-    /// `scripts` says whether clients run scripts, and whether the primary tells what those write: a
-    /// script by itself waits for that.
-    pub(super) fn ask(
-        &mut self,
-        engine: &mut Engine,
-        rng: &mut Rng,
-        now: i64,
-        scripts: Option<bool>,
-    ) {
+    /// `scripts` says whether clients run scripts.
+    pub(super) fn ask(&mut self, engine: &mut Engine, rng: &mut Rng, now: i64, scripts: bool) {
         if self.waiting.is_some() {
             return;
         }
         let atomic = rng.one_in(6);
         let length = if atomic { 1 + rng.below(4) } else { 1 };
         let command = |rng: &mut Rng| {
-            let script_may_run = scripts.is_some_and(|followed| followed || atomic);
-            if script_may_run && rng.one_in(6) { script(rng) } else { random(rng, now) }
+            if scripts && rng.one_in(6) { script(rng) } else { random(rng, now) }
         };
         let requests: Vec<Request> = (0..length).map(|_| command(rng)).collect();
         let write = |request: &Request| {
@@ -92,6 +85,7 @@ impl Upstream {
         }
         let Some((mut unit, left)) = self.waiting.take() else { return };
         if engine.begin(self.id, &mut unit) {
+            trace(|| format!("{:?}: sent", self.id));
             self.sent.push_back(Step { unit, left, replies: Vec::new() });
         } else {
             self.waiting = Some((unit, left));
@@ -123,10 +117,12 @@ impl Upstream {
         }
         let step = self.sent.pop_front().expect("a step");
         let (reply, probes) = step.replies.split_first().expect("a reply");
+        trace(|| format!("{:?}: answer {}", self.id, reply.escape_ascii()));
         engine.finish(self.id, &step.unit, Answer { reply, probes })
     }
 
     pub(super) fn cut(&mut self, engine: &mut Engine) -> Woken {
+        trace(|| format!("{:?}: broken", self.id));
         self.broken = true;
         engine.doubt(self.sent.len());
         engine.disconnect(self.id)
@@ -134,6 +130,7 @@ impl Upstream {
 
     /// The primary will execute nothing more of it.
     pub(super) fn finish_off(&mut self, engine: &mut Engine) -> Woken {
+        trace(|| format!("{:?}: ended, {} steps lost", self.id, self.sent.len()));
         let mut woken = Woken::new();
         for step in self.sent.drain(..) {
             woken.extend(engine.lost(self.id, &step.unit));

@@ -5,9 +5,10 @@ use bytes::Bytes;
 
 use super::model::Server;
 use super::rng::Rng;
+use super::trace;
 use super::upstream;
 use crate::command;
-use crate::engine::{Answer, Cause, Engine, Unit};
+use crate::engine::{Answer, ConnId, Engine, Unit};
 use crate::resp::Request;
 
 enum State {
@@ -18,7 +19,8 @@ enum State {
     /// The answer is on its way.
     Answered(Unit, Bytes),
     /// The connection is lost, and the primary does not know.
-    Lost,
+    Lost(Unit),
+    Over,
 }
 
 /// One wait.
@@ -26,6 +28,7 @@ pub(super) struct Waiter {
     /// The connection, as the primary numbers it.
     who: u64,
     db: u32,
+    conn: ConnId,
     state: State,
 }
 
@@ -33,9 +36,10 @@ impl Waiter {
     pub(super) fn new(who: u64, db: u32, engine: &mut Engine, rng: &mut Rng) -> Self {
         let request = upstream::waiting(rng);
         let write = engine.write(command::lookup(&request), request.clone(), db, &[]);
-        let unit = engine.unit([write], false);
-        engine.await_service(&unit);
-        Self { who, db, state: State::Sent(unit, request) }
+        let mut unit = engine.waiting_unit(write);
+        let conn = engine.connect();
+        assert!(engine.begin(conn, &mut unit), "who waits holds nothing");
+        Self { who, db, conn, state: State::Sent(unit, request) }
     }
 
     /// The primary reads the command, or its answer goes on its way. `ends`: nobody wants to wait
@@ -47,7 +51,7 @@ impl Waiter {
         now: i64,
         ends: bool,
     ) -> bool {
-        let (who, db) = (self.who, self.db);
+        let (who, db, conn) = (self.who, self.db, self.conn);
         take(&mut self.state, |state| match state {
             State::Sent(unit, request) => {
                 primary.wait(who, db, request, now);
@@ -61,37 +65,35 @@ impl Waiter {
                 None => State::Waiting(unit),
             }),
             State::Answered(unit, answer) => {
-                if !answer.starts_with(b"*-1") && !answer.starts_with(b"-") {
-                    engine.served(&unit, Answer { reply: &answer, probes: &[] });
-                }
-                engine.waited(&unit);
+                trace(|| format!("{conn:?}: waited, {}", answer.escape_ascii()));
+                engine.finish(conn, &unit, Answer { reply: &answer, probes: &[] });
                 None
             }
             // The primary is told to be done with the connection.
-            State::Lost => {
+            State::Lost(unit) => {
                 primary.unblock(who);
+                engine.lost(conn, &unit);
                 None
             }
+            State::Over => None,
         })
     }
 
-    /// The connection breaks.
+    /// The connection breaks; the primary does not know, and may serve it yet.
     pub(super) fn cut(&mut self, engine: &mut Engine) {
         take(&mut self.state, |state| match state {
             State::Sent(unit, _) | State::Waiting(unit) | State::Answered(unit, _) => {
-                engine.soil_unit(&unit, Cause::Unknown);
-                engine.waited(&unit);
-                Some(State::Lost)
+                engine.doubt(1);
+                engine.disconnect(self.conn);
+                Some(State::Lost(unit))
             }
-            State::Lost => Some(State::Lost),
+            other => Some(other),
         });
     }
 }
 
 /// Replaces a state by what follows from it; true when nothing does.
 fn take(state: &mut State, next: impl FnOnce(State) -> Option<State>) -> bool {
-    let next = next(std::mem::replace(state, State::Lost));
-    let over = next.is_none();
-    *state = next.unwrap_or(State::Lost);
-    over
+    *state = next(std::mem::replace(state, State::Over)).unwrap_or(State::Over);
+    matches!(state, State::Over)
 }

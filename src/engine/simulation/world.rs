@@ -1,10 +1,11 @@
 //! Two servers, the engine between them, and everything that is on its way.
 
-use super::copier::{Copy, Moved, is_scratch};
+use super::copier::{Copy, Moved, Names, is_scratch};
 use super::link::Link;
 use super::model::{DATABASES, Database, Server};
 use super::pass::Pass;
 use super::rng::Rng;
+use super::trace;
 use super::tracker::Tracker;
 use super::upstream::{self, Upstream};
 use super::waiter::Waiter;
@@ -34,6 +35,7 @@ pub(super) struct World {
     tracker: Tracker,
     link: Link,
     copies: Vec<Copy>,
+    names: Names,
     pass: Option<Pass>,
     /// The write-intent record, as it survives the engine.
     record: Groups,
@@ -47,6 +49,7 @@ pub(super) struct World {
 
 /// What happens in a run, and what never does.
 #[derive(Clone, Copy)]
+#[allow(clippy::struct_excessive_bools, reason = "any of them goes with any other")]
 pub(super) struct Habits {
     /// The engine dies now and then.
     dies: bool,
@@ -108,22 +111,23 @@ impl World {
         let mut engine = Engine::new(settings(clocks.measured, buffer), Groups::default());
         engine.keep_record(Groups::full());
         let upstreams = upstreams(&mut engine);
-        let mut primary = Server::default();
+        let mut primary = Server::named("A");
         for _ in 0..20 {
             let db = rng.below(DATABASES) as u32;
             primary.execute(db, &upstream::random(&mut rng, START), START);
         }
         let habits = habits.choose(&mut rng);
-        let pass = Some(Pass::new(Groups::full(), &engine));
+        let pass = Some(Pass::new(&engine));
         Self {
             record: Groups::full(),
             now: START,
-            servers: [primary, Server::default()],
+            servers: [primary, Server::named("B")],
             primary: 0,
             waiters: Vec::new(),
             tracker: Tracker::default(),
             link: Link::default(),
             copies: Vec::new(),
+            names: Names::default(),
             held: None,
             next_waiter: 0,
             rng,
@@ -148,7 +152,7 @@ impl World {
             32 if self.habits.dies && self.rng.one_in(2) => self.die(),
             // A clock is set, and nobody knows yet.
             33 if self.habits.sets_clocks && self.rng.one_in(2) => {
-                self.clocks = Clocks::random(&mut self.rng)
+                self.clocks = Clocks::random(&mut self.rng);
             }
             34 if self.habits.flips && self.held.is_none() => self.held = Some(PATIENCE),
             35 if self.rng.one_in(4) => {
@@ -172,8 +176,7 @@ impl World {
 
     fn ask(&mut self) {
         let (upstream, now) = (self.rng.below(self.upstreams.len()), self.time(self.primary));
-        let listens = self.servers[self.primary].words.is_some();
-        let scripts = self.habits.scripts.then_some(listens);
+        let scripts = self.habits.scripts;
         if !self.upstreams[upstream].broken && self.held.is_none() {
             self.upstreams[upstream].ask(&mut self.engine, &mut self.rng, now, scripts);
         }
@@ -190,6 +193,7 @@ impl World {
 
     /// The primary's data become others, in the same process: it followed another server for a while.
     fn replace(&mut self) {
+        trace(|| "replace".to_owned());
         let now = self.time(self.primary);
         let primary = &mut self.servers[self.primary];
         primary.databases = Default::default();
@@ -210,6 +214,7 @@ impl World {
     /// The process dies at once. What it has sent, the servers may still do a part of; its successor
     /// knows nothing but the record.
     fn die(&mut self) {
+        trace(|| "die".to_owned());
         for _ in 0..self.rng.below(20) {
             self.execute();
             if self.rng.one_in(2) {
@@ -226,7 +231,7 @@ impl World {
         let primary = &mut self.servers[self.primary];
         primary.unblock_all();
         primary.words = None;
-        self.pass = Some(Pass::new(self.record.clone(), &self.engine));
+        self.pass = Some(Pass::new(&self.engine));
         self.engine.tick((self.now - START).cast_unsigned());
     }
 
@@ -248,7 +253,8 @@ impl World {
             3 => self.end_broken(),
             4 if self.engine.wants_copies() => {
                 for ticket in self.engine.claim_dirty(2) {
-                    self.copies.push(Copy::of_dirty(ticket, &mut self.engine));
+                    let name = self.names.next();
+                    self.copies.push(Copy::of_dirty(ticket, name, &mut self.engine));
                 }
             }
             5 => self.copy(),
@@ -285,14 +291,12 @@ impl World {
 
     /// The tracking connection is opened, or says something.
     fn listen(&mut self) {
-        if !self.habits.scripts {
-            return;
-        }
         let (listens, primary) = (self.rng.one_in(2), &mut self.servers[self.primary]);
-        if primary.words.is_none() {
+        if primary.words.is_some() {
+            let woken = self.tracker.go_on(&mut self.engine, primary, listens);
+            self.wake(&woken);
+        } else if self.engine.needs_tracker() {
             self.tracker.connect(primary);
-        } else {
-            self.tracker.go_on(&mut self.engine, primary, listens);
         }
     }
 
@@ -310,13 +314,18 @@ impl World {
         if self.held.is_none() || under_way {
             return;
         }
+        trace(|| "flip".to_owned());
         self.held = None;
         self.servers[self.primary].words = None;
         self.primary = 1 - self.primary;
         self.servers[self.primary].full = false;
         let offset = self.clock_offset();
         let settings = Settings { clock_offset: offset, ..self.engine.settings().clone() };
+        let has_scripts = self.engine.has_scripts();
         self.engine = Engine::new(settings, Groups::full());
+        if has_scripts {
+            self.engine.expect_scripts();
+        }
         self.engine.keep_record(self.record.clone());
         self.upstreams = upstreams(&mut self.engine);
         (self.link, self.tracker) = Default::default();
@@ -380,12 +389,12 @@ impl World {
 
     fn scan(&mut self) {
         if self.pass.is_none() && self.engine.needs_pass() {
-            let (groups, _) = self.engine.begin_pass();
-            self.pass = Some(Pass::new(groups, &self.engine));
+            self.engine.begin_pass();
+            self.pass = Some(Pass::new(&self.engine));
         }
         let servers = [&self.servers[self.primary], &self.servers[1 - self.primary]];
         if let Some(pass) = &mut self.pass
-            && pass.go_on(&mut self.engine, servers, &mut self.copies)
+            && pass.go_on(&mut self.engine, servers, &mut self.copies, &mut self.names)
         {
             self.pass = None;
         }
