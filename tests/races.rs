@@ -343,3 +343,34 @@ fn a_script_that_was_run_is_known_on_both() {
     assert_eq!(known.elements()[0].integer(), 1);
     migration.finish();
 }
+
+#[test]
+fn a_job_that_was_moved_by_a_worker_is_not_deleted_by_what_came_before_it() {
+    let migration = Migration::start();
+    migration.crossfade.wait_phase("mirroring");
+    let (mut worker, mut client) = (migration.client(), migration.client());
+    for round in 0..100 {
+        worker.send(format!("BLMOVE queue:{round} taken:{round} LEFT LEFT 0"));
+        client.ok(format!("SET taken:{round} old"));
+        migration.source.ok("PING");
+        client.pipeline([format!("DEL taken:{round}"), format!("RPUSH queue:{round} job")]);
+        worker.reply();
+    }
+    drop((worker, client));
+    migration.finish();
+}
+
+#[test]
+fn a_worker_that_waits_while_databases_change_places_is_served_where_it_waits() {
+    let migration = Migration::start();
+    migration.crossfade.wait_phase("mirroring");
+    let (mut worker, mut client) = (migration.client(), migration.client());
+    for round in 0..20 {
+        worker.send(format!("BLPOP queue:{round} 0"));
+        std::thread::sleep(Duration::from_millis(5));
+        client.pipeline(["SWAPDB 0 1".to_owned(), format!("RPUSH queue:{round} a b")]);
+        worker.reply();
+    }
+    drop((worker, client));
+    migration.finish();
+}

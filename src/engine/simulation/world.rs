@@ -269,6 +269,7 @@ impl World {
             _ => self.mirror(),
         }
         if self.held.is_some() {
+            self.copy_code();
             self.flip();
         }
         self.write_down();
