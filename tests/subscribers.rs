@@ -122,6 +122,7 @@ fn every_event_of_a_key_is_told_once_across_flips() {
         })
         .collect();
     for _ in 0..3 {
+        crossfade.wait_phase("mirroring");
         crossfade.verify();
         let answer = crossfade.admin().cutover(10_000, true);
         assert_eq!(answer.code, 200, "{}", answer.text);
