@@ -117,6 +117,7 @@
 //! | who answers is who answered | another process at a server's address, or one with another history, may hold anything: everything is copied again | [`backend::Lineage`], `lane/process.rs`; for the secondary `mirror/apply.rs` |
 //! | the only copy is nobody's to destroy | a primary that comes back (nearly) empty has nothing mirrored until the operator decides | `control/halting.rs`, `Engine::halt` |
 //! | scripts are overheard | what a script writes undeclared is told by the primary, and copied; none is sent while nobody listens | `engine/scripts.rs`, `mirror/tracker.rs` |
+//! | what comes of doubt is in doubt | an effect that carries one key into another is as doubtful as that key | `engine/dependents.rs` |
 //! | late words outlive early writes | what comes over other connections (a wait that was served, a script's key, data that were replaced) is not made up for by a write that was sent before it came | `Engine::soil_out_of_order` in `engine/mod.rs`, `engine/order.rs`, `engine/waits.rs` |
 //! | expiry is absolute | what could create a key carries its end, and the end is compared | `effect/expiry.rs`, `effect/rules/` |
 //! | two clocks | ends are told in the time of the server where they stand; a clock that is set is noticed | [`backend::ClockGap`], `control/clocks.rs` |

@@ -299,3 +299,23 @@ fn every_command_of_a_transaction_that_cannot_be_sent_is_refused() {
         "{answers:?}"
     );
 }
+
+#[test]
+fn a_block_that_ends_in_another_database_is_mirrored_as_what_was_done() {
+    let migration = Migration::start();
+    migration.crossfade.wait_phase("mirroring");
+    for (n, line) in
+        ["SET s 1 PX 60000", "INCR n", "APPEND t x", "PEXPIRE s 50000"].iter().enumerate()
+    {
+        let mut client = migration.client();
+        client.pipeline(["MULTI", line, "SELECT 1", "EXEC"]);
+        client.pipeline([
+            "MULTI".to_owned(),
+            format!("RPUSH list {n}"),
+            "SELECT 0".to_owned(),
+            "EXEC".to_owned(),
+        ]);
+        migration.assert_equal();
+    }
+    assert_eq!(migration.target.ok("GET s").text(), "1");
+}

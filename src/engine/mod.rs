@@ -14,6 +14,7 @@
 
 mod calls;
 mod copies;
+mod dependents;
 mod dirty;
 mod following;
 mod intent;
@@ -54,6 +55,7 @@ pub use settle::Answer;
 pub use together::Copies;
 pub use unit::{Unit, Write};
 
+use dependents::Dependents;
 use dirty::DirtyKeys;
 use intent::Intent;
 use left_out::LeftOut;
@@ -124,6 +126,8 @@ pub struct Engine {
     copying: HashMap<Fingerprint, Copying, Passthrough>,
     /// Where the newest copy of a key stands in the log: what goes wrong before it does not matter.
     copied_at: HashMap<Fingerprint, Position, Passthrough>,
+    /// Effects on their way whose outcome depends on other keys.
+    dependents: Dependents,
     /// Keys that somebody compares, and whether they were written meanwhile.
     watched: HashMap<Fingerprint, bool, Passthrough>,
     scripts: Scripts,
@@ -182,6 +186,7 @@ impl Engine {
             apart: Vec::new(),
             copying: HashMap::default(),
             copied_at: HashMap::default(),
+            dependents: Dependents::default(),
             watched: HashMap::default(),
             scripts: Scripts::new(settings.follow_scripts),
             in_doubt: (0, 0),
@@ -214,6 +219,13 @@ impl Engine {
 
     /// Marks a key that must be copied again, whatever is under way with it.
     pub fn soil(&mut self, named: &Named, cause: Cause) {
+        self.soil_in_order(named, cause);
+        self.soil_dependents(named.fingerprint, cause);
+    }
+
+    /// The same because of a write that has just been answered: what stands in the log was done
+    /// before it.
+    fn soil_in_order(&mut self, named: &Named, cause: Cause) {
         let (space, fingerprint) = (named.space, named.fingerprint);
         let number = self.spaces.number(space);
         if !self.is_mirroring() || self.settings.databases.to(number).is_none() {

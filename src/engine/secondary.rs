@@ -157,5 +157,6 @@ impl Engine {
             }
         }
         self.log.acknowledge(entry.position);
+        self.dependents.acknowledge(entry.position);
     }
 }

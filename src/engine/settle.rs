@@ -8,6 +8,7 @@
 use bytes::Bytes;
 use smallvec::SmallVec;
 
+use super::dependents::Dependent;
 use super::log::Draft;
 use super::step::claim;
 use super::{Cause, ConnId, Engine, Kind, Named, Unit, Woken, Write};
@@ -32,6 +33,7 @@ struct Batch {
     steps: SmallVec<[Step; 2]>,
     checks: SmallVec<[Step; 2]>,
     keys: SmallVec<[Named; 1]>,
+    dependents: Vec<Dependent>,
 }
 
 impl Engine {
@@ -182,12 +184,15 @@ impl Engine {
             for named in write.written_keys() {
                 self.supersede(named);
             }
-        } else if !self.all_migrated(write) {
+        } else if !self.all_migrated(write) || self.may_depend_on_untold(write) {
             self.counters.skipped += 1;
             if !self.note(write, effect.steps.iter().map(|step| &step.request)) {
                 self.soil_write(write, Cause::Unmigrated);
             }
             return;
+        }
+        if !effect.total {
+            batch.dependents.extend(Dependent::of(write));
         }
         batch.steps.extend(effect.steps);
         batch.checks.extend(effect.checks);
@@ -267,7 +272,7 @@ impl Engine {
 
     fn soil_write(&mut self, write: &Write, cause: Cause) {
         for named in write.written_keys() {
-            self.soil(named, cause);
+            self.soil_in_order(named, cause);
         }
     }
 
@@ -275,15 +280,16 @@ impl Engine {
         if batch.steps.is_empty() {
             return;
         }
-        let Batch { db, steps, checks, keys } = batch;
+        let Batch { db, steps, checks, keys, dependents } = batch;
         let atomic = atomic && steps.len() > 1;
         for named in &keys {
             self.touch(named.fingerprint.group());
         }
         let draft = Draft { since: self.now, db, atomic, keys, kind: Kind::Keys };
-        if let Err(keys) = self.log.append(draft, steps.iter().chain(&checks)) {
-            for named in keys {
-                self.soil(&named, Cause::Overflow);
+        match self.log.append(draft, steps.iter().chain(&checks)) {
+            Ok(position) => self.dependents.enter(position, dependents),
+            Err(keys) => {
+                keys.iter().for_each(|named| self.soil_in_order(named, Cause::Overflow));
             }
         }
     }

@@ -30,6 +30,10 @@ pub(super) struct Waits {
 }
 
 impl Waits {
+    pub(super) fn is_waited_for(&self, key: Fingerprint) -> bool {
+        self.on.contains_key(&key)
+    }
+
     pub(super) fn len(&self) -> usize {
         self.units.len()
     }

@@ -388,11 +388,12 @@ impl Meaning {
             Self::Block(queued) | Self::Exec(queued) => {
                 let writes = queued.iter().map(|queued| {
                     let request = numbers::translated(&queued.request, databases);
-                    match databases.to(queued.db) {
-                        Some(db) if queued.writes => {
-                            engine.write(queued.command, request, db, &queued.unknown_keys)
-                        }
-                        _ => Engine::passive(request, db),
+                    // Where one of them leads elsewhere, probes behind all would ask there.
+                    let db = databases.to(queued.db).unwrap_or(db);
+                    if queued.writes {
+                        engine.write(queued.command, request, db, &queued.unknown_keys)
+                    } else {
+                        Engine::passive(request, db)
                     }
                 });
                 Some(engine.unit(writes, true))

@@ -508,7 +508,9 @@ impl Client {
 }
 
 fn queued(request: &Request, command: &'static Command, serve: Serve, db: u32) -> Queued {
-    let writes = !matches!(serve, Serve::Read { .. } | Serve::Once { .. });
+    // The body of a script that only reads is to be known on both servers all the same.
+    let reads = matches!(serve, Serve::Read { .. } | Serve::Once { .. });
+    let writes = !reads || command.name == "EVAL_RO";
     Queued { command: Some(command), writes, ..Queued::passive(request.clone(), db) }
 }
 
