@@ -160,3 +160,36 @@ impl Engine {
         self.dependents.acknowledge(entry.position);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::effect::{Expect, Step};
+    use crate::engine::together::tests::{claim, engine};
+    use crate::engine::{Accepted, Copied};
+    use crate::resp::Request;
+
+    fn copied() -> Copied {
+        let steps = [Step { request: Request::new(["RESTORE"]), expect: Expect::Success }];
+        Copied { steps: steps.into_iter().collect(), in_position: false }
+    }
+
+    #[test]
+    fn nothing_is_carried_over_while_it_is_halted_but_what_was_on_its_way() {
+        let mut engine = engine(1 << 20);
+        let ticket = claim(&mut engine, &["before"]).remove(0);
+        assert!(matches!(engine.accept(&ticket, &copied()), Accepted::At(_)));
+        let void = claim(&mut engine, &["void"]).remove(0);
+        engine.halt(Cause::Replaced);
+        assert_eq!(engine.accept(&void, &copied()), Accepted::Again);
+        assert!(claim(&mut engine, &["later"]).is_empty());
+        engine.soil(ticket.named(), Cause::Effect);
+        assert!(!engine.wants_copies());
+        assert_eq!(engine.take_effects(usize::MAX).len(), 1);
+        assert!(engine.dirty_keys() > 0, "it is not taken for equal");
+
+        engine.go_on();
+        assert_eq!(engine.begin_pass().1, Some(Cause::Replaced));
+        assert_eq!(claim(&mut engine, &["before", "later"]).len(), 2);
+    }
+}
