@@ -213,6 +213,25 @@ fn when_descriptors_run_out_those_inside_are_served_and_those_outside_wait() {
 }
 
 #[test]
+fn the_admin_api_answers_however_many_visitors_say_nothing_or_half_a_word() {
+    let migration = Migration::start();
+    let admin = migration.crossfade.admin();
+    let visit = |said: &str| {
+        let mut visitor = Resp::connect(admin.address());
+        visitor.send_raw(said.as_bytes());
+        visitor
+    };
+    for said in ["", "GET /healthz HTTP/1.1\r\nhost: loc"] {
+        let visitors: Vec<Resp> = (0..300).map(|_| visit(said)).collect();
+        for path in ["/healthz", "/v1/status", "/readyz"] {
+            assert_eq!(admin.get(path).code, 200, "{path} behind {said:?}");
+        }
+        drop(visitors);
+    }
+    migration.finish();
+}
+
+#[test]
 fn one_client_too_many_is_told_so() {
     let migration = Migration::with(Server::source(), Server::target(), |launch: Launch| {
         launch.option("--max-clients", "3")

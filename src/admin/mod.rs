@@ -4,7 +4,7 @@
 //!
 //! *Guarantees:* every answer is JSON (metrics and page apart), errors too; nothing is changed
 //! without the token, when there is one, nor by a web page of somebody else's; an operator who
-//! hangs up does not stop a flip half-way.
+//! hangs up does not stop a flip half-way; no visitor keeps another out, however silent or slow.
 //!
 //! *Must not know:* how a migration works.
 
@@ -17,6 +17,7 @@ mod door;
 pub(crate) mod fake;
 mod finalize;
 mod guard;
+mod guest;
 mod healthz;
 mod metrics;
 mod page;
@@ -33,7 +34,7 @@ use std::io;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
@@ -65,6 +66,7 @@ pub async fn serve<C: Control>(
 ) -> io::Result<()> {
     let router = router(Arc::new(Admin { control, token }));
     let door = Door::open(listener, tls, stop.clone())?;
+    let router = router.into_make_service_with_connect_info::<guest::Caller>();
     axum::serve(door, router).with_graceful_shutdown(stop.cancelled_owned()).await
 }
 
@@ -86,5 +88,6 @@ fn router<C: Control>(admin: Arc<Admin<C>>) -> Router {
         .merge(changes)
         .fallback(reply::not_found)
         .method_not_allowed_fallback(reply::method_not_allowed)
+        .layer(from_fn(guest::attend))
         .with_state(admin)
 }

@@ -146,3 +146,28 @@ async fn an_operator_who_hangs_up_does_not_stop_a_flip_half_way() {
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert_eq!(running.fake.status.lock().phase, Phase::CutOver);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_visitor_who_does_not_come_to_a_whole_request_is_sent_away() {
+    let running = Fake::default().serve(None).await;
+    for said in ["", "GET /healthz HTTP/1.1\r\nhost: a", "POST / HTTP/1.1\r\ncontent-length: 9\r\n\r\n{"] {
+        let mut stream = TcpStream::connect(running.address).await.unwrap();
+        stream.write_all(said.as_bytes()).await.unwrap();
+        // That it ends is the point; whether with a word depends on what was said.
+        let _ = stream.read_to_end(&mut Vec::new()).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_may_take_longer_than_a_visitor_may_be_silent() {
+    let running = Fake::default().serve(None).await;
+    let answer = running.json("POST /v1/cutover", r#"{"timeout_ms":100000}"#).await;
+    assert_eq!(answer, (200, json!({"phase": "cut_over", "hold_ms": 100_000})));
+}
+
+#[tokio::test]
+async fn a_body_without_end_is_refused() {
+    let running = Fake::default().serve(None).await;
+    assert_eq!(running.call("POST /v1/verify", "", &" ".repeat(100_000)).await.0, 400);
+    assert!(running.fake.asked.lock().is_empty());
+}
