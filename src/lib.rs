@@ -124,6 +124,9 @@
 //! | parity | every answer of the secondary is held against the primary's | `mirror/judge.rs`, [`effect::Expect`] |
 //! | payloads travel only where they are read alike | what a server takes is tried at the start | `payload/acceptance.rs`, `value/probe.rs` |
 //! | clients go first | while they are served, backfill, verify, copy and compare take small steps with rests between | `courtesy.rs`; for clients that do not come through us `strangers.rs` |
+//! | nobody waits for what nobody reads | the larger a client's replies are, the less is under way to it; what one that has gone would read is not asked; past a sum the worst reader goes | `lane/window.rs`, `lane/unread.rs`, `lane/job.rs` |
+//! | connections are for those who use them | lanes are the user's and not the password's, are closed when nobody holds them, end when the server refuses their user; while it is away one tries for all | `lane/pool.rs`, `lane/shared.rs`, `lane/reach.rs` |
+//! | who left the source needs it no more | while it does not answer, what was learnt of it and the target decide who may connect | `proxy/authority.rs`, `control/default_user.rs` |
 //! | leave no trace | eviction clocks are left alone and carried over | `backfill/read.rs`, [`backend::Setup`] |
 //! | big values stall nobody | parts of bounded size, built under a scratch name; writes to elements meanwhile are followed | `backfill/whole.rs`, `engine/following.rs`, [`value`] |
 //! | a difference is one | it is looked at again when nothing is on its way | `verify/settle.rs` |

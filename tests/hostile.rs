@@ -90,15 +90,15 @@ fn a_client_that_does_not_read_is_disconnected_at_the_limit_and_no_other_waits()
     });
     migration.crossfade.expect_log("does not read its replies");
     let mut client = migration.client();
-    let value = vec![b'x'; 1_000_000];
+    let value = vec![b'x'; 32 << 20];
     client.ok([b"SET".as_slice(), b"large", &value]);
     let mut deaf = migration.client();
-    deaf.send_raw(&encode("GET large").repeat(200));
+    deaf.send("GET large");
     for _ in 0..200 {
         client.ok("INCR counter");
     }
     wait_until("the deaf client is gone", || connected(&migration) == 1);
-    assert!(deaf.read_to_close().len() < 200_000_000);
+    assert!(deaf.read_to_close().len() < 32 << 20);
     migration.finish();
 }
 
@@ -121,6 +121,138 @@ fn a_client_that_never_reads_is_not_read_from_either() {
     );
     drop(deaf);
     assert_eq!(migration.client().ok("PING").text(), "PONG");
+}
+
+#[test]
+fn what_clients_ask_for_and_do_not_read_takes_little() {
+    let migration = Migration::start();
+    migration.client().ok([b"SET".as_slice(), b"large", &vec![b'x'; 4 << 20]]);
+    migration.crossfade.wait_converged();
+    let mut deaf: Vec<Resp> = (0..10).map(|_| migration.client()).collect();
+    for client in &mut deaf {
+        client.send_raw(&encode("GET large").repeat(8));
+    }
+    let most = (0..200).map(|_| {
+        std::thread::sleep(Duration::from_millis(10));
+        migration.crossfade.resident_bytes()
+    });
+    let most = most.max().unwrap();
+    assert!(most < 192 << 20, "ten clients that read nothing took {most} bytes");
+    // They may take their time.
+    for client in &mut deaf {
+        for _ in 0..8 {
+            assert_eq!(client.reply().bytes().len(), 4 << 20);
+        }
+        client.ok("PING");
+    }
+    migration.finish();
+}
+
+#[test]
+fn when_all_together_leave_too_much_unread_those_that_read_least_go() {
+    let mut migration = Migration::with(Server::source(), Server::target(), |launch| {
+        launch.option("--client-memory", "16mib")
+    });
+    migration.crossfade.expect_log("reads least");
+    let mut client = migration.client();
+    client.ok([b"SET".as_slice(), b"large", &vec![b'x'; 8 << 20]]);
+    client.ok([b"SET".as_slice(), b"small", &vec![b'x'; 4 << 10]]);
+    let mut slow = migration.client();
+    slow.send_raw(&encode("GET small").repeat(100));
+    let mut deaf: Vec<Resp> = (0..20).map(|_| migration.client()).collect();
+    for client in &mut deaf {
+        client.send_raw(&encode("GET large").repeat(8));
+    }
+    wait_until("enough of them are gone", || connected(&migration) < 12);
+    wait_until("each of them is counted", || {
+        let gone = 22 - connected(&migration);
+        let metrics = migration.crossfade.admin().get("/metrics").text;
+        metrics.contains(&format!("crossfade_client_errors_total{{kind=\"slow_reader\"}} {gone}"))
+    });
+    let told = migration.crossfade.log().lines();
+    let told = told.iter().filter(|line| line.contains("reads least")).count();
+    assert!(told < 5, "{told} lines");
+    for _ in 0..100 {
+        assert_eq!(slow.reply().bytes().len(), 4 << 10);
+    }
+    client.ok("INCR counter");
+    drop(deaf);
+    migration.finish();
+}
+
+#[test]
+fn large_requests_to_a_source_that_is_stuck_are_not_collected() {
+    let migration = Migration::start();
+    let mut eager = migration.client();
+    eager.ok("PING");
+    let before = migration.crossfade.resident_bytes();
+    migration.source.freeze();
+    let write = encode([b"SET".as_slice(), b"large", &vec![b'x'; 1_000_000]]);
+    let taken = (0..200).take_while(|_| eager.send_raw_for(&write, Duration::from_millis(300)));
+    let taken = taken.count();
+    let grown = migration.crossfade.resident_bytes().saturating_sub(before);
+    migration.source.thaw();
+    assert!(taken < 40, "{taken} writes of a megabyte were taken for a source that is stuck");
+    assert!(grown < 64 << 20, "they took {grown} bytes");
+    for _ in 0..taken {
+        assert_eq!(eager.reply().text(), "OK");
+    }
+    drop(eager);
+    migration.finish();
+}
+
+#[test]
+fn what_clients_that_have_gone_asked_for_is_not_asked_of_the_source() {
+    let migration = Migration::start();
+    let mut client = migration.client();
+    client.ok([b"SET".as_slice(), b"large", &vec![b'x'; 1_000_000]]);
+    migration.crossfade.wait_converged();
+    migration.source.ok("CONFIG RESETSTAT");
+    for _ in 0..300 {
+        migration.client().send_raw(&encode("GET large").repeat(20));
+    }
+    client.ok("INCR counter");
+    assert_eq!(client.ok("GET counter").text(), "1");
+    wait_until("all of them are gone", || connected(&migration) == 1);
+    let stats = migration.source.ok("INFO commandstats").text();
+    let calls = stats.lines().find_map(|line| line.strip_prefix("cmdstat_get:calls="));
+    let calls: u64 = calls.unwrap().split(',').next().unwrap().parse().unwrap();
+    assert!(calls < 1_500, "{calls} of 6000 reads for nobody");
+    migration.finish();
+}
+
+#[test]
+fn writes_of_a_client_that_has_gone_are_done_and_its_reads_are_not() {
+    let migration = Migration::start();
+    let mut client = migration.client();
+    client.ok([b"SET".as_slice(), b"large", &vec![b'x'; 1_000_000]]);
+    migration.crossfade.wait_converged();
+    for _ in 0..20 {
+        let mut deserter = migration.client();
+        // It is known to get large replies, so little of what follows is sent at once.
+        deserter.ok("GET large");
+        let round = [encode("GET large").repeat(3), encode("INCR counter").repeat(5)].concat();
+        deserter.send_raw(&round.repeat(2));
+    }
+    wait_until("all of them are gone", || connected(&migration) == 1);
+    assert_eq!(client.ok("GET counter").text(), "200");
+    migration.finish();
+}
+
+#[test]
+fn a_pipeline_of_replies_of_all_sizes_comes_whole_and_in_order() {
+    let migration = Migration::start();
+    let mut client = migration.client();
+    let sizes = [1, 3_000_000, 10, 70_000, 5_000, 900_000, 2, 4_096];
+    for (n, size) in sizes.iter().enumerate() {
+        client.ok([b"SET".as_slice(), format!("k{n}").as_bytes(), &vec![b'x'; *size]]);
+    }
+    let asked: Vec<usize> = (0..400).map(|n| n * 7 % sizes.len()).collect();
+    let replies = client.pipeline(asked.iter().map(|n| format!("GET k{n}")));
+    for (n, reply) in asked.iter().zip(replies) {
+        assert_eq!(reply.bytes().len(), sizes[*n]);
+    }
+    migration.finish();
 }
 
 #[test]

@@ -150,7 +150,9 @@ async fn an_operator_who_hangs_up_does_not_stop_a_flip_half_way() {
 #[tokio::test(start_paused = true)]
 async fn a_visitor_who_does_not_come_to_a_whole_request_is_sent_away() {
     let running = Fake::default().serve(None).await;
-    for said in ["", "GET /healthz HTTP/1.1\r\nhost: a", "POST / HTTP/1.1\r\ncontent-length: 9\r\n\r\n{"] {
+    for said in
+        ["", "GET /healthz HTTP/1.1\r\nhost: a", "POST / HTTP/1.1\r\ncontent-length: 9\r\n\r\n{"]
+    {
         let mut stream = TcpStream::connect(running.address).await.unwrap();
         stream.write_all(said.as_bytes()).await.unwrap();
         // That it ends is the point; whether with a word depends on what was said.

@@ -64,6 +64,25 @@ pub enum ConnectError {
     },
 }
 
+impl ConnectError {
+    /// The system's, TLS's or the server's words.
+    pub fn reason(&self) -> &str {
+        match self {
+            Self::Unreachable { reason, .. } => reason,
+            Self::Refused { reply, .. } => reply,
+        }
+    }
+
+    /// Whether it may be otherwise soon: nobody is there, or the server is not ready for anybody.
+    pub fn may_pass(&self) -> bool {
+        let passing = ["LOADING", "BUSY", "MASTERDOWN", "ERR max number of clients"];
+        match self {
+            Self::Unreachable { .. } => true,
+            Self::Refused { reply, .. } => passing.iter().any(|code| reply.starts_with(code)),
+        }
+    }
+}
+
 impl Endpoint {
     /// Connects and logs in.
     ///

@@ -160,9 +160,20 @@ pub(super) struct Run {
     /// Connections of applications at once [default: 10000]
     #[arg(long, value_name = "N")]
     max_clients: Option<String>,
+    /// Combinations of user, database and protocol version in use at once [default: 1000]
+    ///
+    /// For each, three connections to the server that serves are kept, until nobody has used them
+    /// for a minute. One more than that is refused.
+    #[arg(long, value_name = "N")]
+    max_contexts: Option<String>,
     /// Replies that may wait for one client before it is disconnected [default: 1gib]
     #[arg(long, value_name = "SIZE")]
     client_output_limit: Option<String>,
+    /// Replies that may wait for all applications together [default: 1gib]
+    ///
+    /// Past it whoever reads least is disconnected.
+    #[arg(long, value_name = "SIZE")]
+    client_memory: Option<String>,
     /// Let pass what is harmless to the migration, though not to the server (CONFIG SET and the like)
     #[arg(long)]
     #[serde(skip_serializing_if = "is_off")]

@@ -100,8 +100,12 @@ pub struct RunConfig {
     pub scripts: Scripts,
     /// Clients at once.
     pub max_clients: usize,
+    /// Users, databases and protocol versions that lanes are kept for at once.
+    pub max_contexts: usize,
     /// Replies that may wait for one client to read them, in bytes.
     pub client_output_limit: u64,
+    /// Replies that may wait for all clients together, in bytes.
+    pub client_memory: u64,
     /// Whether commands pass that are harmless to the order of writes, but not to the server.
     pub allow_admin: bool,
     /// Whether to start although the source says that it has been cut over.
@@ -146,7 +150,9 @@ impl RunConfig {
             ),
             scripts: reader.or("scripts", Scripts::default(), scripts),
             max_clients: reader.or("max-clients", 10_000, parse::count),
+            max_contexts: reader.or("max-contexts", 1_000, parse::count),
             client_output_limit: reader.or("client-output-limit", 1 << 30, parse::size),
+            client_memory: reader.or("client-memory", 1 << 30, parse::size),
             allow_admin: reader.or("allow-admin", false, parse::flag),
             ignore_cutover_marker: reader.or("ignore-cutover-marker", false, parse::flag),
             log_format: reader.optional("log-format", log_format),

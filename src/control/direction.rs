@@ -4,6 +4,7 @@ use std::num::NonZeroU64;
 use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -18,11 +19,11 @@ use crate::config::{Ack, RunConfig, Scripts, TargetPolicy};
 use crate::courtesy::Courtesy;
 use crate::databases::Databases;
 use crate::engine::{Engine, Settings};
-use crate::lane::{Acks, Hub, Identity, Pool, Process, SideLine, StandIn, Upstream};
+use crate::lane::{Acks, Hub, Identity, Pool, Process, Reach, SideLine, StandIn, Upstream};
 use crate::ledger::{Groups, Seed};
 use crate::mirror::{Mirror, Peer, Tracker};
 use crate::payload::Acceptance;
-use crate::proxy;
+use crate::proxy::{self, DefaultUser};
 use crate::status::Side;
 
 /// Lanes for reads in each context: enough to keep long replies apart from short ones.
@@ -31,12 +32,19 @@ const READ_LANES: usize = 2;
 const RECOPIERS: usize = 2;
 
 /// What the servers were asked once, at the start.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Known {
     /// What payloads the source takes, and the target.
     pub(crate) acceptances: (Acceptance, Acceptance),
-    /// Whether the source lets in clients that do not log in.
-    pub(crate) admits_anonymous: bool,
+    /// What the source asks of its default user.
+    pub(crate) default_user: DefaultUser,
+}
+
+impl Known {
+    /// Where nobody is served.
+    pub(crate) fn without_clients(acceptances: (Acceptance, Acceptance)) -> Self {
+        Self { acceptances, default_user: DefaultUser::default() }
+    }
 }
 
 /// What all directions of a migration share.
@@ -48,7 +56,9 @@ pub(crate) struct World {
     pub(super) tasks: TaskTracker,
     pub(crate) progress: Arc<Progress>,
     pub(crate) courtesy: Arc<Courtesy>,
-    known: Known,
+    acceptances: (Acceptance, Acceptance),
+    /// What the source was last seen to ask of its default user.
+    pub(super) default_user: Arc<Mutex<DefaultUser>>,
 }
 
 impl World {
@@ -63,7 +73,8 @@ impl World {
             tasks: TaskTracker::new(),
             progress,
             courtesy: Arc::default(),
-            known,
+            acceptances: known.acceptances,
+            default_user: Arc::new(Mutex::new(known.default_user)),
         }
     }
 
@@ -74,7 +85,7 @@ impl World {
 
     /// Whether clients may do without logging in.
     pub(super) fn admits_anonymous(&self) -> bool {
-        self.known.admits_anonymous
+        self.default_user.lock().anonymous
     }
 
     /// Whether answers wait for the secondary.
@@ -86,8 +97,8 @@ impl World {
     /// What payloads a server takes.
     pub(super) fn acceptance(&self, side: Side) -> Acceptance {
         match side {
-            Side::Source => self.known.acceptances.0,
-            Side::Target => self.known.acceptances.1,
+            Side::Source => self.acceptances.0,
+            Side::Target => self.acceptances.1,
         }
     }
 
@@ -252,13 +263,17 @@ fn route(
             hub: hub.clone(),
             tasks: world.tasks.clone(),
             side: SideLine::default(),
+            reach: Reach::default(),
             process: Process::new(process),
         })
     };
     let serving = upstream(primary, &survey.primary);
     let authority = match primary {
-        Side::Source => serving.clone(),
-        Side::Target => upstream(Side::Source, &survey.secondary),
+        Side::Source => proxy::Authority::new(serving.clone(), None),
+        Side::Target => proxy::Authority::new(
+            upstream(Side::Source, &survey.secondary),
+            Some(world.default_user.clone()),
+        ),
     };
     let target = world.endpoint(Side::Target);
     let stand_in = (primary == Side::Target).then(|| StandIn {
@@ -266,13 +281,13 @@ fn route(
             Some(password) => Identity::User(target.user.clone(), password.clone()),
             None => Identity::Anonymous,
         },
-        for_anonymous: world.known.admits_anonymous,
+        for_anonymous: world.admits_anonymous(),
     });
     proxy::Route {
-        pool: Pool::new(serving, stand_in, READ_LANES),
+        pool: Pool::new(serving, stand_in, READ_LANES, world.config.max_contexts),
         hub: hub.clone(),
         databases: world.client_databases(primary),
-        authority: proxy::Authority::new(authority),
+        authority,
         cursors: after_a_flip.then(proxy::Cursors::default),
     }
 }

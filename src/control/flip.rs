@@ -119,6 +119,10 @@ impl Migration {
         beginning: &Beginning,
     ) -> Result<Arc<Direction>, Refusal> {
         let world = &self.world;
+        if to == Side::Target {
+            // When clients want to log in there may be no source any more.
+            self.learn_default_user().await;
+        }
         let survey = Survey::make(world.endpoint(to), world.endpoint(to.other()))
             .await
             .map_err(|error| conflict(&error))?;

@@ -4,21 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::time::timeout;
 use tracing::{info, warn};
 
-use super::default_user;
 use super::flip::Wish;
 use super::halting::Halt;
 use super::migration::Migration;
 use super::passes::Beginning;
 use crate::admin::{Control, Flipped, Refusal};
 use crate::ledger::Groups;
-use crate::proxy::DefaultUser;
 use crate::status::{self, Phase, Side, Status, VerifyState};
-
-/// How long the source may take to answer before it is let go without.
-const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A migration as the admin API holds it.
 impl Control for Arc<Migration> {
@@ -120,9 +114,9 @@ impl Control for Arc<Migration> {
             return Err(refuse(halt.describe(Side::Target)));
         }
         let direction = self.direction();
-        let default_user = self.learn_default_user().await;
+        self.learn_default_user().await;
         self.persist(Phase::Finalized).map_err(refuse)?;
-        direction.route.authority.let_go(default_user);
+        direction.route.authority.let_go();
         direction.stop.cancel();
         direction.hub.with(crate::engine::Engine::let_go);
         if let Some(record) = direction.hub.take_record() {
@@ -147,18 +141,6 @@ impl Control for Arc<Migration> {
 impl Migration {
     fn only_one(&self) -> Result<tokio::sync::MutexGuard<'_, ()>, Refusal> {
         self.flipping.try_lock().map_err(|_| refuse("a flip is under way".to_owned()))
-    }
-
-    /// What the source asks of its default user, now that it can be asked for the last time.
-    async fn learn_default_user(&self) -> DefaultUser {
-        let source = self.world.endpoint(Side::Source);
-        let asked = timeout(PATIENCE, default_user::ask(source)).await;
-        let mut inner = self.inner.lock();
-        if let Ok(Ok(known)) = asked {
-            inner.state.admits_anonymous = known.anonymous;
-            inner.state.passwords = known.passwords;
-        }
-        inner.state.default_user()
     }
 
     async fn flip_and_follow(

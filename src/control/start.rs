@@ -27,12 +27,12 @@ use crate::backend::Broken;
 use crate::config::RunConfig;
 use crate::engine::{Cause, Engine};
 use crate::failure::Failure;
-use crate::lane::SideLine;
+use crate::lane::{SideLine, Unread};
 use crate::ledger::{Groups, Seed};
 use crate::metrics::Metrics;
 use crate::net::{self, Seldom};
 use crate::payload::Acceptance;
-use crate::proxy::{Budget, Limits, Listener, Pause, Registry, Shared, Stage, Unknown};
+use crate::proxy::{Budget, Limits, Listener, Logins, Pause, Registry, Shared, Stage, Unknown};
 use crate::status::{self, Phase, Side, VerifyState};
 use crate::telemetry;
 
@@ -153,7 +153,7 @@ fn assemble(
     let metrics = Metrics::install();
     let Opened { record, beginning, why } = opened;
     let distrusted = why.is_some() || state.emptied;
-    let known = Known { acceptances: found.acceptances, admits_anonymous: state.admits_anonymous };
+    let known = Known { acceptances: found.acceptances, default_user: state.default_user() };
     let world = Arc::new(World::new(config, Seed::from_bytes(state.seed), known));
     let resumed = beginning != Beginning::Fresh;
     let doubtful = beginning.doubtful();
@@ -223,9 +223,11 @@ async fn serve(
         stage: migration.stage.subscribe(),
         registry: Registry::default(),
         metrics: migration.metrics.clone(),
+        unread: Unread::new(usize::try_from(world.config.client_memory).unwrap_or(usize::MAX)),
         limits: limits(&world),
         allow_admin: world.config.allow_admin,
         pause: Pause::default(),
+        logins: Logins::default(),
         unknown: Unknown::default(),
         queues: Budget::of_queues(),
         complaints: Seldom::default(),
@@ -276,12 +278,12 @@ fn begin(migration: &Arc<Migration>, beginning: Beginning) {
     if migration.phase() == Phase::Finalized {
         let direction = migration.direction();
         direction.hub.with(Engine::let_go);
-        let default_user = migration.inner.lock().state.default_user();
-        direction.route.authority.let_go(default_user);
+        direction.route.authority.let_go();
         return;
     }
     migration.world.tasks.spawn(migration.clone().watch_traffic());
     migration.world.tasks.spawn(migration.clone().look_after_record());
+    migration.world.tasks.spawn(migration.clone().watch_default_user());
     let direction = migration.direction();
     direction.start(&migration.world);
     migration.world.tasks.spawn(migration.clone().supervise(direction, beginning));

@@ -47,6 +47,7 @@ impl Migration {
     /// Looks once.
     pub(super) async fn look(&self) {
         let direction = self.direction();
+        direction.route.pool.close_vacant();
         let upstream = direction.route.pool.upstream();
         let answered = timeout(PATIENCE, upstream.recognize()).await;
         let reached = answered.is_ok_and(|process| process.is_some());

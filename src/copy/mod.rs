@@ -46,13 +46,10 @@ pub async fn run(config: RunConfig) -> Result<Summary, Failure> {
     control::check_target(&config, &mut target).await?;
     let survey = Survey::ask(&mut source, &mut target).await;
     let survey = survey.map_err(|error| Failure::unreachable(error.to_string()))?;
-    let known = Known {
-        acceptances: (
-            Acceptance::expected(&survey.primary.capabilities),
-            control::acceptance(&survey.secondary, &mut target).await,
-        ),
-        admits_anonymous: false,
-    };
+    let known = Known::without_clients((
+        Acceptance::expected(&survey.primary.capabilities),
+        control::acceptance(&survey.secondary, &mut target).await,
+    ));
     let world = World::new(config, Seed::random(), known);
     let direction = Direction::new(&world, Side::Source, survey, Groups::default(), false);
     direction.start_mirror(&world);

@@ -8,13 +8,19 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 use super::queue::Queue;
-use super::{Hub, Job, Lost, Mailbox};
+use super::{Hub, Job, Lost, Mailbox, Window};
 use crate::backend::{Broken, Wire};
 use crate::engine::{Answer, ConnId, Unit, Woken};
 
 /// More than this is not queued for the server's socket, in bytes: what waits beyond it waits as
 /// jobs, whose clients wait too.
 const OUTGOING_LIMIT: usize = 1024 * 1024;
+
+/// Replies under way at once, in bytes, as far as that can be known beforehand: more of them would
+/// only wait in the server, in front of what others ask, and for clients that may be gone by then.
+const UNDER_WAY: usize = 4 * 1024 * 1024;
+/// Steps that may be under way however large their replies are.
+const LEAST: usize = 32;
 
 /// Jobs sent under one lock of the engine at most.
 const ROUND: usize = 64;
@@ -40,6 +46,8 @@ pub(super) struct Driver {
     backlog: VecDeque<Job>,
     /// Sent, not wholly answered.
     pending: VecDeque<Pending>,
+    /// How many those may be.
+    window: Window,
     /// Who gets out-of-band messages; nobody on a shared lane.
     pushes: Option<Arc<Mailbox>>,
     blocked: bool,
@@ -63,6 +71,7 @@ impl Driver {
             queue,
             backlog,
             pending: VecDeque::new(),
+            window: Window::new(UNDER_WAY, LEAST),
             pushes,
             blocked: false,
             gathering: false,
@@ -101,10 +110,14 @@ impl Driver {
         }
     }
 
-    /// Sends from the backlog until a write has to wait for others'.
+    /// Sends from the backlog until enough is under way or a write has to wait for others'.
     fn dispatch(&mut self, waker: &Waker) {
         self.blocked = false;
         while self.wire.outgoing.len() < OUTGOING_LIMIT && !self.backlog.is_empty() {
+            if self.room() == 0 {
+                self.blocked = true;
+                return;
+            }
             if self.send_admitted() {
                 continue;
             }
@@ -117,9 +130,14 @@ impl Driver {
         }
     }
 
+    /// How many steps more may be under way.
+    fn room(&self) -> usize {
+        self.window.steps(0).saturating_sub(self.pending.len())
+    }
+
     /// Sends a number of jobs under one lock of the engine; false when the first one has to wait.
     fn send_admitted(&mut self) -> bool {
-        let count = self.backlog.len().min(ROUND);
+        let count = self.backlog.len().min(ROUND).min(self.room());
         let asks = self.backlog.iter().take(count).any(|job| job.unit.is_some());
         let admitted = if asks {
             let (conn, jobs) = (self.conn, self.backlog.iter_mut().take(count));
@@ -139,6 +157,11 @@ impl Driver {
     }
 
     fn send(&mut self, job: Job) {
+        if job.is_pointless() {
+            self.queue.answered(1);
+            job.abandon();
+            return;
+        }
         for request in &job.requests {
             self.wire.push(request.raw());
         }
@@ -157,6 +180,7 @@ impl Driver {
     /// Gives out every whole reply that has come.
     fn receive(&mut self) -> Result<(), Broken> {
         let mut done: Vec<Pending> = Vec::new();
+        let (mut bytes, mut steps) = (0, 0);
         let result = loop {
             let frame = match self.wire.buffered() {
                 Ok(Some(frame)) => frame,
@@ -169,12 +193,15 @@ impl Driver {
                 continue;
             }
             let Some(pending) = self.pending.front_mut() else { continue };
+            bytes += frame.raw.len();
             pending.replies.push(frame.raw);
             pending.missing -= 1;
             if pending.missing == 0 {
+                steps += 1;
                 done.extend(self.pending.pop_front());
             }
         };
+        self.window.learn(bytes, steps);
         self.complete(&mut done);
         result
     }

@@ -20,6 +20,9 @@ pub enum Lost {
     /// It could not be sent in time.
     #[error("{0}")]
     Unreachable(String),
+    /// The server will not have this user any more; its own words, code first.
+    #[error("{0}")]
+    Refused(String),
 }
 
 /// Who gets the answers.
@@ -96,8 +99,27 @@ impl Job {
         match (self.sink, lost) {
             (Sink::Task(sender), _) => drop(sender.send(Err(lost.clone()))),
             (Sink::Client(mailbox) | Sink::Silent(mailbox), Lost::Connection(_)) => mailbox.doom(),
-            (Sink::Client(mailbox), Lost::Unreachable(reason)) => mailbox.refuse(reason, answers),
-            (Sink::Silent(mailbox), Lost::Unreachable(_)) => mailbox.done(),
+            (Sink::Client(mailbox), Lost::Unreachable(reason)) => {
+                mailbox.refuse(&format!("ERR crossfade: {reason}"), answers);
+            }
+            (Sink::Client(mailbox), Lost::Refused(reply)) => mailbox.refuse(reply, answers),
+            (Sink::Silent(mailbox), _) => mailbox.done(),
+        }
+    }
+
+    /// Whether it does nothing but get an answer, and nobody waits for that any more.
+    pub(super) fn is_pointless(&self) -> bool {
+        self.repeatable
+            && match &self.sink {
+                Sink::Client(mailbox) | Sink::Silent(mailbox) => mailbox.is_closed(),
+                Sink::Task(sender) => sender.is_closed(),
+            }
+    }
+
+    /// Nobody waits for the answer, and there is none; only the count of steps must be right.
+    pub(super) fn abandon(self) {
+        if let Sink::Client(mailbox) | Sink::Silent(mailbox) = self.sink {
+            mailbox.done();
         }
     }
 

@@ -1,30 +1,40 @@
 //! Where lanes put the replies of one client, in order.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 
+use super::Unread;
+use super::unread::Share;
 use crate::engine::Gate;
 use crate::net::Outgoing;
 use crate::resp;
 
 /// The replies that wait for a client's task.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Mailbox {
     inner: Mutex<Inner>,
+    /// Nobody will read what comes: it is not kept.
+    closed: AtomicBool,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Inner {
     replies: Outgoing,
     news: News,
     /// Replies that wait for the secondary, and those behind them.
     held: VecDeque<Held>,
+    /// The bytes of those.
+    held_bytes: usize,
+    /// What the client's task has taken and not written, in bytes, when it told last.
+    taken: usize,
+    share: Share,
     waker: Option<Waker>,
-    /// Nobody will read what comes: it is not kept.
     closed: bool,
 }
 
@@ -43,7 +53,7 @@ struct Held {
 pub struct News {
     /// Steps answered.
     pub answered: u64,
-    /// Of those, how many we had to refuse ourselves.
+    /// Of those, how many were not sent.
     pub refused: u64,
     /// A blocking command found nothing and would wait.
     pub would_block: bool,
@@ -53,6 +63,8 @@ pub struct News {
     pub doomed: bool,
     /// Something has changed that concerns every client.
     pub called: bool,
+    /// It has left more unread than any other, and all together is too much.
+    pub evicted: bool,
 }
 
 impl Inner {
@@ -66,6 +78,8 @@ impl Inner {
         self.news.spoiled |= news.spoiled;
         self.news.doomed |= news.doomed;
         self.news.called |= news.called;
+        self.news.evicted |= news.evicted;
+        self.account();
     }
 
     fn keep(&mut self, reply: &Bytes) {
@@ -79,12 +93,63 @@ impl Inner {
         if self.held.is_empty() {
             return self.take(replies, news);
         }
+        self.hold(None, replies, news);
+    }
+
+    fn hold(&mut self, gate: Option<Gate>, replies: &[Bytes], news: News) {
+        if self.closed {
+            return self.take(&[], news);
+        }
         let (since, replies) = (Instant::now(), replies.to_vec());
-        self.held.push_back(Held { gate: None, since, replies, news });
+        let held = Held { gate, since, replies, news };
+        self.held_bytes += held.bytes();
+        self.held.push_back(held);
+        self.account();
+    }
+
+    /// Tells the sum what waits for this client.
+    fn account(&mut self) {
+        let waits = self.replies.len() + self.held_bytes + self.taken;
+        self.share.set(if self.closed { 0 } else { waits });
+    }
+
+    fn close(&mut self) {
+        self.closed = true;
+        self.replies.clear();
+        self.held.clear();
+        self.held_bytes = 0;
+        self.account();
+    }
+}
+
+impl Held {
+    fn bytes(&self) -> usize {
+        self.replies.iter().map(Bytes::len).sum()
+    }
+}
+
+impl Default for Mailbox {
+    fn default() -> Self {
+        Self::of(Unread::new(usize::MAX))
     }
 }
 
 impl Mailbox {
+    /// A mailbox whose replies count as part of `unread`.
+    pub fn of(unread: Arc<Unread>) -> Self {
+        let inner = Inner {
+            replies: Outgoing::default(),
+            news: News::default(),
+            held: VecDeque::new(),
+            held_bytes: 0,
+            taken: 0,
+            share: Share::of(unread),
+            waker: None,
+            closed: false,
+        };
+        Self { inner: Mutex::new(inner), closed: AtomicBool::new(false) }
+    }
+
     /// One step has been answered.
     pub fn answer(&self, replies: &[Bytes]) {
         self.update(|inner| inner.add(replies, News { answered: 1, ..News::default() }));
@@ -92,13 +157,8 @@ impl Mailbox {
 
     /// One step has been answered by the primary; the client is told when the gate opens.
     pub(super) fn answer_behind(&self, gate: Gate, replies: &[Bytes]) {
-        let (since, replies) = (Instant::now(), replies.to_vec());
         let news = News { answered: 1, ..News::default() };
-        let held = Held { gate: Some(gate), since, replies, news };
-        let mut inner = self.inner.lock();
-        if !inner.closed {
-            inner.held.push_back(held);
-        }
+        self.inner.lock().hold(Some(gate), replies, news);
     }
 
     /// Lets out what waits for gates that are open; true while something still waits.
@@ -108,6 +168,7 @@ impl Mailbox {
         let mut opens = |held: &mut Held| held.gate.as_mut().is_none_or(&mut is_open);
         while inner.held.front_mut().is_some_and(&mut opens) {
             if let Some(held) = inner.held.pop_front() {
+                inner.held_bytes -= held.bytes();
                 inner.take(&held.replies, held.news);
                 moved = true;
             }
@@ -131,10 +192,10 @@ impl Mailbox {
         self.answer(&[]);
     }
 
-    /// One step was refused by us, and so was each of the `count` commands in it.
-    pub fn refuse(&self, reason: &str, count: usize) {
+    /// One step was not sent, nor was any of the `count` commands in it; `error` says why.
+    pub fn refuse(&self, error: &str, count: usize) {
         let mut text = bytes::BytesMut::new();
-        resp::error(&mut text, &format!("ERR crossfade: {reason}"));
+        resp::error(&mut text, error);
         let news = News { answered: 1, refused: 1, ..News::default() };
         let replies = vec![text.freeze(); count];
         self.update(|inner| inner.add(&replies, news));
@@ -158,10 +219,34 @@ impl Mailbox {
 
     /// The client is gone. What is still in flight for it is answered into the void.
     pub fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+        self.inner.lock().close();
+    }
+
+    /// Whether nobody reads what comes.
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+
+    /// The client must be disconnected for what it has not read, which is given back at once.
+    pub fn evict(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+        self.update(|inner| {
+            inner.close();
+            inner.news.evicted = true;
+        });
+    }
+
+    /// What waits for the client, nearly, in bytes.
+    pub fn unread(&self) -> usize {
+        self.inner.lock().share.bytes()
+    }
+
+    /// The client's task has so much to write, in bytes.
+    pub fn left_to_write(&self, bytes: usize) {
         let mut inner = self.inner.lock();
-        inner.closed = true;
-        inner.replies.clear();
-        inner.held.clear();
+        inner.taken = bytes;
+        inner.account();
     }
 
     /// The client must be disconnected.
@@ -200,6 +285,8 @@ impl Mailbox {
             return Poll::Pending;
         }
         out.append(&mut inner.replies);
+        inner.taken = out.len();
+        inner.account();
         Poll::Ready(std::mem::take(&mut inner.news))
     }
 }

@@ -6,6 +6,8 @@
 //! *Guarantees:* no write is ever sent twice, whatever fails; when a connection is lost with writes
 //! in flight their keys are dirty and their clients disconnected, as the server itself would do;
 //! reads are asked again; what could not be sent waits, up to a limit, for the server to come back.
+//! No more lanes are open than are used, or were a moment ago, and no more than a number; none is
+//! closed with a job in flight. What nobody would read is not asked.
 //!
 //! *Must not know:* what clients want, roles, phases.
 
@@ -18,15 +20,21 @@ mod mailbox;
 mod pool;
 mod process;
 mod queue;
+mod reach;
 mod shared;
 mod side;
+mod unread;
+mod window;
 
 pub use acks::Acks;
 pub use held::Held;
 pub use hub::Hub;
 pub use job::{Job, Lost, Shape, Sink};
 pub use mailbox::{Mailbox, News};
-pub use pool::{Context, Identity, Pool, Refusal, StandIn};
+pub use pool::{Context, Identity, Lanes, Pool, Refusal, StandIn};
 pub use process::Process;
+pub use reach::Reach;
 pub use shared::{Lane, Upstream};
 pub use side::SideLine;
+pub use unread::{STEP, Unread};
+pub use window::{MOST, Window};

@@ -1,16 +1,28 @@
 //! The lanes towards one server: one write lane and a few read lanes for each context.
+//!
+//! A client that is served holds the lanes of its context. Those that nobody holds are closed: after a
+//! while, sooner when there are many of them, at once when another context needs the room.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use thiserror::Error;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
+use super::reach::RETRY;
 use super::{Lane, Mailbox, Upstream};
-use crate::backend::{ConnectError, Secret, Setup, Wire};
+use crate::backend::{Secret, Setup, Wire};
 use crate::resp::{Protocol, Request};
+
+/// How long lanes are kept that nobody holds.
+const VACANCY: Duration = Duration::from_secs(60);
+/// How many contexts may keep them so long; of more, those that were left first are closed.
+const SPARE: usize = 64;
+/// But not those that were left, or opened ahead, only just now.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// Who a client is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -28,6 +40,14 @@ impl Identity {
         match self {
             Self::User(Some(user), _) => user,
             Self::Anonymous | Self::User(None, _) => "default",
+        }
+    }
+
+    /// What logs it in.
+    pub fn login(&self) -> Option<(Option<String>, Secret)> {
+        match self {
+            Self::Anonymous => None,
+            Self::User(user, password) => Some((user.clone(), password.clone())),
         }
     }
 }
@@ -52,6 +72,11 @@ pub enum Refusal {
     /// Nobody answers.
     #[error("{0}")]
     Unreachable(String),
+    /// Too many contexts have clients.
+    #[error(
+        "{0} combinations of user, database and protocol version are in use: see --max-contexts"
+    )]
+    TooMany(usize),
 }
 
 /// Who the source's default user is on another server.
@@ -63,9 +88,10 @@ pub struct StandIn {
     pub for_anonymous: bool,
 }
 
-/// The lanes of one context.
-#[derive(Clone, Debug)]
-struct Lanes {
+/// The lanes of one context. Whoever holds them keeps them open.
+#[derive(Debug)]
+pub struct Lanes {
+    context: Context,
     /// Whether the user may use transactions.
     transacts: bool,
     write: Arc<Lane>,
@@ -78,16 +104,27 @@ pub struct Pool {
     upstream: Arc<Upstream>,
     stand_in: Option<StandIn>,
     read_lanes: usize,
+    most: usize,
     inner: Mutex<Inner>,
 }
 
 #[derive(Debug, Default)]
 struct Inner {
-    lanes: HashMap<Context, Lanes>,
+    lanes: HashMap<Context, Kept>,
+    /// Lanes that are not for anybody new, while somebody holds them.
+    left: Vec<Weak<Lanes>>,
     /// Contexts whose lanes are being opened, and what came of it.
     opening: HashMap<Context, watch::Receiver<Outcome>>,
     sessions: Vec<Weak<Lane>>,
     held: bool,
+}
+
+/// Lanes in the pool.
+#[derive(Debug)]
+struct Kept {
+    lanes: Arc<Lanes>,
+    /// When somebody was last seen to hold them.
+    held: Instant,
 }
 
 /// `None` until it is known.
@@ -95,7 +132,8 @@ type Outcome = Option<Result<(), Refusal>>;
 
 /// Whose turn it is to open the lanes of a context.
 enum Turn<'a> {
-    There(Arc<Lane>),
+    There(Arc<Lanes>),
+    Full,
     Ours(Opening<'a>),
     Theirs(watch::Receiver<Outcome>),
 }
@@ -114,10 +152,15 @@ impl Drop for Opening<'_> {
 }
 
 impl Pool {
-    /// A pool without lanes. `stand_in` is who the default user is here, when this is not the
-    /// server that knows the clients.
-    pub fn new(upstream: Arc<Upstream>, stand_in: Option<StandIn>, read_lanes: usize) -> Self {
-        Self { upstream, stand_in, read_lanes, inner: Mutex::default() }
+    /// A pool without lanes, for `most` contexts. `stand_in` is who the default user is here, when
+    /// this is not the server that knows the clients.
+    pub fn new(
+        upstream: Arc<Upstream>,
+        stand_in: Option<StandIn>,
+        read_lanes: usize,
+        most: usize,
+    ) -> Self {
+        Self { upstream, stand_in, read_lanes, most, inner: Mutex::default() }
     }
 
     /// The server behind.
@@ -128,11 +171,20 @@ impl Pool {
     /// The lane for a context: the one for writes, or one for reads chosen by `spread`.
     ///
     /// # Errors
-    /// The server refuses the context or can't be reached in time.
+    /// As [`Self::lanes`].
     pub async fn lane(&self, context: &Context, read: Option<usize>) -> Result<Arc<Lane>, Refusal> {
+        Ok(self.lanes(context).await?.pick(read))
+    }
+
+    /// The lanes for a context.
+    ///
+    /// # Errors
+    /// The server refuses the context or can't be reached in time; there are too many.
+    pub async fn lanes(&self, context: &Context) -> Result<Arc<Lanes>, Refusal> {
         loop {
-            match self.turn(context, read) {
-                Turn::There(lane) => return Ok(lane),
+            match self.turn(context) {
+                Turn::There(lanes) => return Ok(lanes),
+                Turn::Full => return Err(Refusal::TooMany(self.most)),
                 Turn::Ours(opening) => {
                     let opened = self.open(context).await;
                     let _ = opening.outcome.send(Some(opened.clone()));
@@ -148,19 +200,32 @@ impl Pool {
         }
     }
 
-    /// The lane, or who opens the lanes of its context: the first to want one. After a flip hundreds of clients
-    /// want the same at once.
-    fn turn<'a>(&'a self, context: &'a Context, read: Option<usize>) -> Turn<'a> {
+    /// The lanes for a context, if they are open.
+    pub fn open_lanes(&self, context: &Context) -> Option<Arc<Lanes>> {
+        self.inner.lock().find(context)
+    }
+
+    /// The lanes, or who opens them: the first to want some. After a flip hundreds of clients want the
+    /// same at once.
+    fn turn<'a>(&'a self, context: &'a Context) -> Turn<'a> {
         let mut inner = self.inner.lock();
-        if let Some(lanes) = inner.lanes.get(context) {
-            return Turn::There(lanes.pick(read));
+        if let Some(lanes) = inner.find(context) {
+            return Turn::There(lanes);
         }
         if let Some(outcome) = inner.opening.get(context) {
             return Turn::Theirs(outcome.clone());
         }
+        if inner.lanes.len() + inner.opening.len() >= self.most && !inner.make_room() {
+            return Turn::Full;
+        }
         let (sender, receiver) = watch::channel(None);
         inner.opening.insert(context.clone(), receiver);
         Turn::Ours(Opening { pool: self, context, outcome: sender })
+    }
+
+    /// Closes lanes that nobody has held for a while. To be called now and then.
+    pub fn close_vacant(&self) {
+        self.inner.lock().close_vacant(Instant::now());
     }
 
     async fn open(&self, context: &Context) -> Result<(), Refusal> {
@@ -183,8 +248,9 @@ impl Pool {
         });
         // The loop above made at least one wire.
         let write = lanes.next().unwrap_or_else(|| unreachable!());
-        let lanes = Lanes { transacts, write, reads: lanes.collect() };
-        inner.lanes.insert(context.clone(), lanes);
+        let reads = lanes.collect();
+        let lanes = Arc::new(Lanes { context: context.clone(), transacts, write, reads });
+        inner.lanes.insert(context.clone(), Kept { lanes, held: Instant::now() });
         Ok(())
     }
 
@@ -195,7 +261,7 @@ impl Pool {
 
     /// Whether the user of a context that has lanes may use transactions.
     pub fn may_transact(&self, context: &Context) -> bool {
-        self.inner.lock().lanes.get(context).is_some_and(|lanes| lanes.transacts)
+        self.inner.lock().lanes.get(context).is_some_and(|kept| kept.lanes.transacts)
     }
 
     /// A connection of a client's own, with the same rights.
@@ -233,10 +299,7 @@ impl Pool {
             (identity, Some(stand_in)) if identity.user() == "default" => &stand_in.identity,
             (identity, _) => identity,
         };
-        let login = match identity {
-            Identity::Anonymous => None,
-            Identity::User(user, password) => Some((user.clone(), password.clone())),
-        };
+        let login = identity.login();
         Setup { protocol: context.protocol, db: context.db, login, name, ..Setup::default() }
     }
 
@@ -246,23 +309,26 @@ impl Pool {
         let started = Instant::now();
         let mut refused = None;
         loop {
-            match self.upstream.endpoint.connect(setup).await {
+            match self.upstream.connect(setup).await {
                 Ok(wire) => return Ok(wire),
-                Err(ConnectError::Refused { reply, .. })
-                    if reply.starts_with("NOPERM") && setup.db != 0 && !setup.selected_for =>
+                Err(error)
+                    if setup.db != 0
+                        && !setup.selected_for
+                        && error.reason().starts_with("NOPERM") =>
                 {
                     setup.selected_for = true;
-                    refused = Some(reply);
+                    refused = Some(error.reason().to_owned());
                 }
-                Err(ConnectError::Refused { reply, .. }) if !reply.starts_with("LOADING") => {
-                    return Err(Refusal::Server(refused.unwrap_or(reply)));
+                Err(error) if !error.may_pass() => {
+                    let reply = refused.unwrap_or_else(|| error.reason().to_owned());
+                    return Err(Refusal::Server(reply));
                 }
                 Err(error) if started.elapsed() >= self.upstream.timeout => {
                     let name = self.upstream.name;
                     let reason = format!("the {name} is unreachable: {error}");
                     return Err(Refusal::Unreachable(reason));
                 }
-                Err(_) => sleep(std::time::Duration::from_millis(50)).await,
+                Err(_) => sleep(RETRY).await,
             }
         }
     }
@@ -284,18 +350,91 @@ impl Pool {
 
 impl Inner {
     fn all(&self) -> impl Iterator<Item = Arc<Lane>> + '_ {
-        let shared = self.lanes.values().flat_map(|lanes| {
-            std::iter::once(lanes.write.clone()).chain(lanes.reads.iter().cloned())
-        });
+        let kept = self.lanes.values().map(|kept| kept.lanes.clone());
+        let left = self.left.iter().filter_map(Weak::upgrade);
+        let shared = kept.chain(left).flat_map(|lanes| lanes.all().cloned().collect::<Vec<_>>());
         shared.chain(self.sessions.iter().filter_map(Weak::upgrade))
+    }
+
+    /// The lanes of a context, to be held by whoever asks.
+    fn find(&mut self, context: &Context) -> Option<Arc<Lanes>> {
+        let kept = self.lanes.get_mut(context)?;
+        if !kept.lanes.have_ended() {
+            kept.held = Instant::now();
+            return Some(kept.lanes.clone());
+        }
+        self.leave(context);
+        None
+    }
+
+    /// Takes lanes out of the pool; they close when nobody holds them.
+    fn leave(&mut self, context: &Context) {
+        self.left.retain(|lanes| lanes.strong_count() > 0);
+        if let Some(kept) = self.lanes.remove(context) {
+            self.left.push(Arc::downgrade(&kept.lanes));
+        }
+    }
+
+    /// Contexts whose lanes nobody holds or uses, those that were left first in front.
+    fn vacant(&self) -> Vec<(Instant, Context)> {
+        let vacant = self.lanes.values().filter(|kept| !kept.is_held() && kept.lanes.are_idle());
+        let mut vacant: Vec<_> =
+            vacant.map(|kept| (kept.held, kept.lanes.context.clone())).collect();
+        vacant.sort_by_key(|(held, _)| *held);
+        vacant
+    }
+
+    /// Closes the lanes that were left first; false when somebody holds each of them.
+    fn make_room(&mut self) -> bool {
+        let first = self.vacant().into_iter().next();
+        first.is_some_and(|(_, context)| self.lanes.remove(&context).is_some())
+    }
+
+    fn close_vacant(&mut self, now: Instant) {
+        for kept in self.lanes.values_mut().filter(|kept| kept.is_held()) {
+            kept.held = now;
+        }
+        let vacant = self.vacant();
+        let surplus = vacant.len().saturating_sub(SPARE);
+        for (place, (held, context)) in vacant.into_iter().enumerate() {
+            let stay = if place < surplus { GRACE } else { VACANCY };
+            if now.duration_since(held) >= stay {
+                self.lanes.remove(&context);
+            }
+        }
+    }
+}
+
+impl Kept {
+    /// Whether anybody but the pool has them; nobody gets them without the pool's lock.
+    fn is_held(&self) -> bool {
+        Arc::strong_count(&self.lanes) > 1
     }
 }
 
 impl Lanes {
-    fn pick(&self, read: Option<usize>) -> Arc<Lane> {
+    /// The lane for writes, or one for reads chosen by `spread`.
+    pub fn pick(&self, read: Option<usize>) -> Arc<Lane> {
         read.and_then(|spread| self.reads.get(spread % self.reads.len().max(1)))
             .unwrap_or(&self.write)
             .clone()
+    }
+
+    /// Whether they are for clients in this context, and the server has them.
+    pub fn serve(&self, context: &Context) -> bool {
+        self.context == *context && !self.have_ended()
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Arc<Lane>> {
+        std::iter::once(&self.write).chain(&self.reads)
+    }
+
+    fn have_ended(&self) -> bool {
+        self.all().any(|lane| lane.has_ended())
+    }
+
+    fn are_idle(&self) -> bool {
+        self.all().all(|lane| lane.is_idle())
     }
 }
 
@@ -306,4 +445,68 @@ async fn may_transact(wire: &mut Wire) -> bool {
     }
     let (multi, exec) = (wire.frame().await, wire.frame().await);
     [multi, exec].iter().all(|reply| reply.as_ref().is_ok_and(|frame| !frame.is_error()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lane::{Job, Sink};
+
+    fn context(db: u32) -> Context {
+        Context { db, ..Context::default() }
+    }
+
+    /// Lanes for so many databases, that of the first opened first.
+    fn opened(databases: u32, now: Instant) -> Inner {
+        let mut inner = Inner::default();
+        for db in 0..databases {
+            let (write, reads) = (Lane::to_nowhere(), vec![Lane::to_nowhere()]);
+            let lanes = Arc::new(Lanes { context: context(db), transacts: true, write, reads });
+            let held = now + Duration::from_millis(db.into());
+            inner.lanes.insert(context(db), Kept { lanes, held });
+        }
+        inner
+    }
+
+    #[tokio::test]
+    async fn lanes_that_nobody_holds_are_closed_after_a_while() {
+        let now = Instant::now();
+        let mut inner = opened(3, now);
+        let held = inner.find(&context(1)).unwrap();
+        let used = inner.find(&context(2)).unwrap();
+        let (sender, _waiting) = tokio::sync::oneshot::channel();
+        let job = Job::read(Request::new(["GET", "a"]), Sink::Task(sender));
+        assert!(used.pick(None).submit(&mut vec![job]));
+        drop(used);
+        inner.close_vacant(now + VACANCY / 2);
+        assert_eq!(inner.lanes.len(), 3);
+        inner.close_vacant(now + VACANCY * 2);
+        let mut left: Vec<u32> = inner.lanes.keys().map(|context| context.db).collect();
+        left.sort_unstable();
+        assert_eq!(left, [1, 2], "one is held, one has a job in flight");
+        drop(held);
+        inner.close_vacant(now + VACANCY * 2 + VACANCY / 2);
+        assert!(inner.lanes.contains_key(&context(1)), "it was left only just now");
+        inner.close_vacant(now + VACANCY * 4);
+        assert!(!inner.lanes.contains_key(&context(1)));
+    }
+
+    #[tokio::test]
+    async fn of_many_that_nobody_holds_those_left_first_are_closed_earlier() {
+        let now = Instant::now();
+        let mut inner = opened(SPARE as u32 + 10, now);
+        inner.close_vacant(now + Duration::from_secs(1));
+        assert_eq!(inner.lanes.len(), SPARE + 10, "clients may be on their way");
+        inner.close_vacant(now + GRACE * 2);
+        assert_eq!(inner.lanes.len(), SPARE);
+        assert!(inner.lanes.keys().all(|context| context.db >= 10));
+        assert!(inner.make_room() && !inner.lanes.contains_key(&context(10)));
+    }
+
+    #[tokio::test]
+    async fn there_is_no_room_where_everybody_is_held() {
+        let mut inner = opened(2, Instant::now());
+        let _held = [inner.find(&context(0)), inner.find(&context(1))];
+        assert!(!inner.make_room());
+    }
 }

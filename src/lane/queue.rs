@@ -20,14 +20,16 @@ struct Inner {
     outstanding: usize,
     held: bool,
     closed: bool,
+    /// Whether the server will not have the lane any more.
+    ended: bool,
     waker: Option<Waker>,
 }
 
 impl Queue {
-    /// Gives jobs; false when the lane is held and none was taken.
+    /// Gives jobs; false when the lane is held, or has ended, and none was taken.
     pub(super) fn push(&self, jobs: &mut Vec<Job>) -> bool {
         let mut inner = self.inner.lock();
-        if inner.held {
+        if inner.held || inner.ended {
             return false;
         }
         inner.outstanding += jobs.len();
@@ -82,6 +84,17 @@ impl Queue {
         let mut inner = self.inner.lock();
         inner.closed = true;
         wake(inner);
+    }
+
+    /// Takes no job any more; gives those that nobody has taken.
+    pub(super) fn end(&self) -> VecDeque<Job> {
+        let mut inner = self.inner.lock();
+        inner.ended = true;
+        std::mem::take(&mut inner.jobs)
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.inner.lock().ended
     }
 
     pub(super) fn is_closed(&self) -> bool {

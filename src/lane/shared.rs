@@ -11,12 +11,10 @@ use tracing::{info, warn};
 use super::driver::{Doubt, Driver};
 use super::process::Origin;
 use super::queue::Queue;
-use super::{Hub, Job, Lost, Mailbox, Process, SideLine};
+use super::reach::RETRY;
+use super::{Hub, Job, Lost, Mailbox, Process, Reach, SideLine};
 use crate::backend::{ConnectError, Endpoint, Setup, Wire};
 use crate::resp::{Reply, Request};
-
-/// How soon a lost connection is tried again.
-const RETRY: Duration = Duration::from_millis(50);
 
 /// Where lanes lead.
 #[derive(Debug)]
@@ -33,6 +31,8 @@ pub struct Upstream {
     pub tasks: TaskTracker,
     /// For the odd question beside the lanes.
     pub side: SideLine,
+    /// Whether it can be reached.
+    pub reach: Reach,
     /// Which process it was when it was asked last.
     pub process: Process,
 }
@@ -74,7 +74,10 @@ impl Upstream {
 
     /// Asks the server as the URL's user. `None`: no answer could be had.
     pub async fn ask(&self, request: &Request) -> Option<Reply> {
-        self.side.ask(&self.endpoint, request).await
+        let _attempt = self.reach.attempt().ok()?;
+        let reply = self.side.ask(&self.endpoint, request).await?;
+        self.reach.learn(None);
+        Some(reply)
     }
 }
 
@@ -110,12 +113,18 @@ impl Lane {
         Self { queue, id }
     }
 
+    /// A lane that leads nowhere.
+    #[cfg(test)]
+    pub(super) fn to_nowhere() -> Arc<Self> {
+        Arc::new(Self { queue: Arc::default(), id: None })
+    }
+
     /// The number that the server gave the (first) connection.
     pub fn id(&self) -> Option<i64> {
         self.id
     }
 
-    /// Gives jobs to the lane; false, and nothing taken, when it is held.
+    /// Gives jobs to the lane; false, and nothing taken, when it is held or has ended.
     #[must_use]
     pub fn submit(&self, jobs: &mut Vec<Job>) -> bool {
         self.queue.push(jobs)
@@ -124,6 +133,11 @@ impl Lane {
     /// Takes no more jobs, or takes them again.
     pub fn hold(&self, held: bool) {
         self.queue.hold(held);
+    }
+
+    /// Whether the server will not have it any more.
+    pub fn has_ended(&self) -> bool {
+        self.queue.has_ended()
     }
 
     /// Whether every job has been answered.
@@ -166,7 +180,8 @@ async fn serve_shared(upstream: Arc<Upstream>, setup: Setup, mut wire: Wire, que
     }
 }
 
-/// Tries until the server is back; jobs that have waited too long are refused meanwhile.
+/// Tries until the server is back; jobs that have waited too long are refused meanwhile. A server that
+/// is there and refuses ends the lane: the user is gone, or has another password.
 async fn reconnect(
     upstream: &Upstream,
     setup: &Setup,
@@ -176,12 +191,18 @@ async fn reconnect(
     let mut waiting: VecDeque<(Instant, Job)> =
         backlog.drain(..).map(|job| (Instant::now(), job)).collect();
     loop {
-        let error = match upstream.endpoint.connect(setup).await {
+        let error = match upstream.connect(setup).await {
             Ok(wire) => {
                 backlog.extend(waiting.into_iter().map(|(_, job)| job));
                 return Some(wire);
             }
-            Err(error) => error,
+            Err(error) if error.may_pass() => error,
+            Err(error) => {
+                info!(server = upstream.name, %error, "lane ended: the server refuses its user");
+                let waiting = waiting.into_iter().map(|(_, job)| job).chain(queue.end());
+                fail_all(queue, waiting, &Lost::Refused(error.reason().to_owned()));
+                return None;
+            }
         };
         let mut fresh = VecDeque::new();
         let taken =
@@ -216,7 +237,7 @@ fn refuse_overdue(
     }
 }
 
-fn fail_all(queue: &Queue, backlog: VecDeque<Job>, lost: &Lost) {
+fn fail_all(queue: &Queue, backlog: impl IntoIterator<Item = Job>, lost: &Lost) {
     for job in backlog {
         queue.answered(1);
         job.lose(lost);

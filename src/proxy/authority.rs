@@ -1,16 +1,26 @@
 //! Who decides whether a client may connect.
 //!
-//! The source does, as long as there is one. Once it has been let go the target does, which has the
-//! source's named users; only the default user may be another there, so it is judged by what the
-//! source was last seen to ask of it.
+//! The source does, as long as it answers. After a flip it may be dead, or stuck: that is why clients
+//! have left it. Then the target decides, which has the source's named users; only the default user
+//! may be another there, so it is judged by what the source was last seen to ask of it. That the
+//! source does not answer is found out by one login and remembered for all, until somebody who has
+//! the time sees that it does.
 
 use std::fmt::Write as _;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::time::Duration;
 
+use bytes::Bytes;
+use parking_lot::Mutex;
 use ring::digest::{SHA256, digest};
+use tokio::sync::watch;
+use tokio::time::timeout;
 
 use crate::lane::{Identity, Upstream};
 use crate::resp::Request;
+
+/// How long a login waits for a source that serves nobody any more.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// What the source asks of its default user.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,11 +31,22 @@ pub struct DefaultUser {
     pub passwords: Vec<String>,
 }
 
-/// The source, or what is left of it.
+/// The source, or what is known of it.
 #[derive(Debug)]
 pub struct Authority {
     source: Arc<Upstream>,
-    left: OnceLock<DefaultUser>,
+    /// What it asked of its default user last; `None` while it serves clients itself, and nobody
+    /// can stand in for it.
+    known: Option<Arc<Mutex<DefaultUser>>>,
+    hearing: watch::Sender<Hearing>,
+}
+
+/// Whether the source is worth asking.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Hearing {
+    Answers,
+    Silent,
+    LetGo,
 }
 
 /// What becomes of a request about users when there is no source to ask.
@@ -38,21 +59,62 @@ pub(super) enum Decision {
 }
 
 impl Authority {
-    /// The source decides.
-    pub fn new(source: Arc<Upstream>) -> Self {
-        Self { source, left: OnceLock::new() }
+    /// The source decides; while it does not answer, `known` of it and the server that serves.
+    pub fn new(source: Arc<Upstream>, known: Option<Arc<Mutex<DefaultUser>>>) -> Self {
+        Self { source, known, hearing: watch::Sender::new(Hearing::Answers) }
     }
 
     /// The source is asked no more.
-    pub fn let_go(&self, default_user: DefaultUser) {
-        // A second time changes nothing.
-        let _ = self.left.set(default_user);
+    pub fn let_go(&self) {
+        self.hearing.send_replace(Hearing::LetGo);
     }
 
-    /// The source, while it decides.
-    pub(super) fn source(&self) -> Result<&Arc<Upstream>, &DefaultUser> {
-        self.left.get().map_or(Ok(&self.source), Err)
+    /// Whether the source has answered just now.
+    pub fn heard(&self, answers: bool) {
+        let now = if answers { Hearing::Answers } else { Hearing::Silent };
+        self.hearing.send_if_modified(|hearing| {
+            let changes = *hearing != now && *hearing != Hearing::LetGo;
+            if changes {
+                *hearing = now;
+            }
+            changes
+        });
     }
+
+    pub(super) fn source(&self) -> &Arc<Upstream> {
+        &self.source
+    }
+
+    /// What stands in for the source, where anything does.
+    pub(super) fn known(&self) -> Option<DefaultUser> {
+        self.known.as_ref().map(|known| known.lock().clone())
+    }
+
+    /// The source's answer. `None`: it is not to be had, or not soon.
+    pub(super) async fn ask(&self, asked: impl Future<Output = Option<Bytes>>) -> Option<Bytes> {
+        if self.known.is_none() {
+            return asked.await;
+        }
+        let mut hearing = self.hearing.subscribe();
+        let deaf = hearing.wait_for(|hearing| *hearing != Hearing::Answers);
+        let answer = tokio::select! {
+            biased;
+            _ = deaf => return None,
+            answer = timeout(PATIENCE, asked) => answer.ok().flatten().filter(is_answer),
+        };
+        self.heard(answer.is_some());
+        answer
+    }
+}
+
+/// A server without room for one more connection has not looked at what it was asked.
+fn is_answer(reply: &Bytes) -> bool {
+    !reply.starts_with(b"-ERR max number of clients")
+}
+
+/// Whether a request says who the client is; a greeting without that needs nobody to be asked.
+pub(super) fn logs_in(request: &Request) -> bool {
+    request.is(0, "AUTH") || (1..request.len()).any(|index| request.is(index, "AUTH"))
 }
 
 /// The digest of a password, as `ACL` shows it.

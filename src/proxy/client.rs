@@ -17,21 +17,25 @@ use super::stopwatch::Stopwatch;
 use super::subscriber::Subscriber;
 use super::transaction::Transaction;
 use super::{Route, Shared};
-use crate::lane::{Context, Lane, Mailbox, Refusal};
+use crate::lane::{Context, Lane, Lanes, MOST, Mailbox, Refusal, STEP, Window};
 use crate::metrics::ClientErrorKind;
 use crate::net::{Outgoing, Room, Stream};
 use crate::resp::{self, Decoder, Request};
 
 /// How much room a read is given at most, when a large value is on its way, in bytes.
 const READ_ROOM_MAX: usize = 1024 * 1024;
-/// Steps that a client may have unanswered before it is read from again.
-const WINDOW: u64 = 4096;
-/// Replies that a client has not read, in bytes, before it is read from again.
+/// Replies that are under way to a client or that it has not read, in bytes, as far as that can be
+/// known beforehand; past it, it is not served.
 const UNREAD: usize = 1024 * 1024;
+/// Requests of a client that are under way, in bytes, before it is read from again.
+const UNANSWERED: usize = 4 * 1024 * 1024;
 /// What a subscriber may leave unread, in bytes, before it is disconnected: Redis' default too.
 const UNREAD_MESSAGES: usize = 32 * 1024 * 1024;
 /// Requests that are read ahead while the client waits for a command to end, in bytes.
 const AHEAD: usize = 1024 * 1024;
+
+/// And while it waits for room, in bytes: only to see whether it is still there.
+const GLIMPSE: usize = 64 * 1024;
 
 /// The client's connection is to be closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +75,8 @@ pub(super) enum Until {
     Gone,
     /// Every step answered.
     Settled,
+    /// Room for one more step, the client's end, or something that concerns every client.
+    Room,
 }
 
 #[derive(Debug)]
@@ -88,6 +94,9 @@ pub(super) struct Client {
     pub(super) mailbox: Arc<Mailbox>,
     pub(super) submitted: u64,
     pub(super) answered: u64,
+    /// The bytes of the requests since all were answered last.
+    pub(super) asked: usize,
+    window: Window,
     /// When what is handled now was read.
     pub(super) came: Instant,
     pub(super) stopwatch: Stopwatch,
@@ -103,6 +112,8 @@ pub(super) struct Client {
     called: bool,
     pub(super) way: Way,
     pub(super) lane: Option<Arc<Lane>>,
+    /// The lanes of its context, so that they stay open.
+    pub(super) lanes: Option<Arc<Lanes>>,
     pub(super) batch: Batch,
     pub(super) transaction: Option<Transaction>,
     /// A session that all its commands go down, once it needed one for good.
@@ -112,7 +123,7 @@ pub(super) struct Client {
     pub(super) last_command: &'static str,
     pub(super) subscriber: Option<Box<Subscriber>>,
     pub(super) replies: Replies,
-    /// The client has closed its end while it waited.
+    /// The client has closed its end.
     pub(super) gone: bool,
     pub(super) stop: CancellationToken,
 }
@@ -125,7 +136,7 @@ impl Client {
         (address, local): (Option<SocketAddr>, Option<SocketAddr>),
         stop: CancellationToken,
     ) -> Self {
-        let mailbox = Arc::new(Mailbox::default());
+        let mailbox = Arc::new(Mailbox::of(shared.unread.clone()));
         let entry = shared.registry.enter(address, local, mailbox.clone());
         let mut stage = shared.stage.clone();
         let route = stage.borrow_and_update().route.clone();
@@ -143,6 +154,8 @@ impl Client {
             mailbox,
             submitted: 0,
             answered: 0,
+            asked: 0,
+            window: Window::new(UNREAD, 1),
             came: Instant::now(),
             stopwatch: Stopwatch::default(),
             would_block: false,
@@ -154,6 +167,7 @@ impl Client {
             called: true,
             way: Way::Read,
             lane: None,
+            lanes: None,
             batch: Batch::default(),
             transaction: None,
             pinned: None,
@@ -175,6 +189,10 @@ impl Client {
         }
         // Whatever is in flight will be settled by its lane; only the goodbye is left.
         self.mailbox.close();
+        if self.gone && self.transaction.is_none() {
+            // What can't be sent could not have been answered either.
+            let _ = self.submit().await;
+        }
         let goodbye = std::future::poll_fn(|cx| self.out.poll_write(&mut self.stream, cx));
         let _ = tokio::time::timeout(std::time::Duration::from_secs(1), goodbye).await;
         if self.subscriber.is_some() {
@@ -216,7 +234,15 @@ impl Client {
     }
 
     async fn wait_for_input(&mut self) -> Result<(), Close> {
+        let before = self.incoming.len();
         self.submit().await?;
+        if self.gone {
+            return Err(Close::Now);
+        }
+        if self.incoming.len() > before {
+            // It has come while there was no room for what came before.
+            return Ok(());
+        }
         self.show();
         loop {
             self.pump(Until::Input).await?;
@@ -252,9 +278,15 @@ impl Client {
     ) -> Poll<Result<(), Close>> {
         loop {
             let replies = self.withheld.as_deref_mut().unwrap_or(&mut self.out);
+            let before = replies.len();
             let news = self.mailbox.poll_take(cx, replies);
             if let Poll::Ready(news) = &news {
+                let answered = usize::try_from(news.answered).unwrap_or(usize::MAX);
+                self.window.learn(replies.len() - before, answered);
                 self.answered += news.answered;
+                if self.answered == self.submitted {
+                    self.asked = 0;
+                }
                 self.would_block |= news.would_block;
                 if let (true, Some(open)) = (news.spoiled, &mut self.transaction) {
                     open.spoil();
@@ -262,6 +294,11 @@ impl Client {
                 self.called |= news.called;
                 for _ in 0..news.refused {
                     self.blame(ClientErrorKind::Upstream);
+                }
+                if news.evicted {
+                    self.shared.complain(self.entry.id, "it reads least, and all leave too much");
+                    self.blame(ClientErrorKind::SlowReader);
+                    return Poll::Ready(Err(Close::Now));
                 }
                 if news.doomed {
                     self.blame(ClientErrorKind::Upstream);
@@ -275,9 +312,16 @@ impl Client {
             if let Poll::Ready(Err(close)) = messages {
                 return Poll::Ready(Err(close));
             }
+            let counts = self.out.len() >= STEP;
             let written = self.out.poll_write(&mut self.stream, cx);
-            if let Poll::Ready(Err(_)) = written {
-                return Poll::Ready(Err(Close::Now));
+            if matches!(written, Poll::Ready(Err(_))) {
+                self.lose();
+                if matches!(until, Until::Input | Until::Gone) {
+                    return Poll::Ready(Err(Close::Now));
+                }
+            }
+            if counts {
+                self.mailbox.left_to_write(self.out.len());
             }
             if let Poll::Ready(news) = &news {
                 self.stopwatch.stop(news.answered, &self.entry.tally);
@@ -292,15 +336,22 @@ impl Client {
             if until == Until::Settled && settled {
                 return Poll::Ready(Ok(()));
             }
-            if until == Until::Input && self.called {
+            if matches!(until, Until::Input | Until::Room) && self.called {
+                return Poll::Ready(Ok(()));
+            }
+            if until == Until::Room && self.room() > 0 {
                 return Poll::Ready(Ok(()));
             }
             if self.may_read(until) {
                 let wanted = self.decoder.wanted(&self.incoming);
                 self.incoming.reserve(wanted.clamp(self.room.bytes(), READ_ROOM_MAX));
                 match poll_read_buf(std::pin::Pin::new(&mut self.stream), cx, &mut self.incoming) {
-                    Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(Close::Now)),
-                    Poll::Ready(Ok(_)) if until == Until::Gone => continue,
+                    Poll::Ready(Ok(0) | Err(_)) => {
+                        self.lose();
+                        let over = if until == Until::Room { Ok(()) } else { Err(Close::Now) };
+                        return Poll::Ready(over);
+                    }
+                    Poll::Ready(Ok(_)) if until != Until::Input => continue,
                     Poll::Ready(Ok(read)) => {
                         self.room.learn(read);
                         self.came = Instant::now();
@@ -313,6 +364,13 @@ impl Client {
                 return Poll::Pending;
             }
         }
+    }
+
+    /// The client is gone. What it has sent before is still done, as far as it writes.
+    fn lose(&mut self) {
+        self.gone = true;
+        self.mailbox.close();
+        self.out.clear();
     }
 
     /// Nothing has come and nothing is under way: an idle client keeps no buffers.
@@ -330,10 +388,50 @@ impl Client {
 
     fn may_read(&self, until: Until) -> bool {
         match until {
-            Until::Input => self.submitted - self.answered < WINDOW && self.out.len() < UNREAD,
+            Until::Input => {
+                self.under_way() < MOST
+                    && self.asked < UNANSWERED
+                    && self.window.steps(self.out.len()) > 0
+            }
             Until::Gone => self.incoming.len() < AHEAD,
+            Until::Room => self.incoming.len() < GLIMPSE,
             Until::Settled => false,
         }
+    }
+
+    fn under_way(&self) -> usize {
+        usize::try_from(self.submitted - self.answered).unwrap_or(usize::MAX)
+    }
+
+    /// How many steps more may be under way; any number once nobody reads the answers. Nearly all
+    /// writes are answered with few words, as is what a server queues for a transaction.
+    pub(super) fn room(&self) -> usize {
+        if self.gone {
+            return MOST;
+        }
+        if self.asked >= UNANSWERED {
+            return 0;
+        }
+        let short = self.way == Way::Write && self.window.is_new();
+        if short || self.transaction.is_some() {
+            return MOST;
+        }
+        self.window.steps(self.out.len()).saturating_sub(self.under_way())
+    }
+
+    /// Waits until there is room for one more step.
+    pub(super) async fn make_room(&mut self) -> Result<(), Close> {
+        while self.room() == 0 {
+            self.pump(Until::Room).await?;
+            if std::mem::take(&mut self.called) {
+                if self.stop.is_cancelled() {
+                    self.batch.clear();
+                    return Err(Close::Gracefully);
+                }
+                self.follow_stage().await?;
+            }
+        }
+        Ok(())
     }
 
     /// The stage has changed while nothing was asked.
@@ -341,9 +439,9 @@ impl Client {
         self.routed = false;
         let stage = self.stage.borrow_and_update().clone();
         self.take_subscriber_along().await?;
-        let moved = !stage.held && !Arc::ptr_eq(&stage.route, &self.route);
-        if moved && (self.pinned.is_some() || self.transaction.is_some()) {
-            // What is open here must not wait for the next command to be opened there.
+        if !stage.held && !Arc::ptr_eq(&stage.route, &self.route) {
+            // What is open here must not wait for the next command to be opened there, nor what was
+            // left be kept open until then.
             return Box::pin(self.current_route()).await;
         }
         Ok(())
@@ -359,6 +457,8 @@ impl Client {
                 if !Arc::ptr_eq(&stage.route, &self.route) {
                     self.route = stage.route;
                     self.lane = None;
+                    let context = self.upstream_context().ok().filter(|_| self.lanes.is_some());
+                    self.lanes = context.and_then(|context| self.route.pool.open_lanes(&context));
                     self.rehome().await?;
                 }
                 return Ok(());
@@ -394,6 +494,10 @@ impl Client {
             Refusal::Server(text) => {
                 self.blame(ClientErrorKind::Auth);
                 self.error(text);
+            }
+            Refusal::TooMany(_) => {
+                self.blame(ClientErrorKind::TooMany);
+                self.error(&format!("ERR crossfade: {refusal}"));
             }
             Refusal::Unreachable(text) => {
                 self.blame(ClientErrorKind::Upstream);

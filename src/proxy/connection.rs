@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use super::authority::Decision;
+use super::authority::{Decision, logs_in};
 use super::client::{Client, Close, Replies, Way};
 use super::scan::Asked;
 use super::session::Standing;
@@ -11,6 +11,9 @@ use crate::backend::{Secret, Wire};
 use crate::command::Connection;
 use crate::lane::{Context, Identity, Job, Refusal, Sink, Upstream};
 use crate::resp::{self, Protocol, Request, parse_integer};
+
+/// Neither the source nor whoever stands in for it has answered.
+const NOBODY_ASKED: &str = "ERR crossfade: no server can be asked for this user";
 
 impl Client {
     pub(super) async fn connection(
@@ -134,21 +137,15 @@ impl Client {
     async fn auth(&mut self, request: Request) -> Result<(), Close> {
         self.settle().await?;
         self.current_route().await?;
-        let account = match request.len() {
-            2 => (None, request.arg(1)),
-            _ => (request.arg(1), request.arg(2)),
+        let Some((reply, identity)) = self.decide(&request).await else {
+            self.error(NOBODY_ASKED);
+            return Ok(());
         };
-        let identity = identity(account.0, account.1);
-        let reply = self.ask_authority(&request).await;
-        match (reply, identity) {
-            (Some(reply), Some(identity)) if reply.as_ref() == b"+OK\r\n" => {
-                self.context.identity = identity;
-                self.reopen().await?;
-                self.reply(|out| out.extend_from_slice(&reply));
-            }
-            (Some(reply), _) => self.reply(|out| out.extend_from_slice(&reply)),
-            (None, _) => self.error("ERR crossfade: the source can't be asked for this user"),
+        if let Some(identity) = identity {
+            self.context.identity = identity;
+            self.reopen().await?;
         }
+        self.reply(|out| out.extend_from_slice(&reply));
         Ok(())
     }
 
@@ -163,23 +160,25 @@ impl Client {
     async fn hello(&mut self, request: Request) -> Result<(), Close> {
         self.settle().await?;
         self.current_route().await?;
-        let Some(reply) = self.ask_authority(&request).await else {
-            self.error("ERR crossfade: the source can't be asked for this user");
+        let Some((reply, identity)) = self.decide(&request).await else {
+            self.error(NOBODY_ASKED);
             return Ok(());
         };
         if reply.first() == Some(&b'-') {
             self.reply(|out| out.extend_from_slice(&reply));
             return Ok(());
         }
-        let before = self.context.identity.clone();
         self.adopt(&request);
-        if self.context.identity == before {
+        let changes = identity.is_some_and(|identity| {
+            std::mem::replace(&mut self.context.identity, identity.clone()) != identity
+        });
+        if changes {
+            self.reopen().await?;
+        } else {
             self.show_identity();
             self.forget_lane();
             let version = if self.context.protocol == Protocol::Resp3 { "3" } else { "2" };
             self.tell_open_session(Request::new(["HELLO", version])).await?;
-        } else {
-            self.reopen().await?;
         }
         let text = self.greeting().await.unwrap_or(reply);
         self.reply(|out| out.extend_from_slice(&text));
@@ -196,8 +195,6 @@ impl Client {
         let mut index = 2;
         while index < request.len() {
             if request.is(index, "AUTH") {
-                let identity = identity(request.arg(index + 1), request.arg(index + 2));
-                self.context.identity = identity.unwrap_or_default();
                 index += 3;
             } else {
                 let name = request.arg(index + 1).unwrap_or_default();
@@ -222,25 +219,54 @@ impl Client {
         Some(with_integer_behind(&reply, b"$2\r\nid\r\n:", self.entry.id))
     }
 
-    /// Has a request about users decided by whoever knows them.
-    async fn ask_authority(&self, request: &Request) -> Option<Bytes> {
-        match self.route.authority.source() {
-            Ok(source) => {
-                let login = match &self.context.identity {
-                    Identity::Anonymous => None,
-                    Identity::User(user, password) => Some((user.clone(), password.clone())),
-                };
-                self.ask_server(source, login, request).await
+    /// Has a request about users decided; with it comes the identity that it logs in.
+    async fn decide(&self, request: &Request) -> Option<(Bytes, Option<Identity>)> {
+        let reply = self.ask_authority(request).await?;
+        let identity = claimed(request).filter(|_| reply.first() != Some(&b'-'));
+        match identity {
+            Some(identity) => Some((reply, Some(self.known_as(identity).await))),
+            None => Some((reply, None)),
+        }
+    }
+
+    /// The identity that other clients of this user have, if what logged them in still does.
+    async fn known_as(&self, identity: Identity) -> Identity {
+        let logins = &self.shared.logins;
+        match logins.known(identity.user()) {
+            Some(known) if known == identity || self.still_logs_in(&known).await => known,
+            _ => {
+                logins.learn(&identity);
+                identity
             }
-            Err(default_user) => match default_user.judge(request, &self.context.identity) {
-                Decision::Answer(text) => Some(Bytes::from_static(text.as_bytes())),
-                Decision::Ask(request, identity) => {
-                    let pool = &self.route.pool;
-                    let context = Context { identity, ..self.context.clone() };
-                    let login = pool.setup(&context, "").login;
-                    self.ask_server(pool.upstream(), login, &request).await
-                }
-            },
+        }
+    }
+
+    async fn still_logs_in(&self, identity: &Identity) -> bool {
+        let Some((user, password)) = identity.login() else { return false };
+        let words = [Some("AUTH"), user.as_deref(), Some(password.reveal())];
+        let reply = self.ask_authority(&Request::new(words.into_iter().flatten())).await;
+        reply.is_some_and(|reply| reply.as_ref() == b"+OK\r\n")
+    }
+
+    /// Has a request about users answered by whoever knows them.
+    async fn ask_authority(&self, request: &Request) -> Option<Bytes> {
+        let (authority, identity) = (&self.route.authority, &self.context.identity);
+        let known = authority.known();
+        if known.is_none() || logs_in(request) {
+            let source = authority.source();
+            let asked = self.ask_server(source, identity.login(), request);
+            if let Some(reply) = authority.ask(asked).await {
+                return Some(reply);
+            }
+        }
+        match known?.judge(request, identity) {
+            Decision::Answer(text) => Some(Bytes::from_static(text.as_bytes())),
+            Decision::Ask(request, identity) => {
+                let pool = &self.route.pool;
+                let context = Context { identity, ..self.context.clone() };
+                let login = pool.setup(&context, "").login;
+                self.ask_server(pool.upstream(), login, &request).await
+            }
         }
     }
 
@@ -252,27 +278,44 @@ impl Client {
         login: Option<(Option<String>, Secret)>,
         request: &Request,
     ) -> Option<Bytes> {
-        let stream = crate::backend::dial(&server.endpoint).await.ok()?;
-        let mut wire = Wire::new(stream);
-        let mut before = 0;
+        let mut before = Vec::new();
         if let (Some((user, password)), false) = (login, request.is(0, "AUTH")) {
             let user = user.as_deref().unwrap_or("default");
-            wire.push(Request::new(["AUTH", user, password.reveal()]).raw());
-            before += 1;
+            before.push(Request::new(["AUTH", user, password.reveal()]));
         }
         if self.context.protocol == Protocol::Resp3 && request.len() == 1 {
-            wire.push(Request::new(["HELLO", "3"]).raw());
-            before += 1;
+            before.push(Request::new(["HELLO", "3"]));
         }
-        wire.push(request.raw());
         let answer = async {
-            for _ in 0..before {
+            let mut wire = Wire::new(crate::backend::dial(&server.endpoint).await.ok()?);
+            before.iter().chain([request]).for_each(|request| wire.push(request.raw()));
+            for _ in &before {
                 wire.frame().await.ok()?;
             }
             Some(wire.frame().await.ok()?.raw)
         };
         tokio::time::timeout(server.timeout, answer).await.ok()?
     }
+}
+
+/// Who an `AUTH` or a `HELLO` says that the client is.
+fn claimed(request: &Request) -> Option<Identity> {
+    if request.is(0, "AUTH") {
+        return match request.len() {
+            2 => identity(None, request.arg(1)),
+            _ => identity(request.arg(1), request.arg(2)),
+        };
+    }
+    let mut claimed = None;
+    let mut index = 2;
+    while index < request.len() {
+        let logs_in = request.is(index, "AUTH");
+        if logs_in {
+            claimed = identity(request.arg(index + 1), request.arg(index + 2));
+        }
+        index += if logs_in { 3 } else { 2 };
+    }
+    claimed
 }
 
 fn identity(user: Option<&[u8]>, password: Option<&[u8]>) -> Option<Identity> {

@@ -10,7 +10,7 @@ use super::numbers;
 use crate::command::{self, Command, Serve};
 use crate::databases::Databases;
 use crate::engine::{Engine, Unit};
-use crate::lane::{Hub, Job, Lane, Mailbox, Shape, Sink};
+use crate::lane::{Hub, Job, Lane, Mailbox, Refusal, Shape, Sink};
 use crate::metrics::{ClientErrorKind, CommandKind};
 use crate::resp::Request;
 
@@ -199,12 +199,25 @@ impl Client {
         self.batch.steps.push(Step { requests, meaning, silent });
     }
 
-    /// Gives the batched steps to the lane, waiting while it is held.
+    /// Gives the batched steps to the lane, waiting while it is held, or has given the client enough.
+    ///
+    /// A server executes what it has read of a client before it sees that the client is gone; but what
+    /// only reads need not be done.
     pub(super) async fn submit(&mut self) -> Result<(), Close> {
+        if self.gone {
+            self.batch.forget_reads();
+        }
         while !self.batch.steps.is_empty() {
             self.current_route().await?;
             if self.breaks_exec() {
                 return Ok(());
+            }
+            if self.room() == 0 {
+                self.make_room().await?;
+                if self.gone {
+                    self.batch.forget_reads();
+                }
+                continue;
             }
             let Some(lane) = self.lane().await? else { continue };
             let context_db = self.context.db;
@@ -212,15 +225,21 @@ impl Client {
                 self.refuse_batch(&numbers::refusal(context_db));
                 continue;
             };
-            self.batch.build(&self.route.hub, db, &self.mailbox, &self.route.databases);
-            let count = self.batch.jobs.len() as u64;
+            let room = self.room();
+            self.batch.build(room, &self.route.hub, db, &self.mailbox, &self.route.databases);
+            let count = self.batch.jobs.len();
             if lane.submit(&mut self.batch.jobs) {
-                self.submitted += count;
-                for step in self.batch.steps.drain(..) {
+                self.submitted += count as u64;
+                for step in self.batch.steps.drain(..count) {
+                    self.asked +=
+                        step.requests.iter().map(|request| request.raw().len()).sum::<usize>();
                     self.stopwatch.start(self.came, step.meaning.kind());
                 }
             } else {
                 self.batch.jobs.clear();
+                if self.way != Way::Session {
+                    self.lane = None;
+                }
                 tokio::task::yield_now().await;
             }
         }
@@ -235,7 +254,6 @@ impl Client {
         if let (Way::Session, Some(lane)) = (self.way, self.session_lane()) {
             return Ok(Some(lane));
         }
-        let spread = (self.way == Way::Read).then(|| self.spread());
         let context = match self.upstream_context() {
             Ok(context) => context,
             Err(reason) => {
@@ -243,17 +261,27 @@ impl Client {
                 return Ok(None);
             }
         };
-        match self.route.clone().pool.lane(&context, spread).await {
-            Ok(lane) => {
-                self.lane = Some(lane.clone());
-                Ok(Some(lane))
+        if self.lanes.as_ref().is_none_or(|lanes| !lanes.serve(&context)) {
+            self.lanes = None;
+            match self.route.clone().pool.lanes(&context).await {
+                Ok(lanes) => self.lanes = Some(lanes),
+                Err(refusal) => return self.refuse_all(&refusal).map(|()| None),
             }
-            Err(refusal) => {
-                for _ in 0..self.batch.take_answers() {
-                    self.refused(&refusal);
-                }
-                Ok(None)
-            }
+        }
+        let spread = (self.way == Way::Read).then(|| self.spread());
+        self.lane = self.lanes.as_ref().map(|lanes| lanes.pick(spread));
+        Ok(self.lane.clone())
+    }
+
+    /// Answers the batch with what the server says of this client. Whom it does not know any more, it
+    /// would have disconnected.
+    fn refuse_all(&mut self, refusal: &Refusal) -> Result<(), Close> {
+        for _ in 0..self.batch.take_answers() {
+            self.refused(refusal);
+        }
+        match refusal {
+            Refusal::Server(error) if error.starts_with("WRONGPASS") => Err(Close::Gracefully),
+            _ => Ok(()),
         }
     }
 
@@ -311,21 +339,33 @@ impl Batch {
         self.steps.drain(..).map(answers).sum()
     }
 
-    /// Makes jobs of the steps, under one lock of the engine.
-    fn build(&mut self, hub: &Arc<Hub>, db: u32, mailbox: &Arc<Mailbox>, databases: &Databases) {
+    /// Nobody waits for answers any more.
+    pub(super) fn forget_reads(&mut self) {
+        self.steps.retain(|step| !matches!(step.meaning, Meaning::Read));
+    }
+
+    /// Makes jobs of the first `most` steps, under one lock of the engine.
+    fn build(
+        &mut self,
+        most: usize,
+        hub: &Arc<Hub>,
+        db: u32,
+        mailbox: &Arc<Mailbox>,
+        databases: &Databases,
+    ) {
         self.jobs.clear();
-        if self
-            .steps
+        let Self { steps, jobs } = self;
+        let steps = steps.get(..most).unwrap_or(steps);
+        if steps
             .iter()
             .all(|step| matches!(step.meaning, Meaning::Read | Meaning::Pass | Meaning::Queue))
         {
             let job = |step: &Step| step.job(step.translated(databases), None, mailbox);
-            self.jobs.extend(self.steps.iter().map(job));
+            jobs.extend(steps.iter().map(job));
             return;
         }
-        let Self { steps, jobs } = self;
         hub.with(|engine| {
-            for step in steps.iter() {
+            for step in steps {
                 let requests = step.translated(databases);
                 let unit = step.meaning.unit(&requests, engine, db, databases);
                 jobs.push(step.job(requests, unit, mailbox));

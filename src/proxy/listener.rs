@@ -59,6 +59,7 @@ impl Listener {
     /// Accepts until `stop`.
     pub async fn run(self, shared: Arc<Shared>, tasks: TaskTracker, stop: CancellationToken) {
         tasks.spawn(call_clients(shared.clone(), stop.clone()));
+        tasks.spawn(bound_memory(shared.clone(), stop.clone()));
         let complaints = Seldom::default();
         loop {
             let accepted = tokio::select! {
@@ -117,5 +118,16 @@ async fn call_clients(shared: Arc<Shared>, stop: CancellationToken) {
         if over {
             return;
         }
+    }
+}
+
+/// Disconnects who reads least, each time that all clients together have left too much.
+async fn bound_memory(shared: Arc<Shared>, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = shared.unread.overflow() => shared.registry.evict(),
+            () = stop.cancelled() => return,
+        }
+        tokio::task::yield_now().await;
     }
 }

@@ -19,6 +19,7 @@ mod dispatch;
 mod info;
 mod listener;
 mod listing;
+mod logins;
 mod monitor;
 mod numbers;
 mod pause;
@@ -36,6 +37,7 @@ mod unknown;
 pub use authority::{Authority, DefaultUser, password_digest};
 pub use budget::Budget;
 pub use listener::{Limits, Listener};
+pub use logins::Logins;
 pub use pause::Pause;
 pub use registry::Registry;
 pub use scan::Cursors;
@@ -46,6 +48,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use crate::lane::Unread;
 use crate::metrics::Metrics;
 use crate::net::Seldom;
 
@@ -58,12 +61,16 @@ pub struct Shared {
     pub registry: Registry,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// What clients have not read.
+    pub unread: Arc<Unread>,
     /// Bounds on one client.
     pub limits: Limits,
     /// Whether commands of administration pass.
     pub allow_admin: bool,
     /// Whether clients are paused.
     pub pause: Pause,
+    /// Who has logged in.
+    pub logins: Logins,
     /// Room for what transactions have queued, of all clients together.
     pub queues: Arc<Budget>,
     /// Commands that only the server knows.

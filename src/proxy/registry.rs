@@ -191,6 +191,13 @@ impl Registry {
         self.clients.lock().here.values().cloned().collect()
     }
 
+    /// Lets go of whoever has left most unread.
+    pub(super) fn evict(&self) {
+        if let Some(worst) = self.all().iter().max_by_key(|entry| entry.mailbox.unread()) {
+            worst.mailbox.evict();
+        }
+    }
+
     /// How many clients are connected.
     pub fn connected(&self) -> usize {
         self.clients.lock().here.len()

@@ -116,6 +116,10 @@ impl Client {
                 self.refused(&Refusal::Unreachable(reason));
                 Ok(Asked::Refused)
             }
+            Ok(Err(Lost::Refused(error))) => {
+                self.refused(&Refusal::Server(error));
+                Ok(Asked::Refused)
+            }
             Ok(Err(Lost::Connection(_))) | Err(_) => Err(Close::Now),
         }
     }

@@ -119,6 +119,13 @@ impl Server {
         client.ok("DBSIZE").integer()
     }
 
+    /// A number that `INFO` tells.
+    pub fn info(&self, field: &str) -> i64 {
+        let info = self.ok("INFO everything").text();
+        let value = info.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+        value.and_then(|value| value.trim().parse().ok()).unwrap_or_else(|| panic!("no {field}"))
+    }
+
     /// Kills at once.
     pub fn kill(&mut self) {
         self.process.kill();

@@ -32,6 +32,7 @@ struct Shared {
     temper: Mutex<Temper>,
     connections: Mutex<Vec<TcpStream>>,
     accepted: AtomicU64,
+    refused: AtomicU64,
     over: AtomicBool,
 }
 
@@ -51,6 +52,7 @@ impl Tamer {
             temper: Mutex::new(Temper::Calm),
             connections: Mutex::default(),
             accepted: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
             over: AtomicBool::new(false),
         });
         let accepting = Arc::clone(&shared);
@@ -89,6 +91,11 @@ impl Tamer {
     pub fn accepted(&self) -> u64 {
         self.shared.accepted.load(Ordering::Relaxed)
     }
+
+    /// How many connections have been closed at once.
+    pub fn refused(&self) -> u64 {
+        self.shared.refused.load(Ordering::Relaxed)
+    }
 }
 
 impl Drop for Tamer {
@@ -122,6 +129,7 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
             return;
         }
         if shared.temper() == Temper::Refusing {
+            shared.refused.fetch_add(1, Ordering::Relaxed);
             continue;
         }
         let upstream = shared.upstream.lock().unwrap().clone();
