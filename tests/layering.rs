@@ -62,8 +62,7 @@ const MODULES: &[(&str, Layer, &str)] = &[
     (
         "backfill",
         Role,
-        "backend capability courtesy databases effect engine lane ledger own_keys payload resp \
-         value",
+        "backend capability courtesy databases effect engine lane own_keys payload resp value",
     ),
     ("verify", Role, "backend capability courtesy databases diff engine lane own_keys resp value"),
     ("lane", Lane, "backend engine net record resp"),
