@@ -25,6 +25,7 @@ mod dataset;
 mod invariants;
 mod log;
 mod migration;
+pub mod mischief;
 mod newer;
 mod process;
 mod programs;

@@ -13,6 +13,9 @@ pub enum Temper {
     Calm,
     /// Every piece waits so long before it passes.
     Slow(Duration),
+    /// Every piece waits, on each connection for a time of its own up to so long: what one connection
+    /// says comes before or after what another said first.
+    Uneven(Duration),
     /// Requests pass, replies vanish.
     SwallowReplies,
     /// Everything vanishes, and nobody is told.
@@ -123,6 +126,14 @@ impl Shared {
     }
 }
 
+/// One way of one connection.
+#[derive(Clone, Copy)]
+struct Direction {
+    replies: bool,
+    /// Its share of an uneven delay, in eighths.
+    patience: u64,
+}
+
 fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
     for client in listener.incoming().map_while(Result::ok) {
         if shared.is_over() {
@@ -134,15 +145,15 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
         }
         let upstream = shared.upstream.lock().unwrap().clone();
         let Ok(server) = TcpStream::connect(upstream) else { continue };
-        shared.accepted.fetch_add(1, Ordering::Relaxed);
-        pass(&client, &server, shared, false);
-        pass(&server, &client, shared, true);
+        let number = shared.accepted.fetch_add(1, Ordering::Relaxed);
+        pass(&client, &server, shared, Direction { replies: false, patience: number * 5 % 8 });
+        pass(&server, &client, shared, Direction { replies: true, patience: number * 3 % 8 });
         shared.connections.lock().unwrap().extend([client, server]);
     }
 }
 
 /// Passes one direction in a thread of its own.
-fn pass(from: &TcpStream, to: &TcpStream, shared: &Arc<Shared>, replies: bool) {
+fn pass(from: &TcpStream, to: &TcpStream, shared: &Arc<Shared>, direction: Direction) {
     let (mut from, mut to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
     let shared = Arc::clone(shared);
     from.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
@@ -155,7 +166,7 @@ fn pass(from: &TcpStream, to: &TcpStream, shared: &Arc<Shared>, replies: bool) {
                 Ok(length) => {
                     // It may have been set while this was waited for.
                     shared.wait_while_stuck();
-                    if !forward(&shared, &mut to, &mut piece[..length], replies) {
+                    if !forward(&shared, &mut to, &mut piece[..length], direction) {
                         break;
                     }
                 }
@@ -170,13 +181,15 @@ fn pass(from: &TcpStream, to: &TcpStream, shared: &Arc<Shared>, replies: bool) {
 }
 
 /// Passes a piece as the mood wants; false when the other side is gone.
-fn forward(shared: &Shared, to: &mut TcpStream, piece: &mut [u8], replies: bool) -> bool {
+fn forward(shared: &Shared, to: &mut TcpStream, piece: &mut [u8], direction: Direction) -> bool {
+    let Direction { replies, patience } = direction;
     match shared.temper() {
         Temper::SwallowReplies if replies => return true,
         Temper::Swallow => return true,
         Temper::Lie if replies => turn_into_lies(piece),
         Temper::Garble if replies => piece.fill(b'?'),
         Temper::Slow(delay) => std::thread::sleep(delay),
+        Temper::Uneven(most) => std::thread::sleep(most.mul_f64(patience as f64 / 8.0)),
         _ => {}
     }
     to.write_all(piece).is_ok()

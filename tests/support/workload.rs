@@ -249,7 +249,7 @@ fn check(reply: &Value) {
     }
 }
 
-fn words(line: impl AsRef<str>) -> Vec<Vec<u8>> {
+pub(super) fn words(line: impl AsRef<str>) -> Vec<Vec<u8>> {
     line.as_ref().split_whitespace().map(|word| word.as_bytes().to_vec()).collect()
 }
 
