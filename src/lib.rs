@@ -70,10 +70,11 @@
 //!
 //! # The life of a read
 //!
-//! It goes down a read lane, past the engine, while its client has nothing in flight on the write
-//! lane; else behind that, or, if its reply may be long, after it. So each client sees its own
-//! commands in its own order, and a long reply stalls no write. A read may be asked again when its
-//! connection breaks; a write never is.
+//! It goes down a read lane, past the engine, while its client has nothing in flight on another
+//! lane; else behind that. One whose reply may be long has a lane for such, and waits until the
+//! client's other steps are answered. So each client sees its own commands in its own order, and a
+//! long reply stalls no write and no short read. A read may be asked again when its connection
+//! breaks; a write never is.
 //!
 //! # The life of a copy
 //!

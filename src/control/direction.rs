@@ -26,8 +26,6 @@ use crate::payload::Acceptance;
 use crate::proxy::{self, DefaultUser};
 use crate::status::Side;
 
-/// Lanes for reads in each context: enough to keep long replies apart from short ones.
-const READ_LANES: usize = 2;
 /// Tasks that work off dirty keys.
 const RECOPIERS: usize = 2;
 
@@ -284,7 +282,7 @@ fn route(
         for_anonymous: world.admits_anonymous(),
     });
     proxy::Route {
-        pool: Pool::new(serving, stand_in, READ_LANES, world.config.max_contexts),
+        pool: Pool::new(serving, stand_in, world.config.max_contexts),
         hub: hub.clone(),
         databases: world.client_databases(primary),
         authority,

@@ -17,7 +17,7 @@ use super::migration::{Migration, unix_now};
 use super::passes::Beginning;
 use super::survey::Survey;
 use crate::admin::{Flipped, Refusal};
-use crate::lane::Context;
+use crate::lane::{Context, Purpose};
 use crate::proxy::{Next, Route, Stage};
 use crate::status::{Phase, Side};
 
@@ -301,7 +301,7 @@ async fn open_lanes(old: &Direction, new: &Direction) {
 }
 
 async fn open_lane(route: Arc<Route>, context: Context) {
-    if let Err(refusal) = route.pool.lane(&context, None).await {
+    if let Err(refusal) = route.pool.lane(&context, Purpose::Write).await {
         let (user, db) = (context.identity.user(), context.db);
         warn!(user, db, %refusal, "clients of this user will be refused by the next primary");
     }

@@ -31,7 +31,7 @@ pub use held::Held;
 pub use hub::Hub;
 pub use job::{Job, Lost, Shape, Sink};
 pub use mailbox::{Mailbox, News};
-pub use pool::{Context, Identity, Lanes, Pool, Refusal, StandIn};
+pub use pool::{Context, Identity, Lanes, Pool, Purpose, Refusal, StandIn};
 pub use process::Process;
 pub use reach::Reach;
 pub use shared::{Lane, Upstream};

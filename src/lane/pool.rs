@@ -1,4 +1,4 @@
-//! The lanes towards one server: one write lane and a few read lanes for each context.
+//! The lanes towards one server: three for each context.
 //!
 //! A client that is served holds the lanes of its context. Those that nobody holds are closed: after a
 //! while, sooner when there are many of them, at once when another context needs the room.
@@ -88,6 +88,18 @@ pub struct StandIn {
     pub for_anonymous: bool,
 }
 
+/// What a lane is for. The more clients share one, the more requests share a system call, here and on
+/// the server; so there are no more than keep each from waiting behind what takes much longer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Writes.
+    Write,
+    /// Reads whose replies are short.
+    Read,
+    /// Reads whose replies may be long.
+    LongRead,
+}
+
 /// The lanes of one context. Whoever holds them keeps them open.
 #[derive(Debug)]
 pub struct Lanes {
@@ -95,7 +107,8 @@ pub struct Lanes {
     /// Whether the user may use transactions.
     transacts: bool,
     write: Arc<Lane>,
-    reads: Vec<Arc<Lane>>,
+    read: Arc<Lane>,
+    long_read: Arc<Lane>,
 }
 
 /// All lanes towards one server, opened as they are needed.
@@ -103,7 +116,6 @@ pub struct Lanes {
 pub struct Pool {
     upstream: Arc<Upstream>,
     stand_in: Option<StandIn>,
-    read_lanes: usize,
     most: usize,
     inner: Mutex<Inner>,
 }
@@ -154,13 +166,8 @@ impl Drop for Opening<'_> {
 impl Pool {
     /// A pool without lanes, for `most` contexts. `stand_in` is who the default user is here, when
     /// this is not the server that knows the clients.
-    pub fn new(
-        upstream: Arc<Upstream>,
-        stand_in: Option<StandIn>,
-        read_lanes: usize,
-        most: usize,
-    ) -> Self {
-        Self { upstream, stand_in, read_lanes, most, inner: Mutex::default() }
+    pub fn new(upstream: Arc<Upstream>, stand_in: Option<StandIn>, most: usize) -> Self {
+        Self { upstream, stand_in, most, inner: Mutex::default() }
     }
 
     /// The server behind.
@@ -168,12 +175,12 @@ impl Pool {
         &self.upstream
     }
 
-    /// The lane for a context: the one for writes, or one for reads chosen by `spread`.
+    /// The lane of a context for a purpose.
     ///
     /// # Errors
     /// As [`Self::lanes`].
-    pub async fn lane(&self, context: &Context, read: Option<usize>) -> Result<Arc<Lane>, Refusal> {
-        Ok(self.lanes(context).await?.pick(read))
+    pub async fn lane(&self, context: &Context, purpose: Purpose) -> Result<Arc<Lane>, Refusal> {
+        Ok(self.lanes(context).await?.pick(purpose))
     }
 
     /// The lanes for a context.
@@ -231,25 +238,19 @@ impl Pool {
     async fn open(&self, context: &Context) -> Result<(), Refusal> {
         self.admit(context)?;
         let mut setup = self.setup(context, "crossfade-lane");
-        let mut wires = Vec::with_capacity(1 + self.read_lanes);
-        for _ in 0..=self.read_lanes {
-            wires.push(self.connect(&mut setup).await?);
-        }
-        let transacts = match wires.first_mut() {
-            Some(wire) => may_transact(wire).await,
-            None => false,
-        };
+        let mut write = self.connect(&mut setup).await?;
+        let read = self.connect(&mut setup).await?;
+        let long_read = self.connect(&mut setup).await?;
+        let transacts = may_transact(&mut write).await;
         let mut inner = self.inner.lock();
         let held = inner.held;
-        let mut lanes = wires.into_iter().map(|wire| {
+        let [write, read, long_read] = [write, read, long_read].map(|wire| {
             let lane = Lane::shared(&self.upstream, setup.clone(), wire);
             lane.hold(held);
             lane
         });
-        // The loop above made at least one wire.
-        let write = lanes.next().unwrap_or_else(|| unreachable!());
-        let reads = lanes.collect();
-        let lanes = Arc::new(Lanes { context: context.clone(), transacts, write, reads });
+        let lanes = Lanes { context: context.clone(), transacts, write, read, long_read };
+        let lanes = Arc::new(lanes);
         inner.lanes.insert(context.clone(), Kept { lanes, held: Instant::now() });
         Ok(())
     }
@@ -352,7 +353,7 @@ impl Inner {
     fn all(&self) -> impl Iterator<Item = Arc<Lane>> + '_ {
         let kept = self.lanes.values().map(|kept| kept.lanes.clone());
         let left = self.left.iter().filter_map(Weak::upgrade);
-        let shared = kept.chain(left).flat_map(|lanes| lanes.all().cloned().collect::<Vec<_>>());
+        let shared = kept.chain(left).flat_map(|lanes| lanes.all().map(Arc::clone));
         shared.chain(self.sessions.iter().filter_map(Weak::upgrade))
     }
 
@@ -413,11 +414,14 @@ impl Kept {
 }
 
 impl Lanes {
-    /// The lane for writes, or one for reads chosen by `spread`.
-    pub fn pick(&self, read: Option<usize>) -> Arc<Lane> {
-        read.and_then(|spread| self.reads.get(spread % self.reads.len().max(1)))
-            .unwrap_or(&self.write)
-            .clone()
+    /// The lane for a purpose.
+    pub fn pick(&self, purpose: Purpose) -> Arc<Lane> {
+        let lane = match purpose {
+            Purpose::Write => &self.write,
+            Purpose::Read => &self.read,
+            Purpose::LongRead => &self.long_read,
+        };
+        lane.clone()
     }
 
     /// Whether they are for clients in this context, and the server has them.
@@ -425,16 +429,16 @@ impl Lanes {
         self.context == *context && !self.have_ended()
     }
 
-    fn all(&self) -> impl Iterator<Item = &Arc<Lane>> {
-        std::iter::once(&self.write).chain(&self.reads)
+    fn all(&self) -> [&Arc<Lane>; 3] {
+        [&self.write, &self.read, &self.long_read]
     }
 
     fn have_ended(&self) -> bool {
-        self.all().any(|lane| lane.has_ended())
+        self.all().iter().any(|lane| lane.has_ended())
     }
 
     fn are_idle(&self) -> bool {
-        self.all().all(|lane| lane.is_idle())
+        self.all().iter().all(|lane| lane.is_idle())
     }
 }
 
@@ -460,8 +464,9 @@ mod tests {
     fn opened(databases: u32, now: Instant) -> Inner {
         let mut inner = Inner::default();
         for db in 0..databases {
-            let (write, reads) = (Lane::to_nowhere(), vec![Lane::to_nowhere()]);
-            let lanes = Arc::new(Lanes { context: context(db), transacts: true, write, reads });
+            let [write, read, long_read] = [(); 3].map(|()| Lane::to_nowhere());
+            let lanes = Lanes { context: context(db), transacts: true, write, read, long_read };
+            let lanes = Arc::new(lanes);
             let held = now + Duration::from_millis(db.into());
             inner.lanes.insert(context(db), Kept { lanes, held });
         }
@@ -476,7 +481,7 @@ mod tests {
         let used = inner.find(&context(2)).unwrap();
         let (sender, _waiting) = tokio::sync::oneshot::channel();
         let job = Job::read(Request::new(["GET", "a"]), Sink::Task(sender));
-        assert!(used.pick(None).submit(&mut vec![job]));
+        assert!(used.pick(Purpose::Write).submit(&mut vec![job]));
         drop(used);
         inner.close_vacant(now + VACANCY / 2);
         assert_eq!(inner.lanes.len(), 3);

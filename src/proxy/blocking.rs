@@ -17,7 +17,7 @@ use super::registry::Wait;
 use crate::backend::ServerInfo;
 use crate::command::Command;
 use crate::engine::Unit;
-use crate::lane::{Job, Lost, Sink};
+use crate::lane::{Job, Lost, Purpose, Sink};
 use crate::resp::{self, Protocol, Reply, Request};
 
 type Replies = Result<Vec<Bytes>, Lost>;
@@ -112,7 +112,7 @@ impl Client {
         if self.pinned.is_some() || !self.may_attempt().await? {
             return Ok(Attempt::Impossible);
         }
-        self.enter(Way::Write).await?;
+        self.enter(Way::Lane(Purpose::Write)).await?;
         self.would_block = false;
         let (multi, exec) = (Request::new(["MULTI"]), Request::new(["EXEC"]));
         self.add(SmallVec::from_iter([multi, request.clone(), exec]), Meaning::Attempt(command));
@@ -161,7 +161,8 @@ impl Client {
         self.current_route().await?;
         let Ok(context) = self.upstream_context() else { return Ok(true) };
         let route = self.route.clone();
-        Ok(route.pool.lane(&context, None).await.is_err() || route.pool.may_transact(&context))
+        Ok(route.pool.lane(&context, Purpose::Write).await.is_err()
+            || route.pool.may_transact(&context))
     }
 
     /// Waits on a session. `None`: the client has been answered with an error.

@@ -17,7 +17,7 @@ use super::stopwatch::Stopwatch;
 use super::subscriber::Subscriber;
 use super::transaction::Transaction;
 use super::{Route, Shared};
-use crate::lane::{Context, Lane, Lanes, MOST, Mailbox, Refusal, STEP, Window};
+use crate::lane::{Context, Lane, Lanes, MOST, Mailbox, Purpose, Refusal, STEP, Window};
 use crate::metrics::ClientErrorKind;
 use crate::net::{Outgoing, Room, Stream};
 use crate::resp::{self, Decoder, Request};
@@ -49,8 +49,9 @@ pub(super) enum Close {
 /// Which lane serves the steps in flight. A client uses one at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Way {
-    Read,
-    Write,
+    /// A lane that others use too.
+    Lane(Purpose),
+    /// A connection of its own.
     Session,
 }
 
@@ -165,7 +166,7 @@ impl Client {
             routed: false,
             // What has happened before it could be called.
             called: true,
-            way: Way::Read,
+            way: Way::Lane(Purpose::Read),
             lane: None,
             lanes: None,
             batch: Batch::default(),
@@ -412,7 +413,7 @@ impl Client {
         if self.asked >= UNANSWERED {
             return 0;
         }
-        let short = self.way == Way::Write && self.window.is_new();
+        let short = self.way == Way::Lane(Purpose::Write) && self.window.is_new();
         if short || self.transaction.is_some() {
             return MOST;
         }

@@ -9,7 +9,7 @@ use super::scan::Asked;
 use super::session::Standing;
 use crate::backend::{Secret, Wire};
 use crate::command::Connection;
-use crate::lane::{Context, Identity, Job, Refusal, Sink, Upstream};
+use crate::lane::{Context, Identity, Job, Purpose, Refusal, Sink, Upstream};
 use crate::resp::{self, Protocol, Request, parse_integer};
 
 /// Neither the source nor whoever stands in for it has answered.
@@ -66,7 +66,7 @@ impl Client {
     /// The next command finds its lane anew.
     pub(super) fn forget_lane(&mut self) {
         self.lane = None;
-        self.way = Way::Read;
+        self.way = Way::Lane(Purpose::Read);
     }
 
     /// Tells the registry who the client is now.
@@ -207,7 +207,7 @@ impl Client {
     /// What the primary says of itself in the client's protocol version, with the client's own ID.
     async fn greeting(&mut self) -> Option<Bytes> {
         let context = self.upstream_context().ok()?;
-        let lane = self.route.clone().pool.lane(&context, Some(0)).await.ok()?;
+        let lane = self.route.clone().pool.lane(&context, Purpose::Read).await.ok()?;
         let version = if context.protocol == Protocol::Resp3 { "3" } else { "2" };
         let (sender, receiver) = oneshot::channel();
         let hello = Request::new(["HELLO", version]);

@@ -10,7 +10,7 @@ use super::numbers;
 use crate::command::{self, Command, Serve};
 use crate::databases::Databases;
 use crate::engine::{Engine, Unit};
-use crate::lane::{Hub, Job, Lane, Mailbox, Refusal, Shape, Sink};
+use crate::lane::{Hub, Job, Lane, Mailbox, Purpose, Refusal, Shape, Sink};
 use crate::metrics::{ClientErrorKind, CommandKind};
 use crate::resp::Request;
 
@@ -152,19 +152,27 @@ impl Client {
         command.name == "EVAL_RO" && self.route.hub.with(|engine| engine.brings_script(request))
     }
 
-    /// A command that changes no key. A short one may ride behind the client's own writes; a long
-    /// one would make others wait.
+    /// A command that changes no key. One whose answer is short may ride behind what the client has
+    /// under way; another would make others wait.
     async fn beside_writes(
         &mut self,
         request: Request,
         meaning: Meaning,
         rides: bool,
     ) -> Result<(), Close> {
-        let busy = self.submitted > self.answered || !self.batch.steps.is_empty();
-        let way = if busy && self.way == Way::Write && rides { Way::Write } else { Way::Read };
-        self.enter(way).await?;
+        let purpose = match self.way {
+            _ if !rides => Purpose::LongRead,
+            Way::Lane(purpose) if self.is_busy() => purpose,
+            _ => Purpose::Read,
+        };
+        self.enter(Way::Lane(purpose)).await?;
         self.add(SmallVec::from_iter([request]), meaning);
         Ok(())
+    }
+
+    /// Whether steps are under way.
+    fn is_busy(&self) -> bool {
+        self.submitted > self.answered || !self.batch.steps.is_empty()
     }
 
     /// A command that changes no key but must not be asked twice.
@@ -178,7 +186,7 @@ impl Client {
         command: Option<&'static Command>,
         unknown_keys: Vec<Bytes>,
     ) -> Result<(), Close> {
-        self.enter(Way::Write).await?;
+        self.enter(Way::Lane(Purpose::Write)).await?;
         self.add(SmallVec::from_iter([request]), Meaning::Write(command, unknown_keys));
         Ok(())
     }
@@ -268,8 +276,11 @@ impl Client {
                 Err(refusal) => return self.refuse_all(&refusal).map(|()| None),
             }
         }
-        let spread = (self.way == Way::Read).then(|| self.spread());
-        self.lane = self.lanes.as_ref().map(|lanes| lanes.pick(spread));
+        let purpose = match self.way {
+            Way::Lane(purpose) => purpose,
+            Way::Session => Purpose::Write,
+        };
+        self.lane = self.lanes.as_ref().map(|lanes| lanes.pick(purpose));
         Ok(self.lane.clone())
     }
 
@@ -283,11 +294,6 @@ impl Client {
             Refusal::Server(error) if error.starts_with("WRONGPASS") => Err(Close::Gracefully),
             _ => Ok(()),
         }
-    }
-
-    /// Which of the read lanes is this client's.
-    pub(super) fn spread(&self) -> usize {
-        self.entry.id as usize
     }
 
     pub(super) fn session_lane(&self) -> Option<Arc<Lane>> {

@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 
 use super::client::{Client, Close};
 use crate::command::Command;
-use crate::lane::{Job, Lane, Lost, Refusal, Sink};
+use crate::lane::{Job, Lane, Lost, Purpose, Refusal, Sink};
 use crate::resp::{Reply, Request};
 
 /// How many cursors are remembered; older ones start over.
@@ -129,7 +129,7 @@ impl Client {
             return Ok(pinned.clone());
         }
         let context = self.upstream_context().map_err(Refusal::Unreachable)?;
-        self.route.pool.lane(&context, Some(self.spread())).await
+        self.route.pool.lane(&context, Purpose::LongRead).await
     }
 }
 

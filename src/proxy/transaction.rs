@@ -15,7 +15,7 @@ use super::client_command::queueable_question;
 use super::dispatch::{Meaning, Queued};
 use super::numbers;
 use crate::command::{self, Command, Connection, Serve, Transaction as Kind};
-use crate::lane::{Context, Job, Lane, Refusal, Sink};
+use crate::lane::{Context, Job, Lane, Purpose, Refusal, Sink};
 use crate::resp::{self, Request, Scanner};
 
 /// The most commands that a block may hold; a longer transaction takes a session.
@@ -142,7 +142,7 @@ impl Client {
             if self.shared.pause.is_on() {
                 self.wait_out_pause(queued.iter().any(|queued| queued.writes)).await?;
             }
-            self.enter(Way::Write).await?;
+            self.enter(Way::Lane(Purpose::Write)).await?;
             self.add(requests, Meaning::Block(queued));
             return Ok(());
         }
@@ -289,7 +289,7 @@ impl Client {
         let Some(db) = db else { return Ok(None) };
         let Some(there) = self.route.databases.to(db) else { return Ok(None) };
         let context = Context { db: there, ..self.context.clone() };
-        match self.route.clone().pool.lane(&context, None).await {
+        match self.route.clone().pool.lane(&context, Purpose::Write).await {
             Ok(_) => Ok(Some(db)),
             Err(Refusal::Server(text)) if text.starts_with(OUT_OF_RANGE) => Ok(None),
             Err(refusal) => Err(refusal),
@@ -426,7 +426,7 @@ impl Client {
     fn close_transaction(&mut self) {
         self.transaction = None;
         self.lane = None;
-        self.way = Way::Read;
+        self.way = Way::Lane(Purpose::Read);
     }
 
     /// A session in the client's context; an error is answered when there is none.

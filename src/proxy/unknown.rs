@@ -9,6 +9,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 
 use super::client::{Client, Close};
+use crate::lane::Purpose;
 use crate::resp::{Reply, Request};
 
 /// How many names are remembered.
@@ -73,7 +74,7 @@ impl Client {
     /// Whether the server lets the client in.
     async fn is_admitted(&self) -> bool {
         match self.upstream_context() {
-            Ok(context) => self.route.pool.lane(&context, None).await.is_ok(),
+            Ok(context) => self.route.pool.lane(&context, Purpose::Write).await.is_ok(),
             Err(_) => true,
         }
     }
