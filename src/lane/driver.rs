@@ -7,6 +7,7 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use smallvec::SmallVec;
 
+use super::gathering::Gathering;
 use super::queue::Queue;
 use super::{Hub, Job, Lost, Mailbox, Window};
 use crate::backend::{Broken, Wire};
@@ -51,8 +52,7 @@ pub(super) struct Driver {
     /// Who gets out-of-band messages; nobody on a shared lane.
     pushes: Option<Arc<Mailbox>>,
     blocked: bool,
-    /// Set while other clients are given the chance to add their jobs to the same system call.
-    gathering: bool,
+    gathering: Gathering,
 }
 
 impl Driver {
@@ -74,7 +74,7 @@ impl Driver {
             window: Window::new(UNDER_WAY, LEAST),
             pushes,
             blocked: false,
-            gathering: false,
+            gathering: Gathering::default(),
         }
     }
 
@@ -84,14 +84,9 @@ impl Driver {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
-        // Clients become ready in batches; the first one's job wakes this task at once. Let it wait
-        // for the others that are ready too: one write for all of them, and one read.
-        if !self.gathering && self.backlog.is_empty() && self.queue.has_jobs() {
-            self.gathering = true;
-            cx.waker().wake_by_ref();
+        if self.backlog.is_empty() && self.gathering.poll(self.queue.waiting(), cx).is_pending() {
             return Poll::Pending;
         }
-        self.gathering = false;
         loop {
             let taken = self.queue.poll_take(cx, &mut self.backlog);
             if taken == Poll::Ready(false) && self.backlog.is_empty() {

@@ -13,6 +13,7 @@
 
 mod acks;
 mod driver;
+mod gathering;
 mod held;
 mod hub;
 mod job;

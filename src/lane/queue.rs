@@ -59,9 +59,9 @@ impl Queue {
         Poll::Pending
     }
 
-    /// Whether jobs wait to be taken.
-    pub(super) fn has_jobs(&self) -> bool {
-        !self.inner.lock().jobs.is_empty()
+    /// Jobs that wait to be taken.
+    pub(super) fn waiting(&self) -> usize {
+        self.inner.lock().jobs.len()
     }
 
     /// `count` jobs have been answered.
