@@ -20,6 +20,9 @@ fn copies_weight(bytes: usize, copies: usize) -> usize {
     bytes + ENTRY_WEIGHT + copies * COPY_WEIGHT
 }
 
+/// Memory that is taken at once for the bytes of effects, of which each has a piece.
+const ARENA: usize = 16 * 1024;
+
 /// A place in the log. Later entries have larger ones.
 pub type Position = u64;
 
@@ -145,7 +148,7 @@ impl Log {
             next: 1,
             acknowledged: 0,
             on_the_way: VecDeque::new(),
-            arena: BytesMut::new(),
+            arena: BytesMut::with_capacity(ARENA),
         }
     }
 

@@ -171,46 +171,47 @@ struct Cursor<'a> {
     position: usize,
 }
 
-impl Cursor<'_> {
+impl<'a> Cursor<'a> {
     fn reply(&mut self, depth: usize) -> Result<Reply, ReplyError> {
         if depth > DEPTH_LIMIT {
             return Err(ReplyError::TooDeep);
         }
-        let line = self.line()?;
-        let (Some(&kind), rest) = (line.first(), line.slice(1.min(line.len())..)) else {
-            return Err(ReplyError::Truncated);
-        };
+        let (kind, rest) = self.line()?;
+        let raw = self.raw;
+        let text = || raw.slice_ref(rest);
         Ok(match kind {
-            b'+' => Reply::Simple(rest),
-            b'-' => Reply::Error(rest),
-            b':' => Reply::Integer(parse_integer(&rest).ok_or(ReplyError::InvalidLength)?),
+            b'+' => Reply::Simple(text()),
+            b'-' => Reply::Error(text()),
+            b':' => Reply::Integer(parse_integer(rest).ok_or(ReplyError::InvalidLength)?),
             b'_' => Reply::Null,
-            b',' => Reply::Double(rest),
-            b'#' => Reply::Boolean(rest.as_ref() == b"t"),
-            b'(' => Reply::BigNumber(rest),
-            b'$' => self.body(&rest)?.map_or(Reply::Null, Reply::Bulk),
-            b'!' => self.body(&rest)?.map_or(Reply::Null, Reply::Error),
+            b',' => Reply::Double(text()),
+            b'#' => Reply::Boolean(rest == b"t"),
+            b'(' => Reply::BigNumber(text()),
+            b'$' => self.body(rest)?.map_or(Reply::Null, Reply::Bulk),
+            b'!' => self.body(rest)?.map_or(Reply::Null, Reply::Error),
             b'=' => self
-                .body(&rest)?
+                .body(rest)?
                 .map_or(Reply::Null, |text| Reply::Bulk(text.slice(4.min(text.len())..))),
-            b'*' => self.items(&rest, depth)?.map_or(Reply::Null, Reply::Array),
-            b'~' => self.items(&rest, depth)?.map_or(Reply::Null, Reply::Set),
-            b'>' => self.items(&rest, depth)?.map_or(Reply::Null, Reply::Push),
-            b'%' => Reply::Map(self.pairs(&rest, depth)?),
+            b'*' => self.items(rest, depth)?.map_or(Reply::Null, Reply::Array),
+            b'~' => self.items(rest, depth)?.map_or(Reply::Null, Reply::Set),
+            b'>' => self.items(rest, depth)?.map_or(Reply::Null, Reply::Push),
+            b'%' => Reply::Map(self.pairs(rest, depth)?),
             b'|' => {
-                self.pairs(&rest, depth)?;
+                self.pairs(rest, depth)?;
                 self.reply(depth + 1)?
             }
             other => return Err(ReplyError::UnknownType(other)),
         })
     }
 
-    fn line(&mut self) -> Result<Bytes, ReplyError> {
-        let rest = self.raw.get(self.position..).unwrap_or_default();
+    /// The type and the rest of the next line.
+    fn line(&mut self) -> Result<(u8, &'a [u8]), ReplyError> {
+        let raw: &'a [u8] = self.raw;
+        let rest = raw.get(self.position..).unwrap_or_default();
         let end = rest.iter().position(|byte| *byte == b'\r').ok_or(ReplyError::Truncated)?;
-        let line = self.raw.slice(self.position..self.position + end);
         self.position += end + 2;
-        Ok(line)
+        let line = rest.get(..end).and_then(<[u8]>::split_first);
+        line.map(|(kind, rest)| (*kind, rest)).ok_or(ReplyError::Truncated)
     }
 
     fn body(&mut self, digits: &[u8]) -> Result<Option<Bytes>, ReplyError> {
