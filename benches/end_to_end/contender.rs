@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use crate::Result;
 use crate::admin::Admin;
-use crate::process::{LOAD_CORE, Process, Server, free_port, log_in, pinned};
+use crate::process::{PROXY_CORE, Process, Server, free_port, log_in, pinned};
 
 const CROSSFADE: &str = env!("CARGO_BIN_EXE_crossfade");
 
@@ -61,7 +61,7 @@ impl Contender {
     /// crossfade as it is meant to run: a target that follows, and a state directory.
     pub(crate) fn crossfade(source: Server) -> Result<Self> {
         let (target, home) = (Server::start()?, tempfile::tempdir()?);
-        let mut command = pinned(LOAD_CORE, CROSSFADE);
+        let mut command = pinned(PROXY_CORE, CROSSFADE);
         command.args(["run", "--source", &source.url(), "--target", &target.url()]);
         command.args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--state-dir"]);
         command.arg(home.path().join("state"));
@@ -79,7 +79,7 @@ impl Contender {
              distribution: ketama\n  servers:\n   - 127.0.0.1:{}:1\n",
             source.port
         );
-        let mut command = pinned(LOAD_CORE, "nutcracker");
+        let mut command = pinned(PROXY_CORE, "nutcracker");
         command.args(["-a", "127.0.0.1", "-s", &free_port()?.to_string(), "-c"]);
         Self::configured("nutcracker", command, &config, source, port, home)
     }
@@ -92,7 +92,7 @@ impl Contender {
              listen bench\n  bind 127.0.0.1:{port}\n  server redis 127.0.0.1:{}\n",
             source.port
         );
-        let mut command = pinned(LOAD_CORE, "haproxy");
+        let mut command = pinned(PROXY_CORE, "haproxy");
         command.args(["-db", "-f"]);
         Self::configured("haproxy", command, &config, source, port, home)
     }
@@ -131,8 +131,15 @@ fn addresses(log: &str) -> Option<(u16, String)> {
 
 /// A command of crossfade's that works on two servers by itself.
 pub(crate) fn crossfade_between(verb: &str, source: &Server, target: &Server) -> Command {
-    let mut command = pinned(LOAD_CORE, CROSSFADE);
-    command.args([verb, "--source", &source.url(), "--target", &target.url(), "--json"]);
+    let mut command = Command::new(CROSSFADE);
+    command.stdin(Stdio::null()).args([
+        verb,
+        "--source",
+        &source.url(),
+        "--target",
+        &target.url(),
+        "--json",
+    ]);
     command.current_dir(Path::new("/"));
     command
 }

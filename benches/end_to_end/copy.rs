@@ -1,15 +1,17 @@
 //! `crossfade copy` of a generated data set, then `crossfade compare` of the two servers: how fast,
 //! and what it costs all three processes. Beside it what a script would do, one thing after the
-//! other: `SCAN`, `DUMP`, `RESTORE`.
+//! other: `SCAN`, `DUMP`, `RESTORE`; and what the server's own replication does, which forks and
+//! sends everything in one stream. Each server has a core, and whoever copies runs where there is room.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use crate::bar::{self, Bar, ratio};
 use crate::contender::crossfade_between;
-use crate::process::{Server, children_cpu};
+use crate::process::{PROXY_CORE, SERVER_CORE, Server, children_cpu};
 use crate::stats::{Samples, head, row, title};
 use crate::{Result, Scale};
 
-const KEYS: u64 = 300_000;
+const KEYS: u64 = 1_090_000;
 /// Keys that the script asks for at once.
 const PAGE: u32 = 128;
 
@@ -23,11 +25,15 @@ struct Cost {
 
 pub(crate) fn run(scale: Scale) -> Result<()> {
     let keys = KEYS / scale.divisor;
-    let (mut script, mut copy, mut compare): (Cost, Cost, Cost) = Default::default();
+    let (mut script, mut replica): (Cost, Cost) = Default::default();
+    let (mut copy, mut compare): (Cost, Cost) = Default::default();
     for _ in 0..scale.repeats {
-        let (source, target) = (Server::start()?, Server::start()?);
+        let (source, target) = (Server::start_on(SERVER_CORE)?, Server::start_on(PROXY_CORE)?);
         crate::data::fill(&mut source.client()?, keys)?;
         script.measure(keys, &source, &target, || bare_loop(&source, &target))?;
+        redis::cmd("FLUSHALL").exec(&mut target.client()?)?;
+        replica.measure(keys, &source, &target, || replicate(&source, &target))?;
+        redis::cmd("REPLICAOF").arg("NO").arg("ONE").exec(&mut target.client()?)?;
         redis::cmd("FLUSHALL").exec(&mut target.client()?)?;
         copy.measure(keys, &source, &target, || crossfade("copy", &source, &target))?;
         let copied: u64 = redis::cmd("DBSIZE").query(&mut target.client()?)?;
@@ -39,8 +45,19 @@ pub(crate) fn run(scale: Scale) -> Result<()> {
     title(&format!("copy and compare: {keys} keys of four types, rounds: {}", scale.repeats));
     head(&["", "1000 keys/s", "crossfade CPU s", "source CPU s", "target CPU s"]);
     row(&script.cells("a bare loop"));
+    row(&replica.cells("replicaof, the child's CPU not counted"));
     row(&copy.cells("copy"));
     row(&compare.cells("compare"));
+    let of_all = copy.crossfade.median().map(|seconds| seconds * scale.divisor as f64);
+    bar::print(
+        [
+            ("copy's rate, to the bare loop's", ratio(&copy.rate, &script.rate), Bar::AtLeast(1.2)),
+            ("copy's rate, to replicaof's", ratio(&copy.rate, &replica.rate), Bar::AtLeast(0.6)),
+            ("crossfade's CPU s for a copy of 1,090,000 keys", of_all, Bar::AtMost(1.0)),
+            ("compare's rate, to copy's", ratio(&compare.rate, &copy.rate), Bar::AtLeast(0.9)),
+        ]
+        .map(|(what, figure, bar)| (what.to_owned(), figure, bar)),
+    );
     Ok(())
 }
 
@@ -73,6 +90,21 @@ fn bare_loop(source: &Server, target: &Server) -> Result<()> {
         if cursor == 0 {
             return Ok(());
         }
+    }
+}
+
+/// The target becomes a replica of the source, which does not wait for others to become one too.
+fn replicate(source: &Server, target: &Server) -> Result<()> {
+    let mut config = redis::cmd("CONFIG");
+    config.arg("SET").arg("repl-diskless-sync-delay").arg(0).exec(&mut source.client()?)?;
+    let mut target = target.client()?;
+    redis::cmd("REPLICAOF").arg("127.0.0.1").arg(source.port).exec(&mut target)?;
+    loop {
+        let info: String = redis::cmd("INFO").arg("replication").query(&mut target)?;
+        if info.contains("master_link_status:up") {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(10));
     }
 }
 

@@ -1,7 +1,7 @@
 //! Load by redis-benchmark, and what it says of it.
 
 use crate::Result;
-use crate::process::{LOAD_CORE, pinned};
+use crate::process::{SERVER_CORE, pinned};
 
 /// Random keys, so that a server does not serve everything out of one cache line.
 const KEYSPACE: &str = "100000";
@@ -23,7 +23,7 @@ pub(crate) struct Outcome {
 
 impl Load {
     pub(crate) fn run(&self, port: u16) -> Result<Outcome> {
-        let mut command = pinned(LOAD_CORE, "redis-benchmark");
+        let mut command = pinned(SERVER_CORE, "redis-benchmark");
         command.args(["--csv", "-r", KEYSPACE, "-d", VALUE_BYTES, "-t", self.test]);
         for (option, value) in [
             ("-p", u64::from(port)),

@@ -3,11 +3,15 @@
 //!
 //! `cargo bench --bench end_to_end` runs every part, in a few minutes; `-- requests latency copy
 //! cutover memory stall` runs those named, `-- --quick` each of them once and shorter. The tables
-//! come out as Markdown.
+//! come out as Markdown; what is asked of crossfade stands below them, as ratios beside their bars.
+//!
+//! On a machine that has other work to do, `chrt -r 5` before the benchmark's own binary keeps that
+//! work out of the figures, as far as the system lets it.
 //!
 //! It knows nothing of crossfade's insides: only its commands and its admin API.
 
 mod admin;
+mod bar;
 mod contender;
 mod copy;
 mod cutover;
@@ -63,7 +67,9 @@ fn main() -> Result<()> {
 fn describe_machine() {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     println!("Machine: {} ({cores} cores), {}.", processor(), process::server_version());
-    println!("Servers run on core 0, proxies and load on core 1, all on the loopback interface.");
+    println!(
+        "Servers and load run on core 0, a proxy alone on core 1, all on the loopback interface."
+    );
     println!("Each figure is a median, with the smallest and the largest in brackets.");
 }
 

@@ -10,8 +10,10 @@ use tempfile::TempDir;
 
 use crate::Result;
 
+/// Where servers and load run.
 pub(crate) const SERVER_CORE: &str = "0";
-pub(crate) const LOAD_CORE: &str = "1";
+/// Where a proxy runs, alone: what it could get done there is what it is measured by.
+pub(crate) const PROXY_CORE: &str = "1";
 
 /// Linux tells CPU time in ticks of 10 ms, whatever the kernel's own clock.
 const TICKS_PER_SECOND: f64 = 100.0;
@@ -109,8 +111,12 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start() -> Result<Self> {
+        Self::start_on(SERVER_CORE)
+    }
+
+    pub(crate) fn start_on(core: &str) -> Result<Self> {
         let (port, home) = (free_port()?, tempfile::tempdir()?);
-        let mut command = pinned(SERVER_CORE, "redis-server");
+        let mut command = pinned(core, "redis-server");
         command.args(["--save", "", "--bind", "127.0.0.1", "--port", &port.to_string(), "--dir"]);
         command.arg(home.path());
         let mut process = Process::start(command, log_in(home.path()))?;

@@ -4,16 +4,18 @@
 use std::collections::BTreeMap;
 
 use crate::admin::Admin;
+use crate::bar::{self, Bar};
 use crate::contender::Contender;
 use crate::load::Load;
 use crate::process::Process;
 use crate::stats::{Samples, head, row, title};
 use crate::{Result, Scale};
 
-const COMMANDS: [&str; 6] = ["get", "set", "incr", "lpush", "sadd", "hset"];
+/// The keys that are read are written first.
+const COMMANDS: [&str; 6] = ["set", "get", "incr", "lpush", "sadd", "hset"];
 /// Clients, pipeline, requests, commands.
 const SHAPES: [(u32, u32, u64, &[&str]); 3] =
-    [(50, 1, 60_000, &COMMANDS), (50, 16, 400_000, &COMMANDS), (1000, 1, 60_000, &["get", "set"])];
+    [(50, 1, 60_000, &COMMANDS), (50, 16, 400_000, &COMMANDS), (1000, 1, 60_000, &["set", "get"])];
 
 #[derive(Default)]
 struct Cost {
@@ -23,6 +25,60 @@ struct Cost {
     proxy: Samples,
     source: Samples,
 }
+
+/// What is asked of crossfade for a command, in a shape of the load.
+struct Asked {
+    what: &'static str,
+    shape: (u32, u32),
+    command: &'static str,
+    figure: fn(&Cost) -> &Samples,
+    /// Whose figure it is held against.
+    rival: &'static str,
+    most: f64,
+}
+
+const ASKED: [Asked; 5] = [
+    Asked {
+        what: "proxy's CPU for a read",
+        shape: (50, 1),
+        command: "get",
+        figure: |cost| &cost.proxy,
+        rival: "nutcracker",
+        most: 1.0,
+    },
+    Asked {
+        what: "proxy's CPU for a mirrored write",
+        shape: (50, 1),
+        command: "set",
+        figure: |cost| &cost.proxy,
+        rival: "nutcracker",
+        most: 1.15,
+    },
+    Asked {
+        what: "proxy's CPU for a mirrored write",
+        shape: (50, 16),
+        command: "set",
+        figure: |cost| &cost.proxy,
+        rival: "nutcracker",
+        most: 1.4,
+    },
+    Asked {
+        what: "p99 of a read",
+        shape: (50, 1),
+        command: "get",
+        figure: |cost| &cost.p99,
+        rival: "nutcracker",
+        most: 1.25,
+    },
+    Asked {
+        what: "source's CPU for a read",
+        shape: (50, 1),
+        command: "get",
+        figure: |cost| &cost.source,
+        rival: "direct",
+        most: 0.6,
+    },
+];
 
 /// By command, then by contender, in the order of both lists.
 type Costs = BTreeMap<(usize, usize), Cost>;
@@ -42,8 +98,29 @@ pub(crate) fn run(scale: Scale) -> Result<()> {
         let shape = Load { test: "", clients, pipeline, requests };
         let costs = measure(&contenders, shape, commands, scale.repeats)?;
         print(&contenders, commands, &costs);
+        let asked = ASKED.iter().filter(|asked| asked.shape == (clients, pipeline));
+        bar::print(asked.map(|asked| asked.reached(&contenders, commands, &costs)));
     }
     Ok(())
+}
+
+impl Asked {
+    fn reached(
+        &self,
+        contenders: &[Contender],
+        commands: &[&str],
+        costs: &Costs,
+    ) -> (String, Option<f64>, Bar) {
+        let Self { what, shape: (clients, pipeline), rival, .. } = self;
+        let figure = |name| {
+            let command = commands.iter().position(|command| *command == self.command)?;
+            let position = contenders.iter().position(|contender| contender.name == name)?;
+            costs.get(&(command, position)).map(self.figure)
+        };
+        let ours = figure("crossfade").zip(figure(rival));
+        let what = format!("{what}, {clients} clients, pipeline {pipeline}, to {rival}'s");
+        (what, ours.and_then(|(ours, theirs)| bar::ratio(ours, theirs)), Bar::AtMost(self.most))
+    }
 }
 
 fn measure(

@@ -10,7 +10,7 @@ impl Samples {
         self.0.insert(at, value);
     }
 
-    fn median(&self) -> Option<f64> {
+    pub(crate) fn median(&self) -> Option<f64> {
         self.0.get(self.0.len() / 2).copied()
     }
 
