@@ -3,7 +3,7 @@
 //! Clients become ready in batches, and the first one's job wakes the lane's task at once. A system
 //! call for each would cost more than all else that is done for it, here and on the server; what
 //! comes together costs one write and one read. Nothing is waited for that is not on its way: with
-//! nobody else ready it costs a look at the sockets.
+//! nobody else ready it costs a few looks at the sockets.
 
 use std::future::Future;
 use std::pin::pin;
@@ -13,8 +13,10 @@ use tokio::task::yield_now;
 
 /// So many jobs are worth a system call by themselves.
 const ENOUGH: usize = 64;
-/// So many looks that found nobody else end the wait.
-const PATIENCE: u8 = 2;
+/// So many looks that found nobody else end the wait. A look takes less than a microsecond; with one
+/// instead of five, 50 clients cost a seventh more, here and on the server, and a client that is
+/// alone waits no shorter (2026-11-25).
+const PATIENCE: u8 = 5;
 
 /// How far it has come.
 #[derive(Debug, Default)]
