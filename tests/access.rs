@@ -299,8 +299,9 @@ fn lanes_of_a_user_who_is_gone_do_not_log_in_again_and_again() {
         failed += entry.elements()[1].integer();
     }
     assert!(failed <= 6, "{failed} failed logins");
-    // As the server does with the connections of such a user.
-    assert!(client.read_to_close().is_empty());
+    wait_until("it is disconnected, as by the server", || {
+        migration.crossfade.status()["clients"]["connected"] == 0
+    });
     migration.source.ok("ACL SETUSER app on >other ~* &* +@all");
     let mut again = migration.client();
     assert!(again.call("AUTH app pw").is_error());

@@ -102,7 +102,10 @@ impl Job {
             (Sink::Client(mailbox), Lost::Unreachable(reason)) => {
                 mailbox.refuse(&format!("ERR crossfade: {reason}"), answers);
             }
-            (Sink::Client(mailbox), Lost::Refused(reply)) => mailbox.refuse(reply, answers),
+            (Sink::Client(mailbox), Lost::Refused(reply)) => {
+                mailbox.refuse(reply, answers);
+                mailbox.disown();
+            }
             (Sink::Silent(mailbox), _) => mailbox.done(),
         }
     }

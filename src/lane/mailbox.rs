@@ -61,6 +61,8 @@ pub struct News {
     pub spoiled: bool,
     /// A step in flight was lost; the client must be disconnected.
     pub doomed: bool,
+    /// The server does not know the client's user any more; it must be disconnected once it is told.
+    pub disowned: bool,
     /// Something has changed that concerns every client.
     pub called: bool,
     /// It has left more unread than any other, and all together is too much.
@@ -77,6 +79,7 @@ impl Inner {
         self.news.would_block |= news.would_block;
         self.news.spoiled |= news.spoiled;
         self.news.doomed |= news.doomed;
+        self.news.disowned |= news.disowned;
         self.news.called |= news.called;
         self.news.evicted |= news.evicted;
         self.account();
@@ -199,6 +202,11 @@ impl Mailbox {
         let news = News { answered: 1, refused: 1, ..News::default() };
         let replies = vec![text.freeze(); count];
         self.update(|inner| inner.add(&replies, news));
+    }
+
+    /// The server does not know the client's user any more, and has said so.
+    pub fn disown(&self) {
+        self.update(|inner| inner.news.disowned = true);
     }
 
     /// A message that answers no request, in its place among the replies.

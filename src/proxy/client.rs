@@ -301,6 +301,9 @@ impl Client {
                     self.blame(ClientErrorKind::SlowReader);
                     return Poll::Ready(Err(Close::Now));
                 }
+                if news.disowned {
+                    return Poll::Ready(Err(Close::Gracefully));
+                }
                 if news.doomed {
                     self.blame(ClientErrorKind::Upstream);
                     return Poll::Ready(Err(Close::Now));
