@@ -319,7 +319,7 @@ fn round(
 fn after_any_load_and_any_fault_both_servers_hold_the_same() {
     let seconds = std::env::var("CROSSFADE_CHAOS_SECONDS").ok().and_then(|text| text.parse().ok());
     let over = Instant::now() + Duration::from_secs(seconds.unwrap_or(20));
-    let mut rng = Rng::seeded(Rng::arbitrary().number());
+    let mut rng = Rng::seeded(1);
     let mut scene = Scene::new();
     let mut crossfade = scene.start();
     crossfade.wait_phase("mirroring");

@@ -268,6 +268,19 @@ impl Engine {
             return self.start_over(Cause::Effect);
         };
         self.append_vital(0, &[success(["SWAPDB", &to_a.to_string(), &to_b.to_string()])]);
+        if to_a.min(to_b) == 0 {
+            self.put_marker_back(to_a.max(to_b));
+        }
+    }
+
+    /// The marker has gone with what database 0 held to `other`.
+    fn put_marker_back(&mut self, other: u32) {
+        let Some(marker) = self.settings.marker.clone() else { return };
+        if let Some(key) = marker.arg(1) {
+            let delete = Request::new([b"DEL".as_ref(), key]);
+            self.append_vital(other, &[Step { request: delete, expect: Expect::Success }]);
+        }
+        self.append_vital(0, &[Step { request: marker, expect: Expect::Success }]);
     }
 
     fn soil_write(&mut self, write: &Write, cause: Cause) {
