@@ -13,9 +13,9 @@ use tokio::task::yield_now;
 
 /// So many jobs are worth a system call by themselves.
 const ENOUGH: usize = 64;
-/// So many looks that found nobody else end the wait. A look takes less than a microsecond; with one
-/// instead of five, 50 clients cost a seventh more, here and on the server, and a client that is
-/// alone waits no shorter (2026-11-25).
+/// So many looks that found nobody else end the wait. With one instead of five, reads of 50 clients
+/// cost up to an eighth more here and three tenths more on the server; a client that is alone waits
+/// as long as with one (2026-11-25).
 const PATIENCE: u8 = 5;
 
 /// How far it has come.
