@@ -147,6 +147,12 @@ pub(super) struct Run {
     /// How long a stop waits for the mirror to empty [default: 10s]
     #[arg(long, value_name = "TIME")]
     drain_timeout: Option<String>,
+    /// How long a flip may hold clients at a time [default: 100ms]
+    ///
+    /// Longer, and it lets go and tries again until its time is over. It holds them only when little
+    /// is left to drain, and mostly for a few milliseconds.
+    #[arg(long, value_name = "TIME")]
+    max_hold: Option<String>,
     /// By how much two expiries may differ and count as equal [default: 50ms]
     #[arg(long, value_name = "TIME")]
     expiry_tolerance: Option<String>,

@@ -92,6 +92,8 @@ pub struct RunConfig {
     pub backfill_rate: Option<NonZeroU64>,
     /// How long a stop waits for the mirror to empty.
     pub drain_timeout: Duration,
+    /// How long a flip may hold clients at a time.
+    pub max_hold: Duration,
     /// By how much two expiries may differ and count as equal.
     pub expiry_tolerance: Duration,
     /// How long a verify is worth something.
@@ -138,6 +140,7 @@ impl RunConfig {
             mirror_buffer: reader.or("mirror-buffer", 256 << 20, parse::size),
             backfill_rate: reader.optional("backfill-rate", parse::rate),
             drain_timeout: reader.or("drain-timeout", Duration::from_secs(10), parse::seconds),
+            max_hold: reader.or("max-hold", Duration::from_millis(100), parse::milliseconds),
             expiry_tolerance: reader.or(
                 "expiry-tolerance",
                 Duration::from_millis(50),

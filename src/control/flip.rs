@@ -1,15 +1,21 @@
 //! The flip: clients move from one server to the other, and the mirror turns round.
 //!
+//! Clients are held only when what is left to drain is known to fit: while they go on, a moment is
+//! waited for at which no key is dirty and the secondary answers quickly. A hold that does not drain
+//! in a few milliseconds after all is let go, and tried again until the flip's time is over.
+//!
 //! Up to the moment when the new phase is durable, a failure means that everything goes on as it
-//! was (the [`Hold`] sees to it when it is dropped); from then on the new primary serves.
+//! was (the [`Attempt`] and its [`Hold`] see to it when they are dropped); from then on the new
+//! primary serves.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout_at};
-use tracing::{info, warn};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+use tracing::{debug, info, warn};
 
+use super::calm::{Bound, Calm, Left};
 use super::direction::Direction;
 use super::foreign::{Books, Foreign};
 use super::marker::{connect_to_zero, mark};
@@ -27,6 +33,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const TOGETHER: usize = 32;
 /// How long a hold may wait for subscribers that hear of keys.
 const CUT: Duration = Duration::from_millis(50);
+/// After a hold in vain clients go on for so many times as long as it was.
+const REST: u32 = 5;
 /// How often a wait looks whether it is over.
 const LOOK: Duration = Duration::from_micros(200);
 
@@ -36,7 +44,7 @@ const REPLACED: &str = "one of the servers was replaced: keys are copied again";
 #[derive(Debug)]
 pub(super) struct Wish {
     pub(super) to: Side,
-    /// How long clients may be held.
+    /// How long it may take, in attempts that hold clients for a moment each.
     pub(super) timeout: Duration,
     /// What the next secondary holds already.
     pub(super) beginning: Beginning,
@@ -44,27 +52,36 @@ pub(super) struct Wish {
     pub(super) force: bool,
 }
 
-/// New commands wait as long as this lives; dropped without [`Hold::release_to`], they go on where
-/// they were.
+/// A flip that is shown; dropped before it is done, everything is as it was.
+struct Attempt<'a> {
+    migration: &'a Migration,
+    back: Phase,
+    done: bool,
+}
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        if !self.done {
+            self.migration.stage.send_modify(|stage| stage.next = None);
+            self.migration.show(self.back);
+        }
+    }
+}
+
+/// New commands wait as long as this lives; dropped before it is done, they go on where they were.
 struct Hold<'a> {
     migration: &'a Migration,
     direction: &'a Direction,
     since: Instant,
-    back: Phase,
     done: bool,
 }
 
 impl Drop for Hold<'_> {
     fn drop(&mut self) {
-        if self.done {
-            return;
+        if !self.done {
+            self.direction.route.pool.hold(false);
+            self.migration.stage.send_modify(|stage| stage.held = false);
         }
-        self.direction.route.pool.hold(false);
-        self.migration.stage.send_modify(|stage| {
-            stage.held = false;
-            stage.next = None;
-        });
-        self.migration.show(self.back);
     }
 }
 
@@ -80,12 +97,12 @@ impl Migration {
         let old = self.direction();
         let new = self.ready(&old, *to, deadline, beginning).await?;
         self.show(during);
-        let mut hold = self.hold(&old, back);
-        self.drain(&old, deadline, beginning).await?;
+        let mut attempt = Attempt { migration: self, back, done: false };
+        let mut hold = self.hold_drained(&old, deadline, beginning).await?;
         self.part_events().await;
         self.last_look(&old, wish, deadline).await?;
         self.commit(wish, after).await?;
-        hold.done = true;
+        (hold.done, attempt.done) = (true, true);
         let held = hold.since.elapsed();
         self.turn(&old, &new, after, beginning);
         info!(to = to.name(), hold_ms = held.as_millis() as u64, "clients have moved");
@@ -144,40 +161,85 @@ impl Migration {
         Ok(new)
     }
 
-    fn hold<'a>(&'a self, direction: &'a Direction, back: Phase) -> Hold<'a> {
+    /// Holds the clients once everything is drained, in as many attempts as the time allows.
+    async fn hold_drained<'a>(
+        &'a self,
+        old: &'a Direction,
+        deadline: Instant,
+        beginning: &Beginning,
+    ) -> Result<Hold<'a>, Refusal> {
+        let mut calm = Calm::new(self.world.config.max_hold);
+        loop {
+            let bound = self.wait_for_calm(old, &mut calm, deadline, beginning).await?;
+            let hold = self.hold(old);
+            if self.drain(old, bound, deadline, beginning).await? {
+                return Ok(hold);
+            }
+            let held = hold.since.elapsed();
+            drop(hold);
+            debug!(held_ms = held.as_millis() as u64, "the mirror did not drain, clients go on");
+            calm.was_in_vain();
+            sleep_until(deadline.min(Instant::now() + REST * held)).await;
+        }
+    }
+
+    /// Fails when keys are being copied again that the next primary must have.
+    fn fail_if_replaced(&self, beginning: &Beginning) -> Result<(), Refusal> {
+        if *beginning == Beginning::Flipped && self.is_copying_again() {
+            return Err(conflict(&REPLACED));
+        }
+        Ok(())
+    }
+
+    /// Waits, while clients go on, until what is left to drain is known to fit into a hold.
+    async fn wait_for_calm(
+        &self,
+        old: &Direction,
+        calm: &mut Calm,
+        deadline: Instant,
+        beginning: &Beginning,
+    ) -> Result<Bound, Refusal> {
+        loop {
+            self.fail_if_replaced(beginning)?;
+            if Instant::now() >= deadline {
+                return Err(undrained(old));
+            }
+            if let Some(bound) = calm.look(Left::of(old)) {
+                return Ok(bound);
+            }
+            sleep(LOOK).await;
+        }
+    }
+
+    fn hold<'a>(&'a self, direction: &'a Direction) -> Hold<'a> {
         let since = Instant::now();
         self.stage.send_modify(|stage| stage.held = true);
         direction.route.pool.hold(true);
-        Hold { migration: self, direction, since, back, done: false }
+        Hold { migration: self, direction, since, done: false }
     }
 
-    /// Waits until everything in flight is answered and the secondary has got all of it.
+    /// Waits until everything in flight is answered and the secondary has got all of it; false when
+    /// that takes longer than it may.
     async fn drain(
         &self,
         old: &Direction,
+        bound: Bound,
         deadline: Instant,
         beginning: &Beginning,
-    ) -> Result<(), Refusal> {
-        let drained = || old.route.pool.is_idle() && old.hub.with(|engine| engine.is_drained());
-        let is_replaced = || *beginning == Beginning::Flipped && self.is_copying_again();
-        while !drained() || is_replaced() {
-            if is_replaced() {
-                return Err(conflict(&REPLACED));
+    ) -> Result<bool, Refusal> {
+        let since = Instant::now();
+        loop {
+            self.fail_if_replaced(beginning)?;
+            if old.route.pool.is_idle() && old.hub.with(|engine| engine.is_drained()) {
+                return Ok(true);
             }
-            if Instant::now() >= deadline {
-                let (queued, dirty, in_flight) = old
-                    .hub
-                    .with(|engine| (engine.queued().0, engine.dirty_keys(), engine.in_flight()));
-                let error = format!(
-                    "the mirror did not drain in time: {queued} effects, {dirty} dirty keys, \
-                     {in_flight} writes in flight"
-                );
-                return Err(Refusal::TimedOut { error });
+            let dirty = old.hub.with(|engine| engine.dirty_keys()) > 0;
+            if !bound.allows(since.elapsed(), dirty) || Instant::now() >= deadline {
+                return Ok(false);
             }
             old.hub.hurry();
             sleep(LOOK).await;
         }
-        Ok(())
     }
 
     /// Whoever hears of keys hears of mirrored writes too: what was told up to now is parted from what
@@ -212,9 +274,7 @@ impl Migration {
         };
         let error = "the servers did not answer in time".to_owned();
         timeout_at(deadline, looks).await.map_err(|_| Refusal::TimedOut { error })?;
-        if wish.beginning == Beginning::Flipped && self.is_copying_again() {
-            return Err(conflict(&REPLACED));
-        }
+        self.fail_if_replaced(&wish.beginning)?;
         let foreign = self.inner.lock().foreign.as_ref().map(Foreign::describe);
         match foreign {
             Some(foreign) if wish.to == Side::Target && !wish.force => Err(conflict(&foreign)),
@@ -305,6 +365,17 @@ async fn open_lane(route: Arc<Route>, context: Context) {
         let (user, db) = (context.identity.user(), context.db);
         warn!(user, db, %refusal, "clients of this user will be refused by the next primary");
     }
+}
+
+/// The flip's time is over; what was in the way.
+fn undrained(old: &Direction) -> Refusal {
+    let (queued, dirty, in_flight) =
+        old.hub.with(|engine| (engine.queued().0, engine.dirty_keys(), engine.in_flight()));
+    let error = format!(
+        "the mirror did not drain in time: {queued} effects, {dirty} dirty keys, \
+         {in_flight} writes in flight"
+    );
+    Refusal::TimedOut { error }
 }
 
 fn conflict(reason: &dyn std::fmt::Display) -> Refusal {

@@ -8,6 +8,7 @@
 //!
 //! *Must not know:* HTTP, commands, sockets.
 
+mod calm;
 mod clocks;
 mod default_user;
 mod direction;

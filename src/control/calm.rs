@@ -1,0 +1,162 @@
+//! When clients may be held, and for how long: before a flip what is left to drain is estimated.
+//!
+//! *Rule:* an effect reaches the secondary about as late as those before it did (their lag), so that
+//! is how long a drain takes while no key is dirty. A key that gets dirty by what was in flight when
+//! the hold began is waited for a few milliseconds, which do for a small one; a big one takes as long
+//! as it takes, and is copied while clients go on.
+//!
+//! *Must not know:* how clients are held.
+
+use std::time::Duration;
+
+use super::direction::Direction;
+
+/// The first holds last so small a part of the longest at most, where the secondary is not far away.
+const SHORT: u32 = 10;
+/// After so many holds in vain they may last twice as long.
+const PATIENCE: u32 = 8;
+/// Bytes that any secondary takes in a few milliseconds.
+const LITTLE: usize = 512 * 1024;
+/// After so many looks a secondary with a lag all the time counts as far away, and not as busy.
+const LOOKS: u32 = 100;
+
+/// What has not reached the secondary.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Left {
+    /// Keys that must be copied first.
+    dirty: usize,
+    /// Bytes of effects.
+    bytes: usize,
+    /// The age of the oldest effect.
+    lag: Duration,
+}
+
+impl Left {
+    pub(super) fn of(direction: &Direction) -> Self {
+        let hub = &direction.hub;
+        let now = hub.now();
+        hub.with(|engine| Self {
+            dirty: engine.dirty_keys(),
+            bytes: engine.queued().1,
+            lag: Duration::from_millis(engine.lag(now)),
+        })
+    }
+}
+
+/// How long a hold may last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Bound {
+    /// While keys are dirty.
+    copies: Duration,
+    /// While effects are on their way.
+    effects: Duration,
+}
+
+impl Bound {
+    pub(super) fn allows(&self, elapsed: Duration, dirty: bool) -> bool {
+        elapsed < if dirty { self.copies } else { self.effects }
+    }
+}
+
+/// Looks for a moment to hold clients at.
+#[derive(Debug)]
+pub(super) struct Calm {
+    longest: Duration,
+    /// Looks that found no key dirty.
+    looks: u32,
+    /// The least lag and the fewest bytes that they found.
+    least: (Duration, usize),
+    /// Holds that were let go.
+    in_vain: u32,
+}
+
+impl Calm {
+    /// With the longest hold that the operator allows.
+    pub(super) fn new(longest: Duration) -> Self {
+        Self { longest, looks: 0, least: (Duration::MAX, usize::MAX), in_vain: 0 }
+    }
+
+    /// How long clients may be held when they are held now; `None`: not now.
+    pub(super) fn look(&mut self, left: Left) -> Option<Bound> {
+        if left.dirty > 0 {
+            return None;
+        }
+        self.looks += 1;
+        self.least = (self.least.0.min(left.lag), self.least.1.min(left.bytes));
+        let times = 2_u32.saturating_pow(self.in_vain / PATIENCE);
+        let short = (self.longest / SHORT).saturating_mul(times).min(self.longest);
+        let is_known = self.looks > LOOKS;
+        let lag = if is_known { self.least.0.max(short / 2) } else { short / 2 };
+        let bytes = if is_known { self.least.1.max(LITTLE) } else { LITTLE };
+        // Twice as long as expected must be allowed.
+        let fits = left.lag <= lag && left.bytes <= bytes && lag * 2 <= self.longest;
+        fits.then(|| Bound { copies: short, effects: short.max(lag * 2) })
+    }
+
+    /// A hold was let go.
+    pub(super) fn was_in_vain(&mut self) {
+        self.in_vain += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn ms(milliseconds: u64) -> Duration {
+        Duration::from_millis(milliseconds)
+    }
+
+    const fn bound(copies: u64, effects: u64) -> Bound {
+        Bound { copies: ms(copies), effects: ms(effects) }
+    }
+
+    fn left(dirty: usize, bytes: usize, lag: u64) -> Left {
+        Left { dirty, bytes, lag: ms(lag) }
+    }
+
+    /// One that has looked long enough to know how far the secondary is away.
+    fn informed(usual: Left) -> Calm {
+        let mut calm = Calm::new(ms(100));
+        for _ in 0..LOOKS {
+            assert_eq!(calm.look(usual), None, "it may be busy");
+        }
+        calm
+    }
+
+    #[test]
+    fn a_hold_begins_when_nothing_is_dirty_and_little_is_left() {
+        let mut calm = Calm::new(ms(100));
+        for not_now in [left(1, 0, 0), left(0, LITTLE + 1, 0), left(0, 10, 6)] {
+            assert_eq!(calm.look(not_now), None, "{not_now:?}");
+        }
+        assert_eq!(calm.look(left(0, 10, 5)), Some(bound(10, 10)));
+    }
+
+    #[test]
+    fn a_secondary_that_is_far_away_gets_more_time_as_far_as_the_operator_allows() {
+        let mut calm = informed(left(0, 2 * LITTLE, 40));
+        assert_eq!(calm.look(left(0, 2 * LITTLE, 41)), None, "it was quicker before");
+        assert_eq!(calm.look(left(0, 2 * LITTLE, 40)), Some(bound(10, 80)));
+        assert_eq!(informed(left(0, 10, 51)).look(left(0, 10, 51)), None, "no hold would do");
+    }
+
+    #[test]
+    fn holds_in_vain_make_the_next_ones_longer_but_never_too_long() {
+        let mut calm = Calm::new(ms(100));
+        let mut after = |holds: u32| {
+            (0..holds).for_each(|_| calm.was_in_vain());
+            calm.look(left(0, 0, 0))
+        };
+        assert_eq!(after(PATIENCE - 1), Some(bound(10, 10)));
+        assert_eq!(after(1), Some(bound(20, 20)));
+        assert_eq!(after(1000), Some(bound(100, 100)));
+    }
+
+    #[test]
+    fn a_key_that_gets_dirty_ends_a_hold_sooner_than_an_effect_on_a_long_way() {
+        let bound = bound(10, 80);
+        assert!(bound.allows(ms(9), true) && bound.allows(ms(79), false));
+        assert!(!bound.allows(ms(10), true) && !bound.allows(ms(80), false));
+    }
+}
