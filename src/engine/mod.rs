@@ -4,7 +4,7 @@
 //! the dirty keys. Events go in (a step wants to go, was answered, was lost; a copy has been read;
 //! the secondary has answered), decisions come out. A file for each event (`step`, `settle`,
 //! `copies`, `secondary`, `scripts`, `watch`), and for each thing that they move (`order`, `log`,
-//! `dirty`, `intent`, `left_out`, `spaces`, `unit`, `calls`); `view` only looks. Which rule of the design is held where: see the
+//! `dirty`, `passing`, `intent`, `left_out`, `spaces`, `unit`, `calls`); `view` only looks. Which rule of the design is held where: see the
 //! table in [the crate's documentation](crate#the-rules-and-where-they-are-held).
 //!
 //! *Guarantees:* for every interleaving of events, once the log is applied and no key is dirty, the
@@ -21,6 +21,7 @@ mod intent;
 mod left_out;
 mod log;
 mod order;
+mod passing;
 mod scripts;
 mod secondary;
 mod settle;
@@ -49,6 +50,7 @@ pub use dirty::{Cause, DirtyKey};
 pub use left_out::{Group, Lack};
 pub use log::{Entry, Kind, Named, Position};
 pub use order::{ConnId, Woken};
+pub use passing::{Passable, Passing};
 pub use scripts::{Question, Reading};
 pub use secondary::Gate;
 pub use settle::Answer;

@@ -17,6 +17,21 @@ use crate::ledger::Fingerprint;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnId(pub u32);
 
+/// Where a step waits: in front of a connection, and which of the steps that wait there it is. The
+/// order of numbers says nothing; that of the lines counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Place {
+    pub(super) conn: ConnId,
+    pub(super) number: u64,
+}
+
+impl Place {
+    /// That of the only step that waits there.
+    pub(super) fn only(conn: ConnId) -> Self {
+        Self { conn, number: 0 }
+    }
+}
+
 /// What one step down a connection claims.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Claim<'a> {
@@ -39,13 +54,13 @@ struct Held {
     /// key that did not come in order.
     overtaken: u32,
     /// Who waits, first come first served.
-    waiting: VecDeque<ConnId>,
+    waiting: VecDeque<Place>,
 }
 
 impl Held {
-    fn admits(&self, conn: ConnId) -> bool {
-        let free = self.in_flight == 0 || self.by == Some(conn);
-        free && self.waiting.front().is_none_or(|first| *first == conn)
+    fn admits(&self, place: Place) -> bool {
+        let free = self.in_flight == 0 || self.by == Some(place.conn);
+        free && self.waiting.front().is_none_or(|first| *first == place)
     }
 }
 
@@ -56,8 +71,8 @@ pub(super) struct Order {
     /// Writes in flight on each connection.
     in_flight: HashMap<ConnId, u32>,
     total: u32,
-    /// The keys that a waiting connection has queued for.
-    waiting: HashMap<ConnId, SmallVec<[Fingerprint; 2]>>,
+    /// The keys that a waiting step has queued for.
+    waiting: HashMap<Place, SmallVec<[Fingerprint; 2]>>,
     /// Connections that wait for everything, first come first served.
     everything: VecDeque<ConnId>,
     /// Whose step that claims everything is in flight.
@@ -67,18 +82,33 @@ pub(super) struct Order {
 }
 
 impl Order {
-    /// Asks to send a step down `conn`. False: not now; the connection is among the [`Woken`] of a
-    /// later [`Self::finish`] or [`Self::forget`] and asks again with the same claim.
-    pub(super) fn begin(&mut self, conn: ConnId, claim: Claim<'_>) -> bool {
+    /// Asks to send a step down a connection. False: not now; the connection is among the [`Woken`]
+    /// of a later [`Self::finish`] or [`Self::forget`] and asks again from the same place with the
+    /// same claim.
+    pub(super) fn begin(&mut self, place: Place, claim: Claim<'_>) -> bool {
         let admitted = if claim.everything {
-            self.admits_everything(conn)
+            self.admits_everything(place.conn)
         } else {
-            self.admits_keys(conn, claim.keys)
+            self.admits_keys(place, claim.keys)
         };
         if admitted {
-            self.enter(conn, claim);
+            self.enter(place, claim);
         }
         admitted
+    }
+
+    /// Takes a place in the line of every key at once, also of those that are free now.
+    pub(super) fn line_up(&mut self, place: Place, keys: &[Fingerprint]) {
+        if self.waiting.contains_key(&place) {
+            return;
+        }
+        for key in keys {
+            let line = &mut self.keys.entry(*key).or_default().waiting;
+            if !line.contains(&place) {
+                line.push_back(place);
+            }
+        }
+        self.waiting.insert(place, SmallVec::from_slice(keys));
     }
 
     /// A step of `conn` has been answered, or never will be.
@@ -116,10 +146,18 @@ impl Order {
             self.wake_all(&mut woken);
         }
         woken.extend(self.everything.front().copied());
-        for key in self.waiting.remove(&conn).unwrap_or_default() {
+        let mut left = SmallVec::<[Fingerprint; 2]>::new();
+        self.waiting.retain(|place, keys| {
+            let stays = place.conn != conn;
+            if !stays {
+                left.append(keys);
+            }
+            stays
+        });
+        for key in left {
             if let Some(held) = self.keys.get_mut(&key) {
-                held.waiting.retain(|waiter| *waiter != conn);
-                woken.extend(held.waiting.front().copied());
+                held.waiting.retain(|place| place.conn != conn);
+                woken.extend(held.waiting.front().map(|first| first.conn));
                 if held.in_flight == 0 && held.waiting.is_empty() {
                     self.keys.remove(&key);
                 }
@@ -134,7 +172,7 @@ impl Order {
             held.waiting.clear();
             held.in_flight > 0
         });
-        self.waiting.drain().map(|(conn, _)| conn).collect()
+        self.waiting.drain().map(|(place, _)| place.conn).collect()
     }
 
     /// Whether a write to `key` is in flight on any connection.
@@ -198,37 +236,26 @@ impl Order {
         admitted
     }
 
-    fn admits_keys(&mut self, conn: ConnId, keys: &[Fingerprint]) -> bool {
+    fn admits_keys(&mut self, place: Place, keys: &[Fingerprint]) -> bool {
         let admitted = !self.wants_everything()
-            && keys.iter().all(|key| self.keys.get(key).is_none_or(|held| held.admits(conn)));
-        if !admitted && !self.waiting.contains_key(&conn) {
-            self.queue(conn, keys);
+            && keys.iter().all(|key| self.keys.get(key).is_none_or(|held| held.admits(place)));
+        if !admitted {
+            self.line_up(place, keys);
         }
         admitted
     }
 
-    /// Takes a place in the line of every key at once, also of those that are free now.
-    fn queue(&mut self, conn: ConnId, keys: &[Fingerprint]) {
-        for key in keys {
-            let line = &mut self.keys.entry(*key).or_default().waiting;
-            if !line.contains(&conn) {
-                line.push_back(conn);
-            }
-        }
-        self.waiting.insert(conn, SmallVec::from_slice(keys));
-    }
-
-    fn enter(&mut self, conn: ConnId, claim: Claim<'_>) {
-        let queued = !self.waiting.is_empty() && self.waiting.remove(&conn).is_some();
+    fn enter(&mut self, place: Place, claim: Claim<'_>) {
+        let queued = !self.waiting.is_empty() && self.waiting.remove(&place).is_some();
         for key in claim.keys {
             let held = self.keys.entry(*key).or_default();
-            if queued && held.waiting.front() == Some(&conn) {
+            if queued && held.waiting.front() == Some(&place) {
                 held.waiting.pop_front();
             }
-            held.by = Some(conn);
+            held.by = Some(place.conn);
             held.in_flight += 1;
         }
-        *self.in_flight.entry(conn).or_default() += 1;
+        *self.in_flight.entry(place.conn).or_default() += 1;
         self.total += 1;
     }
 
@@ -240,7 +267,7 @@ impl Order {
             return;
         }
         match held.waiting.front() {
-            Some(first) => woken.push(*first),
+            Some(first) => woken.push(first.conn),
             None => drop(self.keys.remove(&key)),
         }
     }
@@ -248,7 +275,7 @@ impl Order {
     /// Nobody wants everything any more: those who wait for keys may try.
     fn wake_all(&self, woken: &mut Woken) {
         if !self.wants_everything() {
-            woken.extend(self.waiting.keys().copied());
+            woken.extend(self.waiting.keys().map(|place| place.conn));
         }
     }
 }
@@ -283,58 +310,82 @@ mod tests {
     #[test]
     fn a_key_in_flight_on_one_connection_waits_on_another() {
         let (mut order, k) = (Order::default(), keys("k"));
-        assert!(order.begin(A, claim(&k)) && order.begin(A, claim(&k)));
-        assert!(!order.begin(B, claim(&k)));
+        assert!(order.begin(Place::only(A), claim(&k)) && order.begin(Place::only(A), claim(&k)));
+        assert!(!order.begin(Place::only(B), claim(&k)));
         assert!(order.finish(A, claim(&k)).is_empty());
         assert_eq!(order.finish(A, claim(&k)).as_slice(), [B]);
-        assert!(order.begin(B, claim(&k)));
+        assert!(order.begin(Place::only(B), claim(&k)));
         assert!(order.is_in_flight(k[0]));
     }
 
     #[test]
     fn who_waits_is_not_overtaken() {
         let (mut order, k, both) = (Order::default(), keys("k"), keys("kl"));
-        assert!(order.begin(A, claim(&k)));
-        assert!(!order.begin(B, claim(&both)));
-        assert!(!order.begin(A, claim(&k)), "B came first");
-        assert!(!order.begin(C, claim(&keys("l"))), "B has its place in the line of l too");
+        assert!(order.begin(Place::only(A), claim(&k)));
+        assert!(!order.begin(Place::only(B), claim(&both)));
+        assert!(!order.begin(Place::only(A), claim(&k)), "B came first");
+        assert!(
+            !order.begin(Place::only(C), claim(&keys("l"))),
+            "B has its place in the line of l too"
+        );
         assert_eq!(order.finish(A, claim(&k)).as_slice(), [B]);
-        assert!(order.begin(B, claim(&both)));
+        assert!(order.begin(Place::only(B), claim(&both)));
         assert_eq!(order.finish(B, claim(&both)).as_slice(), [A, C]);
-        assert!(order.begin(A, claim(&k)) && order.begin(C, claim(&keys("l"))));
+        assert!(
+            order.begin(Place::only(A), claim(&k))
+                && order.begin(Place::only(C), claim(&keys("l")))
+        );
+    }
+
+    #[test]
+    fn steps_that_wait_in_front_of_one_connection_are_told_apart() {
+        let (mut order, k, l) = (Order::default(), keys("k"), keys("l"));
+        let place = |number| Place { conn: A, number };
+        assert!(order.begin(Place::only(B), claim(&k)));
+        assert!(!order.begin(place(1), claim(&k)) && !order.begin(place(2), claim(&k)));
+        assert!(order.begin(place(3), claim(&l)), "another key is free");
+        order.line_up(place(4), &l);
+        assert!(!order.begin(place(5), claim(&l)), "who has lined up is not overtaken");
+        assert_eq!(order.finish(B, claim(&k)).as_slice(), [A]);
+        assert!(!order.begin(place(2), claim(&k)), "in the order of their coming");
+        assert!(order.begin(place(1), claim(&k)) && order.begin(place(2), claim(&k)));
+        assert!(order.begin(place(4), claim(&l)) && order.begin(place(5), claim(&l)));
+        (0..2).for_each(|_| drop(order.finish(A, claim(&k))));
+        (0..3).for_each(|_| drop(order.finish(A, claim(&l))));
+        assert!(order.is_at_rest());
     }
 
     #[test]
     fn everything_waits_for_everybody_and_everybody_for_it() {
         let (mut order, k) = (Order::default(), keys("k"));
-        assert!(order.begin(A, claim(&k)));
-        assert!(!order.begin(B, EVERYTHING));
-        assert!(!order.begin(A, claim(&k)));
+        assert!(order.begin(Place::only(A), claim(&k)));
+        assert!(!order.begin(Place::only(B), EVERYTHING));
+        assert!(!order.begin(Place::only(A), claim(&k)));
         assert!(order.finish(A, claim(&k)).contains(&B));
-        assert!(order.begin(B, EVERYTHING));
+        assert!(order.begin(Place::only(B), EVERYTHING));
         assert!(order.is_in_flight(k[0]));
         assert!(order.finish(B, EVERYTHING).contains(&A));
-        assert!(order.begin(A, claim(&k)));
+        assert!(order.begin(Place::only(A), claim(&k)));
     }
 
     #[test]
     fn a_barrier_whose_connection_broke_keeps_everybody_until_it_is_past() {
         let (mut order, k) = (Order::default(), keys("k"));
-        assert!(order.begin(A, EVERYTHING));
+        assert!(order.begin(Place::only(A), EVERYTHING));
         order.forget(A);
-        assert!(!order.begin(B, claim(&k)) && order.is_in_flight(k[0]));
+        assert!(!order.begin(Place::only(B), claim(&k)) && order.is_in_flight(k[0]));
         assert!(order.finish(A, EVERYTHING).contains(&B));
-        assert!(order.begin(B, claim(&k)));
+        assert!(order.begin(Place::only(B), claim(&k)));
     }
 
     #[test]
     fn a_connection_that_is_gone_blocks_nobody() {
         let (mut order, k) = (Order::default(), keys("k"));
-        assert!(order.begin(A, claim(&k)));
-        assert!(!order.begin(B, claim(&k)) && !order.begin(C, claim(&k)));
+        assert!(order.begin(Place::only(A), claim(&k)));
+        assert!(!order.begin(Place::only(B), claim(&k)) && !order.begin(Place::only(C), claim(&k)));
         assert_eq!(order.forget(B).as_slice(), [C]);
         assert_eq!(order.finish(A, claim(&k)).as_slice(), [C]);
-        assert!(order.begin(C, claim(&k)));
+        assert!(order.begin(Place::only(C), claim(&k)));
         order.finish(C, claim(&k));
         assert_eq!(order.in_flight(), 0);
         assert!(order.keys.is_empty() && order.waiting.is_empty());

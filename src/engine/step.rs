@@ -1,6 +1,6 @@
 //! A step on its way: looked at, admitted to the order, lost.
 
-use super::order::Claim;
+use super::order::{Claim, Place};
 use super::unit::Touch;
 use super::{Cause, ConnId, Engine, Named, Unit, Woken, Write};
 use crate::command::{Access, Command, Reach, Serve};
@@ -65,8 +65,24 @@ impl Engine {
         Unit { writes, atomic, scripts, fingerprints, everything, numbering, waits: None }
     }
 
-    /// Asks to send a step down `conn`; see `Order::begin`.
+    /// Asks to send a step down `conn`, where no other waits; see `Order::begin`.
     pub fn begin(&mut self, conn: ConnId, unit: &mut Unit) -> bool {
+        self.begin_from(Place::only(conn), unit)
+    }
+
+    /// Waits behind everybody who waits for one of the step's keys now, without asking yet.
+    pub(super) fn line_up(&mut self, place: Place, unit: &mut Unit) {
+        if unit.waits.is_some() {
+            return;
+        }
+        if unit.numbering != self.spaces.numbering() {
+            self.renumber(unit);
+        }
+        self.order.line_up(place, &unit.fingerprints);
+    }
+
+    /// Asks to send a step that waits, or would wait, at `place`.
+    pub(super) fn begin_from(&mut self, place: Place, unit: &mut Unit) -> bool {
         if unit.waits.is_some() {
             self.begin_wait(unit);
             return true;
@@ -74,7 +90,12 @@ impl Engine {
         if unit.numbering != self.spaces.numbering() {
             self.renumber(unit);
         }
-        let admitted = self.admits_script(conn, unit) && self.order.begin(conn, claim(unit));
+        let is_due = self.admits_script(place.conn, unit);
+        if !is_due && !unit.everything {
+            // Others may pass it meanwhile, but not on its keys.
+            self.order.line_up(place, &unit.fingerprints);
+        }
+        let admitted = is_due && self.order.begin(place, claim(unit));
         if admitted {
             self.calls.begin(unit);
             self.touch_unit(unit);
@@ -131,7 +152,8 @@ impl Engine {
     /// Somebody wants a key for itself for a moment: no write to it is in flight then; see
     /// `Order::begin`.
     pub fn hold(&mut self, conn: ConnId, named: &Named) -> bool {
-        self.order.begin(conn, Claim { keys: &[named.fingerprint], everything: false })
+        let claim = Claim { keys: &[named.fingerprint], everything: false };
+        self.order.begin(Place::only(conn), claim)
     }
 
     /// The moment is over, or never came; `conn` is not used again.

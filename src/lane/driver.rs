@@ -11,7 +11,7 @@ use super::gathering::Gathering;
 use super::queue::Queue;
 use super::{Hub, Job, Lost, Mailbox, Window};
 use crate::backend::{Broken, Wire};
-use crate::engine::{Answer, ConnId, Unit, Woken};
+use crate::engine::{Answer, ConnId, Passing, Unit, Woken};
 
 /// More than this is not queued for the server's socket, in bytes: what waits beyond it waits as
 /// jobs, whose clients wait too.
@@ -45,6 +45,8 @@ pub(super) struct Driver {
     queue: Arc<Queue>,
     /// Taken from the queue, not sent.
     backlog: VecDeque<Job>,
+    /// Taken from the backlog, and waiting for keys while others pass them.
+    passing: Passing<Job>,
     /// Sent, not wholly answered.
     pending: VecDeque<Pending>,
     /// How many those may be.
@@ -70,6 +72,7 @@ impl Driver {
             wire,
             queue,
             backlog,
+            passing: Passing::new(conn),
             pending: VecDeque::new(),
             window: Window::new(UNDER_WAY, LEAST),
             pushes,
@@ -105,23 +108,28 @@ impl Driver {
         }
     }
 
-    /// Sends from the backlog until enough is under way or a write has to wait for others'.
+    /// Sends what may be sent, until enough is under way; what has to wait for others' writes is passed
+    /// by other clients' jobs.
     fn dispatch(&mut self, waker: &Waker) {
         self.blocked = false;
-        while self.wire.outgoing.len() < OUTGOING_LIMIT && !self.backlog.is_empty() {
+        let mut watching = false;
+        while self.wire.outgoing.len() < OUTGOING_LIMIT {
             if self.room() == 0 {
                 self.blocked = true;
                 return;
             }
-            if self.send_admitted() {
+            if self.send_parked() | self.send_admitted() {
                 continue;
             }
-            self.hub.wait(self.conn, waker);
-            // The wake-up may have come between the question and the wish to be woken.
-            if !self.send_admitted() {
+            if self.backlog.is_empty() && self.passing.is_empty() {
+                return;
+            }
+            if std::mem::replace(&mut watching, true) {
                 self.blocked = true;
                 return;
             }
+            // Asked once more: the wake-up may come between the question and the wish to be woken.
+            self.hub.wait(self.conn, waker);
         }
     }
 
@@ -130,16 +138,30 @@ impl Driver {
         self.window.steps(0).saturating_sub(self.pending.len())
     }
 
-    /// Sends a number of jobs under one lock of the engine; false when the first one has to wait.
+    /// Sends the jobs that have waited for others' writes and need not any more.
+    fn send_parked(&mut self) -> bool {
+        if self.passing.is_empty() {
+            return false;
+        }
+        let passing = &mut self.passing;
+        let jobs = self.hub.with(|engine| passing.retry(engine));
+        let any = !jobs.is_empty();
+        jobs.into_iter().for_each(|job| self.send(job));
+        any
+    }
+
+    /// Sends a number of jobs under one lock of the engine, and lets the first one that has to wait
+    /// be passed by those behind it; false when there is none, or nobody may pass it.
     fn send_admitted(&mut self) -> bool {
         let count = self.backlog.len().min(ROUND).min(self.room());
+        if count == 0 {
+            return false;
+        }
         let asks = self.backlog.iter().take(count).any(|job| job.unit.is_some());
-        let admitted = if asks {
-            let (conn, jobs) = (self.conn, self.backlog.iter_mut().take(count));
+        let admitted = if asks || !self.passing.is_empty() {
+            let (passing, mut jobs) = (&mut self.passing, self.backlog.iter_mut().take(count));
             self.hub.with(|engine| {
-                let mut units = jobs.map(|job| job.unit.as_mut());
-                let refused =
-                    units.position(|unit| unit.is_some_and(|unit| !engine.begin(conn, unit)));
+                let refused = jobs.position(|job| !passing.admits(engine, job));
                 refused.unwrap_or(count)
             })
         } else {
@@ -148,7 +170,18 @@ impl Driver {
         for job in self.backlog.drain(..admitted).collect::<SmallVec<[Job; 8]>>() {
             self.send(job);
         }
-        admitted > 0
+        admitted > 0 || self.park()
+    }
+
+    fn park(&mut self) -> bool {
+        let Some(job) = self.backlog.pop_front() else { return false };
+        match self.passing.park(job) {
+            Ok(()) => true,
+            Err(job) => {
+                self.backlog.push_front(job);
+                false
+            }
+        }
     }
 
     fn send(&mut self, job: Job) {
@@ -262,6 +295,7 @@ impl Driver {
         });
         self.hub.wait_no_more(self.conn);
         self.hub.wake(&woken);
+        again.extend(self.passing.into_steps());
         again.append(&mut self.backlog);
         (again, Doubt { hub: self.hub.clone(), conn: self.conn, units })
     }

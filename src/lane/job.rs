@@ -8,7 +8,7 @@ use thiserror::Error;
 use tokio::sync::oneshot;
 
 use super::Mailbox;
-use crate::engine::{Gate, Unit};
+use crate::engine::{Gate, Passable, Unit};
 use crate::resp::Request;
 
 /// Why a step has no answer.
@@ -129,6 +129,19 @@ impl Job {
     /// How many replies belong to it.
     pub(super) fn replies(&self) -> usize {
         self.requests.len() + self.unit.as_ref().map_or(0, |unit| unit.probes().count())
+    }
+}
+
+impl Passable for Job {
+    fn unit(&mut self) -> Option<&mut Unit> {
+        self.unit.as_deref_mut()
+    }
+
+    fn client(&self) -> usize {
+        match &self.sink {
+            Sink::Client(mailbox) | Sink::Silent(mailbox) => Arc::as_ptr(mailbox).addr(),
+            Sink::Task(_) => 0,
+        }
     }
 }
 

@@ -286,7 +286,9 @@ fn command(keys: &mut Database, args: &[&[u8]], now: i64) -> Said {
         [b"SREM", key, member] => srem(keys, key, member),
         [b"LPUSH", key, element] => push(keys, key, element, true),
         [b"RPUSH", key, element] => push(keys, key, element, false),
-        [b"LPOP", key] => lpop(keys, key),
+        [b"LPOP", key] => pop(keys, key, VecDeque::pop_front),
+        [b"RPOP", key] => pop(keys, key, VecDeque::pop_back),
+        [b"LTRIM", key, first, last] => ltrim(keys, key, number(first), number(last)),
         [b"PEXPIRE", key, time] => expire(keys, key, now + number(time), now),
         [b"PEXPIREAT", key, time] => expire(keys, key, number(time), now),
         [b"PERSIST", key] => Number(i64::from(
@@ -372,14 +374,26 @@ fn push(keys: &mut Database, key: &[u8], element: &[u8], front: bool) -> Said {
     Number(list.len() as i64)
 }
 
-fn lpop(keys: &mut Database, key: &[u8]) -> Said {
+fn pop(keys: &mut Database, key: &[u8], end: fn(&mut VecDeque<Text>) -> Option<Text>) -> Said {
     let Some(entry) = keys.get_mut(key) else { return Null };
     let Value::List(list) = &mut entry.value else { return WRONG_TYPE };
-    let popped = list.pop_front();
+    let popped = end(list);
     if list.is_empty() {
         keys.remove(key);
     }
     popped.map_or(Null, Said::Text)
+}
+
+/// Between places that are counted from the head.
+fn ltrim(keys: &mut Database, key: &[u8], first: i64, last: i64) -> Said {
+    let Some(entry) = keys.get_mut(key) else { return Done };
+    let Value::List(list) = &mut entry.value else { return WRONG_TYPE };
+    let kept = |place: &usize| (first..=last).contains(&(*place as i64));
+    *list = (0..list.len()).filter(kept).map(|place| list[place].clone()).collect();
+    if list.is_empty() {
+        keys.remove(key);
+    }
+    Done
 }
 
 fn expire(keys: &mut Database, key: &[u8], at: i64, now: i64) -> Said {

@@ -1,4 +1,4 @@
-//! Upstream connections to the primary, and what clients ask on them.
+//! Upstream connections to the primary, and what several clients ask on each.
 
 use std::collections::VecDeque;
 
@@ -8,7 +8,7 @@ use super::model::Server;
 use super::rng::Rng;
 use super::trace;
 use crate::command;
-use crate::engine::{Answer, ConnId, Engine, Unit, Woken};
+use crate::engine::{Answer, ConnId, Engine, Passable, Passing, Unit, Woken};
 use crate::resp::{self, Request};
 
 /// One command as the primary executes it.
@@ -19,17 +19,39 @@ enum Ask {
 
 /// A step on its way.
 struct Step {
+    client: usize,
+    /// Which of its client's steps it is.
+    turn: u64,
     unit: Unit,
     left: VecDeque<Ask>,
     replies: Vec<Bytes>,
 }
 
+impl Passable for Step {
+    fn unit(&mut self) -> Option<&mut Unit> {
+        Some(&mut self.unit)
+    }
+
+    fn client(&self) -> usize {
+        self.client
+    }
+}
+
+/// Clients of one connection.
+const CLIENTS: usize = 3;
+/// Steps that are not sent yet at once.
+const WAITING: usize = 6;
+
 /// One connection. Its steps are executed and answered in order.
 pub(super) struct Upstream {
     pub(super) id: ConnId,
     db: u32,
-    /// Asked for and not admitted.
-    waiting: Option<(Unit, VecDeque<Ask>)>,
+    /// Asked for and not sent: nobody passes the first one.
+    backlog: VecDeque<Step>,
+    /// Waiting for keys while others pass.
+    passing: Passing<Step>,
+    /// How many steps each client has asked for, and which one was sent last.
+    turns: [(u64, u64); CLIENTS],
     /// Whether it may ask again.
     pub(super) woken: bool,
     sent: VecDeque<Step>,
@@ -39,22 +61,25 @@ pub(super) struct Upstream {
 
 impl Upstream {
     pub(super) fn new(id: ConnId, db: u32) -> Self {
-        Self { id, db, waiting: None, woken: false, sent: VecDeque::new(), broken: false }
+        let (backlog, sent, turns) = Default::default();
+        let passing = Passing::new(id);
+        Self { id, db, backlog, passing, turns, woken: false, sent, broken: false }
     }
 
     /// The connection that takes a broken one's place: what was not sent goes down it.
     pub(super) fn successor(&mut self, id: ConnId) -> Self {
-        Self { waiting: self.waiting.take(), woken: true, ..Self::new(id, self.db) }
+        let passing = std::mem::replace(&mut self.passing, Passing::new(self.id));
+        let backlog = passing.into_steps().chain(self.backlog.drain(..)).collect();
+        Self { backlog, turns: self.turns, woken: true, ..Self::new(id, self.db) }
     }
 
     pub(super) fn is_idle(&self) -> bool {
-        self.waiting.is_none() && self.sent.is_empty()
+        self.backlog.is_empty() && self.passing.is_empty() && self.sent.is_empty()
     }
 
-    /// A client asks for something; nothing is asked while a step waits.
-    /// `scripts` says whether clients run scripts.
+    /// A client asks for something. `scripts` says whether clients run scripts.
     pub(super) fn ask(&mut self, engine: &mut Engine, rng: &mut Rng, now: i64, scripts: bool) {
-        if self.waiting.is_some() {
+        if self.backlog.len() >= WAITING {
             return;
         }
         let atomic = rng.one_in(6);
@@ -73,7 +98,10 @@ impl Upstream {
             requests.into_iter().map(Ask::One).collect()
         };
         left.extend(unit.probes().cloned().map(Ask::One));
-        self.waiting = Some((unit, left));
+        let client = rng.below(CLIENTS);
+        self.turns[client].0 += 1;
+        let turn = self.turns[client].0;
+        self.backlog.push_back(Step { client, turn, unit, left, replies: Vec::new() });
         self.woken = true;
         self.retry(engine);
     }
@@ -83,13 +111,24 @@ impl Upstream {
         if !std::mem::take(&mut self.woken) {
             return;
         }
-        let Some((mut unit, left)) = self.waiting.take() else { return };
-        if engine.begin(self.id, &mut unit) {
-            trace(|| format!("{:?}: sent", self.id));
-            self.sent.push_back(Step { unit, left, replies: Vec::new() });
-        } else {
-            self.waiting = Some((unit, left));
+        for step in self.passing.retry(engine) {
+            self.send(step);
         }
+        while let Some(mut step) = self.backlog.pop_front() {
+            if self.passing.admits(engine, &mut step) {
+                self.send(step);
+            } else if let Err(step) = self.passing.park(step) {
+                return self.backlog.push_front(step);
+            }
+        }
+    }
+
+    fn send(&mut self, step: Step) {
+        let last = &mut self.turns[step.client].1;
+        assert!(step.turn > *last, "a client's own steps never overtake each other");
+        *last = step.turn;
+        trace(|| format!("{:?}: sent", self.id));
+        self.sent.push_back(step);
     }
 
     /// The primary executes the next command.
@@ -142,6 +181,8 @@ impl Upstream {
 const KEYS: [&str; 5] = ["a", "b", "c", "d", "e"];
 /// Written all the time, by its members' names.
 const SET: &str = "s";
+/// Written all the time, at both ends.
+const LIST: &str = "l";
 
 /// What scripts do. None of them declares more than one key, and that is seldom one that it writes.
 const SCRIPTS: [&str; 12] = [
@@ -186,7 +227,7 @@ pub(super) fn random(rng: &mut Rng, now: i64) -> Request {
     let time = (rng.below(200) as i64 - 10).max(1).to_string();
     let at = (now + rng.below(200) as i64 - 10).to_string();
     let member = rng.pick(&["1", "2", "3", "4", "5", "6"]);
-    match rng.below(76) {
+    match rng.below(94) {
         0..4 => Request::new(["SET", key, value]),
         4..8 => Request::new(["SET", key, value, "PX", &time]),
         8..10 => Request::new(["SET", key, value, "NX"]),
@@ -207,6 +248,14 @@ pub(super) fn random(rng: &mut Rng, now: i64) -> Request {
         58 => Request::new(["FLUSHDB"]),
         59 => Request::new(["SWAPDB", "0", "1"]),
         60..70 => Request::new(["SADD", SET, member]),
-        _ => Request::new(["SREM", SET, member]),
+        70..76 => Request::new(["SREM", SET, member]),
+        76..80 => Request::new(["LPUSH", LIST, member]),
+        80..86 => Request::new(["RPUSH", LIST, member]),
+        86..89 => Request::new(["LPOP", LIST]),
+        89 => Request::new(["RPOP", LIST]),
+        90 => Request::new(["LTRIM", LIST, "1", "7"]),
+        91 => Request::new(["PEXPIRE", rng.pick(&[SET, LIST]), &time]),
+        92 => Request::new(["PEXPIRE", rng.pick(&[SET, LIST]), "5000"]),
+        _ => Request::new(["PERSIST", rng.pick(&[SET, LIST])]),
     }
 }
