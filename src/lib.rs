@@ -85,7 +85,8 @@
 //!    commands, part by part ([`value`]).
 //! 3. [`Engine::accept`](engine::Engine::accept) appends it to the log, if no write touched the key
 //!    meanwhile and none is in flight; then the key is migrated and effects follow. Else it is dirty
-//!    again. A key that keeps being written is read while the copier holds it in the order.
+//!    again. A small value that keeps being written is read while the copier holds it in the order; the
+//!    copy of a big one follows the writes, and where it can't, the key rests until it is left alone.
 //! 4. The mirror sends it between the effects, like one of them. Small values, which are nearly all,
 //!    take these steps by the hundred: one lock, one entry of the log, one look at the answers.
 //!
@@ -94,13 +95,14 @@
 //! 1. Refused, with every reason, unless every key is copied, the secondary is there, a fresh verify
 //!    found both equal, and the phase will survive a crash; `force` passes over the last two.
 //! 2. The opposite direction is prepared; subscribers open their channels on the next primary.
-//! 3. Hold: new commands wait. Drain: writes in flight are answered, the log is empty, no key is
-//!    dirty. Not in time: the hold is dropped, and everything goes on as it was. In time, subscribers
-//!    part the events of mirrored writes from those of writes to come.
-//! 4. A last look at both servers while nothing is in flight: is either another one, has somebody
+//! 3. Calm: while clients go on, no key is dirty any more, and the secondary follows closely.
+//! 4. Hold: new commands wait. Drain: writes in flight are answered, the log is empty, no key is
+//!    dirty. Not within milliseconds: the hold is dropped, clients go on, and it is tried again. In
+//!    time, subscribers part the events of mirrored writes from those of writes to come.
+//! 5. A last look at both servers while nothing is in flight: is either another one, has somebody
 //!    written round the proxy? Then the marker is set on the source, the phase is written and synced:
 //!    the point of no return.
-//! 5. The [stage](proxy::Stage) shows the new route, clients go on there, and the new direction's
+//! 6. The [stage](proxy::Stage) shows the new route, clients go on there, and the new direction's
 //!    mirror runs back to the old primary. A rollback is the same with the sides swapped.
 //!
 //! # The rules, and where they are held
@@ -129,10 +131,12 @@
 //! | connections are for those who use them | lanes are the user's and not the password's, are closed when nobody holds them, end when the server refuses their user; while it is away one tries for all | `lane/pool.rs`, `lane/shared.rs`, `lane/reach.rs` |
 //! | who left the source needs it no more | while it does not answer, what was learnt of it and the target decide who may connect | `proxy/authority.rs`, `control/default_user.rs` |
 //! | leave no trace | eviction clocks are left alone and carried over | `backfill/read.rs`, [`backend::Setup`] |
-//! | big values stall nobody | parts of bounded size, built under a scratch name; writes to elements meanwhile are followed | `backfill/whole.rs`, `engine/following.rs`, [`value`] |
+//! | big values stall nobody | parts of bounded size, built under a scratch name; writes meanwhile are followed, or the copy waits for none | `backfill/whole.rs`, `engine/following.rs`, `engine/resting.rs`, [`value`] |
+//! | a wait is for those who need the key | other clients' writes of other keys pass a write that waits | `engine/passing.rs`, `lane/driver.rs` |
 //! | a difference is one | it is looked at again when nothing is on its way | `verify/settle.rs` |
 //! | a flip happens whole or not | before the durable phase everything goes back by itself | `control/flip.rs` |
 //! | nobody writes unseen | what the primary has counted is held against what it was sent, also in the hold of a flip | `control/foreign.rs`, `engine/calls.rs` |
+//! | nobody is held in vain | clients are held when what is left is known to fit, and for milliseconds | `control/calm.rs` |
 //! | recorded before it is sent | what a crash would leave in doubt is on disk before the write goes out | `engine/intent.rs`; written by [`lane::Hub::with`] to the [`record`] |
 //! | the phase is durable first | written beside, synced, renamed | `control/state.rs` |
 //! | ours is not theirs | the keys that crossfade makes are never data | [`own_keys`] |

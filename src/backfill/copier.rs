@@ -112,28 +112,33 @@ impl Copier {
         self.copy_small(&together, ends, false).await
     }
 
-    /// Copies one key while holding it: no write to it is in flight meanwhile.
+    /// Copies one key while holding it: no write to it is in flight meanwhile. Not so a big one, for
+    /// which nobody waits: its copy follows the writes, or is tried again when there are none.
     ///
     /// # Errors
     /// The connection is broken.
     pub async fn copy_in_position(&mut self, ticket: Ticket) -> Result<(), Broken> {
         let mut open = Open::new(&self.route, vec![ticket.clone()]);
         self.select(ticket.db).await?;
-        let hub = self.route.hub.clone();
-        let held = Held::take(&hub, ticket.named()).await;
-        hub.with(|engine| engine.begin_reading(&ticket));
-        self.copy_held(&ticket).await?;
-        drop(held);
+        if self.look_at(&ticket).await?.is_none() {
+            self.copy_whole(&ticket, false).await?;
+        } else {
+            let hub = self.route.hub.clone();
+            let _held = Held::take(&hub, ticket.named()).await;
+            hub.with(|engine| engine.begin_reading(&ticket));
+            match self.look_at(&ticket).await? {
+                Some(ends) => self.copy_small(&[&ticket], ends, true).await?,
+                None => hub.with(|engine| engine.abandon(&ticket)),
+            }
+        }
         open.tickets.clear();
         Ok(())
     }
 
-    async fn copy_held(&mut self, ticket: &Ticket) -> Result<(), Broken> {
+    /// How to ask for the end of a small value; `None` for a big one.
+    async fn look_at(&mut self, ticket: &Ticket) -> Result<Option<Ends>, Broken> {
         let (sizes, ends) = self.look(std::slice::from_ref(ticket)).await?;
-        if sizes.first().is_some_and(|size| *size >= BIG) {
-            return self.copy_whole(ticket, true).await;
-        }
-        self.copy_small(&[ticket], ends, true).await
+        Ok(sizes.iter().all(|size| *size < BIG).then_some(ends))
     }
 
     async fn select(&mut self, db: u32) -> Result<(), Broken> {
@@ -238,7 +243,7 @@ impl Copier {
     }
 
     /// Waits until there may be more room in the log than there was.
-    async fn wait_for_more_room(&self) {
+    pub(super) async fn wait_for_more_room(&self) {
         let _ = timeout(Duration::from_millis(20), self.route.hub.copies.notified()).await;
         self.wait_for_room().await;
     }

@@ -15,7 +15,7 @@ use crate::value::Fault;
 const BATCH: usize = 64;
 /// Keys tried once more in one pipeline: each that fails makes copies pause.
 const RETRY_BATCH: usize = 4096;
-/// After so many copies in vain a key is read in position.
+/// After so many copies in vain a key is read in position, if it is small.
 const PATIENCE: u8 = 2;
 
 /// Copies dirty keys until `stop`. Several may run at once.

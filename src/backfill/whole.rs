@@ -1,14 +1,15 @@
 //! Copying one value by commands, in chunks: a big one, so that neither server stalls, or one whose
 //! payload the secondary does not read. It is built under a scratch name and renamed into place.
 //!
-//! Where elements have names, the copy follows the writes to them: what they changed is read again
-//! behind the chunks, and the last few while the key is held. So a value that is written without a
-//! pause is copied too, and nobody waits for longer than those few take.
+//! The copy follows the writes that come meanwhile. Where pieces have names or places that stay
+//! (elements of sets, sorted sets and hashes, bytes of strings), what was written is read again behind
+//! the chunks, and the last few while the key is held. Of a list each chunk is read while the key is
+//! held, and what happens between two chunks is done to those before. So a value that is written
+//! without a pause is copied too, and no write waits for longer than a chunk takes.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use smallvec::SmallVec;
-use tokio::time::timeout;
 
 use super::copier::Copier;
 use crate::backend::Broken;
@@ -20,11 +21,7 @@ use crate::payload::Way;
 use crate::resp::Request;
 use crate::value::{CannotWrite, Head, ReadError, TranscribeError, Transcription, Type, head};
 
-/// For so long a key stays held for want of room in the log.
-const HELD: Duration = Duration::from_secs(1);
-/// So many elements are read again while the key is held, when it goes well.
-const FEW: usize = 256;
-/// How often it is tried to have no more than those left.
+/// How often it is tried to have no more than a few pieces left to be read again.
 const ROUNDS: usize = 16;
 
 impl Copier {
@@ -70,6 +67,9 @@ impl Copier {
             self.accept(ticket, &copied(vec![delete], in_position)).await;
             return Ok(());
         };
+        if !in_position && !Transcription::follows(&kind) {
+            route.hub.with(|engine| engine.follow_no_more(ticket));
+        }
         let kind = match kind {
             Type::Known(kind) => kind,
             Type::Opaque(name) => {
@@ -92,68 +92,66 @@ impl Copier {
         copy: &mut Transcription,
         in_position: bool,
     ) -> Result<bool, TranscribeError> {
-        let hub = self.route.hub.clone();
-        let mut last: Option<Vec<Request>> = None;
-        let mut began = Instant::now();
-        while let Some(chunk) = copy.next_chunk(&mut self.connection).await? {
-            if !in_position {
-                self.route.courtesy.rest(SMALL_STEP, began.elapsed()).await;
-                began = Instant::now();
-            }
-            let sent = match last.replace(chunk) {
-                Some(chunk) => self.part(ticket, chunk, in_position).await,
-                None => true,
-            };
-            if !sent || !hub.with(|engine| engine.is_untouched(ticket)) {
-                hub.with(|engine| engine.abandon(ticket));
-                return Ok(false);
-            }
-        }
-        let last = last.unwrap_or_default();
-        let accepted = if !in_position && copy.can_catch_up() {
-            self.catch_up(ticket, copy, last).await?
+        let placed = if copy.is_list() && !in_position {
+            self.copy_list(ticket, copy).await?
+        } else if !self.send_parts(ticket, copy, in_position).await? {
+            false
+        } else if copy.can_catch_up() && !in_position {
+            self.catch_up(ticket, copy).await?
         } else {
-            self.accept(ticket, &copied(last, in_position)).await
+            self.place(ticket, &copied(copy.finish(), in_position)).await
         };
-        let placed = matches!(accepted, Accepted::At(_));
         if placed {
             self.route.progress.went(Way::Commands);
+        } else {
+            self.route.hub.with(|engine| engine.abandon(ticket));
         }
         Ok(placed)
     }
 
-    /// Reads again what was written while the chunks were read, the last of it while nobody writes
-    /// to the key, and puts the value in place by the `last` chunk.
+    /// Sends all parts but what puts them in place; false when the copy is void.
+    async fn send_parts(
+        &mut self,
+        ticket: &Ticket,
+        copy: &mut Transcription,
+        in_position: bool,
+    ) -> Result<bool, TranscribeError> {
+        let mut began = Instant::now();
+        while let Some(part) = copy.next_part(&mut self.connection).await? {
+            if !in_position {
+                self.route.courtesy.rest(SMALL_STEP, began.elapsed()).await;
+                began = Instant::now();
+            }
+            let sent = self.part(ticket, part, in_position).await;
+            if !sent || !self.route.hub.with(|engine| engine.is_untouched(ticket)) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Reads again what was written while the parts were read, the last of it while nobody writes to
+    /// the key, and puts the value in place.
     async fn catch_up(
         &mut self,
         ticket: &Ticket,
         copy: &mut Transcription,
-        last: Vec<Request>,
-    ) -> Result<Accepted, TranscribeError> {
+    ) -> Result<bool, TranscribeError> {
         let hub = self.route.hub.clone();
         for _ in 0..ROUNDS {
-            if hub.with(|engine| engine.noted(ticket)) <= FEW {
-                break;
+            if hub.with(|engine| engine.noted(ticket)) <= copy.few() {
+                self.wait_for_room().await;
+                let _held = Held::take(&hub, ticket.named()).await;
+                return Ok(self.read_again(ticket, copy, true).await?
+                    && self.place_held(ticket, copy).await?);
             }
             self.read_again(ticket, copy, false).await?;
         }
-        self.wait_for_room().await;
-        let held = Held::take(&hub, ticket.named()).await;
-        if !self.read_again(ticket, copy, true).await? {
-            hub.with(|engine| engine.abandon(ticket));
-            return Ok(Accepted::Again);
-        }
-        let mut copied = copied(last, true);
-        if let Some((request, reply)) = copy.size(&mut self.connection).await? {
-            // A primary that evicts may have let the key go unseen, and begun it anew.
-            copied.steps.push(Step { request, expect: Expect::Reply(Digest::of(&reply)) });
-        }
-        let accepted = self.accept(ticket, &copied).await;
-        drop(held);
-        Ok(accepted)
+        Ok(false)
     }
 
-    /// Reads the elements that are noted by now; false when they could not be sent.
+    /// Reads what is noted by now, and what has come behind the last part; false when it could not be
+    /// sent.
     async fn read_again(
         &mut self,
         ticket: &Ticket,
@@ -162,12 +160,78 @@ impl Copier {
     ) -> Result<bool, TranscribeError> {
         let mut names = self.route.hub.with(|engine| engine.take_noted(ticket));
         while !names.is_empty() {
-            let chunk = copy.read_again(&mut names, &mut self.connection).await?;
-            if !self.part(ticket, chunk, in_position).await {
+            let part = copy.read_again(&mut names, &mut self.connection).await?;
+            if !self.part(ticket, part, in_position).await {
                 return Ok(false);
             }
         }
-        Ok(true)
+        self.send_parts(ticket, copy, in_position).await
+    }
+
+    /// Copies a list from its head on, each part while nobody writes to it.
+    async fn copy_list(
+        &mut self,
+        ticket: &Ticket,
+        copy: &mut Transcription,
+    ) -> Result<bool, TranscribeError> {
+        let hub = self.route.hub.clone();
+        loop {
+            self.wait_for_room().await;
+            let began = Instant::now();
+            let held = Held::take(&hub, ticket.named()).await;
+            match self.extend_list(ticket, copy).await? {
+                Extended::Void => return Ok(false),
+                Extended::ToTheEnd => return self.place_held(ticket, copy).await,
+                Extended::Partly => {}
+            }
+            drop(held);
+            self.route.courtesy.rest(SMALL_STEP, began.elapsed()).await;
+        }
+    }
+
+    /// Does to the elements that have been copied what has been done to them, and adds the next ones.
+    async fn extend_list(
+        &mut self,
+        ticket: &Ticket,
+        copy: &mut Transcription,
+    ) -> Result<Extended, TranscribeError> {
+        let hub = self.route.hub.clone();
+        let (edits, copied) = hub.with(|engine| engine.take_edits(ticket));
+        let (part, read, length) = copy.next_elements(copied, &mut self.connection).await?;
+        let edits = edits.iter().map(|edit| copy.edit(edit.command, &edit.arguments));
+        let requests = edits.chain(part).collect();
+        let goes_on = hub.with(|engine| {
+            engine.extend_prefix(ticket, read, length) && engine.is_untouched(ticket)
+        });
+        Ok(if !goes_on || !self.part(ticket, requests, true).await {
+            Extended::Void
+        } else if copied + read < length {
+            Extended::Partly
+        } else {
+            Extended::ToTheEnd
+        })
+    }
+
+    /// Puts the value in place while nobody writes to it; false when it may be another by now.
+    async fn place_held(
+        &mut self,
+        ticket: &Ticket,
+        copy: &mut Transcription,
+    ) -> Result<bool, TranscribeError> {
+        let noted = self.route.hub.with(|engine| engine.noted_end(ticket));
+        if !copy.still_lives(noted, &mut self.connection).await? {
+            return Ok(false);
+        }
+        let mut copied = copied(copy.finish(), true);
+        if let Some((request, reply)) = copy.size(&mut self.connection).await? {
+            // A primary that evicts may have let the key go unseen, and begun it anew.
+            copied.steps.push(Step { request, expect: Expect::Reply(Digest::of(&reply)) });
+        }
+        Ok(self.place(ticket, &copied).await)
+    }
+
+    async fn place(&self, ticket: &Ticket, copied: &Copied) -> bool {
+        matches!(self.accept(ticket, copied).await, Accepted::At(_))
     }
 
     /// The secondary cannot hold the value, whatever is tried.
@@ -179,25 +243,32 @@ impl Copier {
         }
     }
 
-    /// Appends one chunk to the log, waiting for room. False when it took too long for a key that is
-    /// held meanwhile: nobody waits for a secondary that is away.
-    async fn part(&self, ticket: &Ticket, chunk: Vec<Request>, in_position: bool) -> bool {
-        let steps = steps(chunk);
-        let append = async {
-            loop {
-                self.wait_for_room().await;
-                if self.route.hub.with(|engine| engine.append_part(ticket, &steps)) {
-                    return;
-                }
-            }
-        };
-        if in_position {
-            timeout(HELD, append).await.is_ok()
-        } else {
-            append.await;
-            true
+    /// Appends a part to the log, waiting for room; false when there is none for a key that is held
+    /// meanwhile: nobody waits for a secondary that is away.
+    async fn part(&self, ticket: &Ticket, part: Vec<Request>, in_position: bool) -> bool {
+        if part.is_empty() {
+            return true;
         }
+        let steps = steps(part);
+        while !self.route.hub.with(|engine| engine.append_part(ticket, &steps)) {
+            if in_position {
+                return false;
+            }
+            self.wait_for_more_room().await;
+        }
+        if !in_position {
+            self.wait_for_room().await;
+        }
+        true
     }
+}
+
+/// How far a list has been copied.
+enum Extended {
+    /// Something else has happened to it.
+    Void,
+    Partly,
+    ToTheEnd,
 }
 
 fn steps(requests: Vec<Request>) -> SmallVec<[Step; 1]> {

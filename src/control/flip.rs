@@ -55,12 +55,14 @@ pub(super) struct Wish {
 /// A flip that is shown; dropped before it is done, everything is as it was.
 struct Attempt<'a> {
     migration: &'a Migration,
+    direction: &'a Direction,
     back: Phase,
     done: bool,
 }
 
 impl Drop for Attempt<'_> {
     fn drop(&mut self) {
+        self.direction.hub.with(|engine| engine.hurry_copies(false));
         if !self.done {
             self.migration.stage.send_modify(|stage| stage.next = None);
             self.migration.show(self.back);
@@ -97,7 +99,8 @@ impl Migration {
         let old = self.direction();
         let new = self.ready(&old, *to, deadline, beginning).await?;
         self.show(during);
-        let mut attempt = Attempt { migration: self, back, done: false };
+        let mut attempt = Attempt { migration: self, direction: &old, back, done: false };
+        old.hub.with(|engine| engine.hurry_copies(true));
         let mut hold = self.hold_drained(&old, deadline, beginning).await?;
         self.part_events().await;
         self.last_look(&old, wish, deadline).await?;
@@ -375,7 +378,9 @@ fn undrained(old: &Direction) -> Refusal {
         "the mirror did not drain in time: {queued} effects, {dirty} dirty keys, \
          {in_flight} writes in flight"
     );
-    Refusal::TimedOut { error }
+    let restless = old.restless();
+    let lines = std::iter::once(error).chain(restless);
+    Refusal::TimedOut { error: lines.collect::<Vec<_>>().join("; ") }
 }
 
 fn conflict(reason: &dyn std::fmt::Display) -> Refusal {

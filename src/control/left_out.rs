@@ -1,4 +1,5 @@
-//! Naming the keys that the secondary cannot hold.
+//! Naming the keys that stand in a flip's way: those that the secondary cannot hold, and those that
+//! no copy can keep up with.
 
 use super::direction::Direction;
 
@@ -23,5 +24,16 @@ impl Direction {
             lines.push(format!("{rest} keys more, of other names, are left out too"));
         }
         lines
+    }
+
+    /// What is written faster than it can be copied, a line a kind.
+    pub(super) fn restless(&self) -> Vec<String> {
+        let groups = self.hub.with(|engine| engine.restless());
+        let line = |(pattern, count): (String, usize)| {
+            format!(
+                "{count} keys like '{pattern}' are big, and written faster than they can be copied"
+            )
+        };
+        groups.into_iter().take(NAMED).map(line).collect()
     }
 }

@@ -297,6 +297,7 @@ impl Migration {
             blockers.push(format!("the write-intent record can't be written: {fault}"));
         }
         blockers.extend(inner.direction.left_out());
+        blockers.extend(inner.direction.restless());
         blockers.extend(inner.code.iter().cloned());
         blockers.extend(inner.foreign.iter().map(Foreign::describe));
         blockers.extend(inner.findings.iter().cloned());

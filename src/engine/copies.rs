@@ -85,7 +85,9 @@ impl Engine {
     pub fn claim_dirty(&mut self, most: usize) -> Vec<Ticket> {
         let mut tickets = Vec::new();
         while tickets.len() < most {
-            let Some((fingerprint, dirty)) = self.dirty.next() else { break };
+            let (rests, now) = (&self.rests, self.now);
+            let next = self.dirty.next(|key| !rests.lasts(key, now));
+            let Some((fingerprint, dirty)) = next else { break };
             let named = Named { fingerprint, space: dirty.space, key: dirty.key.clone() };
             if self.settings.databases.to(self.spaces.number(dirty.space)).is_some() {
                 self.ledger.set(named.space, named.fingerprint, State::Copying);
@@ -106,6 +108,7 @@ impl Engine {
             since: dirty.map(|dirty| dirty.since),
             cause: dirty.map(|dirty| dirty.cause),
             attempts,
+            began: None,
             notes: None,
         };
         self.copying.insert(named.fingerprint, copying);
@@ -179,10 +182,11 @@ impl Engine {
             return;
         }
         let (since, cause) = (copying.since, copying.cause.unwrap_or(Cause::Unmigrated));
-        let attempts = copying.attempts.saturating_add(1);
+        let (began, attempts) = (copying.began, copying.attempts.saturating_add(1));
         self.copying.remove(&fingerprint);
         self.ledger.set(space, fingerprint, State::Dirty);
         self.dirty.insert(&ticket.named, cause, since.unwrap_or(self.now), attempts);
+        self.rest_in_vain(fingerprint, began, attempts);
     }
 
     /// Gives the claim up because a server refuses; copies pause for a moment, or they would spin.
@@ -222,6 +226,7 @@ impl Engine {
     pub(super) fn taken(&mut self, fingerprint: Fingerprint) {
         self.left_out.remove(fingerprint);
         let Some(copying) = self.copying.remove(&fingerprint) else { return };
+        self.rest_after(fingerprint, copying.began);
         match copying.cause {
             Some(cause) => {
                 if let Some(count) = self.counters.recopies.get_mut(cause as usize) {

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 use super::{Millis, Named};
 use crate::ledger::{Fingerprint, Groups, Passthrough};
@@ -140,14 +141,27 @@ impl DirtyKeys {
         Some(dirty)
     }
 
-    /// The next key in line, taken out.
-    pub(super) fn next(&mut self) -> Option<(Fingerprint, DirtyKey)> {
-        loop {
-            let fingerprint = self.queue.pop_front()?;
-            if let Some(dirty) = self.remove(fingerprint) {
-                return Some((fingerprint, dirty));
+    /// The next key in line that may go, taken out; those that may not keep their places.
+    pub(super) fn next(
+        &mut self,
+        may_go: impl Fn(Fingerprint) -> bool,
+    ) -> Option<(Fingerprint, DirtyKey)> {
+        let mut stay = SmallVec::<[Fingerprint; 4]>::new();
+        let mut found = None;
+        while found.is_none() {
+            let Some(key) = self.queue.pop_front() else { break };
+            if may_go(key) {
+                found = self.remove(key).map(|dirty| (key, dirty));
+            } else if self.keys.contains_key(&key) && !stay.contains(&key) {
+                stay.push(key);
             }
         }
+        stay.into_iter().rev().for_each(|key| self.queue.push_front(key));
+        found
+    }
+
+    pub(super) fn get(&self, fingerprint: Fingerprint) -> Option<&DirtyKey> {
+        self.keys.get(&fingerprint)
     }
 
     /// Groups of keys that found no room, to be scanned again; forgotten by this call.

@@ -4,7 +4,7 @@
 //! the dirty keys. Events go in (a step wants to go, was answered, was lost; a copy has been read;
 //! the secondary has answered), decisions come out. A file for each event (`step`, `settle`,
 //! `copies`, `secondary`, `scripts`, `watch`), and for each thing that they move (`order`, `log`,
-//! `dirty`, `passing`, `intent`, `left_out`, `spaces`, `unit`, `calls`); `view` only looks. Which rule of the design is held where: see the
+//! `dirty`, `resting`, `passing`, `intent`, `left_out`, `spaces`, `unit`, `calls`); `view` only looks. Which rule of the design is held where: see the
 //! table in [the crate's documentation](crate#the-rules-and-where-they-are-held).
 //!
 //! *Guarantees:* for every interleaving of events, once the log is applied and no key is dirty, the
@@ -22,6 +22,7 @@ mod left_out;
 mod log;
 mod order;
 mod passing;
+mod resting;
 mod scripts;
 mod secondary;
 mod settle;
@@ -47,6 +48,7 @@ pub use calls::Calls;
 pub(crate) use calls::tests::calls_of;
 pub use copies::{Accepted, Copied, Ticket};
 pub use dirty::{Cause, DirtyKey};
+pub use following::Edit;
 pub use left_out::{Group, Lack};
 pub use log::{Entry, Kind, Named, Position};
 pub use order::{ConnId, Woken};
@@ -63,6 +65,7 @@ use intent::Intent;
 use left_out::LeftOut;
 use log::Log;
 use order::Order;
+use resting::Rests;
 use scripts::Scripts;
 use spaces::Spaces;
 use waits::Waits;
@@ -119,6 +122,8 @@ pub struct Engine {
     spaces: Spaces,
     log: Log,
     dirty: DirtyKeys,
+    /// Dirty keys whose copies cost too much to be made at once.
+    rests: Rests,
     /// Keys that the secondary cannot hold.
     left_out: LeftOut,
     /// Keys of the secondary's own, found in this pass: they stay until the primary has one of that
@@ -168,6 +173,8 @@ struct Copying {
     since: Option<Millis>,
     cause: Option<Cause>,
     attempts: u8,
+    /// When a copy by parts began.
+    began: Option<Millis>,
     /// Where the copy goes on while its key is written.
     notes: Option<following::Notes>,
 }
@@ -184,6 +191,7 @@ impl Engine {
             // A quarter of the room is kept for the names of dirty keys.
             log: Log::new(settings.buffer / 4 * 3),
             dirty: DirtyKeys::new(settings.buffer / 4),
+            rests: Rests::default(),
             left_out: LeftOut::default(),
             apart: Vec::new(),
             copying: HashMap::default(),
@@ -247,7 +255,8 @@ impl Engine {
                     copying.cause.get_or_insert(cause);
                 }
             }
-            State::Dirty | State::Touched => {}
+            State::Dirty => self.rests.disturb(fingerprint, self.now),
+            State::Touched => {}
         }
     }
 

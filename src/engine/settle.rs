@@ -121,7 +121,7 @@ impl Engine {
                 self.start_over(Cause::Effect);
             }
             (Reach::Keys, Outcome::Recopy) => {
-                if !self.note(write, [&write.request]) {
+                if !self.note_request(write) {
                     self.soil_write(write, Cause::Effect);
                 }
             }

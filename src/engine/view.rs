@@ -49,7 +49,7 @@ impl Engine {
 
     /// Whether a copier has something to do: a dirty key, and room for its copy.
     pub fn wants_copies(&self) -> bool {
-        self.dirty.len() > 0 && self.may_copy()
+        self.dirty.len() > 0 && self.dirty.len() > self.resting() && self.may_copy()
     }
 
     /// Whether copies are welcome: the log has room, and the secondary takes what it is given.

@@ -10,7 +10,7 @@ use crate::backend::Connection;
 use crate::capability::Capabilities;
 use crate::diff::{Field, Kind, Part};
 use crate::effect::Expiry;
-use crate::resp::{Builder, Reply, Request};
+use crate::resp::{Builder, Reply, Request, parse_integer};
 
 /// Reads one value from one server, a part at a time; every question may find the key changed,
 /// and whoever needs one moment's state keeps writers away meanwhile or reads again.
@@ -34,7 +34,9 @@ pub(super) struct Elements {
 /// Where the next part begins.
 #[derive(Debug)]
 enum Place {
+    /// So many bytes have been read; nothing at all before the beginning.
     Text {
+        begun: bool,
         offset: usize,
     },
     Elements {
@@ -54,7 +56,7 @@ impl Reader {
     pub fn new(key: Bytes, kind: Kind, server: Capabilities) -> Self {
         let scan = |command| Place::Scan { command, cursor: Bytes::from_static(b"0") };
         let place = match kind {
-            Kind::String => Place::Text { offset: 0 },
+            Kind::String => Place::Text { begun: false, offset: 0 },
             Kind::List => Place::Elements { index: 0 },
             Kind::Set => scan("SSCAN"),
             Kind::Zset => scan("ZSCAN"),
@@ -71,9 +73,9 @@ impl Reader {
     /// The connection is broken, the server refuses, or the key is no longer of its type.
     pub async fn next(&mut self, from: &mut Connection) -> Result<Option<Part>, ReadError> {
         match &mut self.place {
-            Place::Text { offset } => {
-                let offset = *offset;
-                self.text(offset, from).await
+            Place::Text { begun, offset } => {
+                let (begun, offset) = (*begun, *offset);
+                self.text(begun, offset, from).await
             }
             Place::Elements { index } => {
                 let index = *index;
@@ -89,7 +91,7 @@ impl Reader {
     }
 
     /// Reads elements of a set, a sorted set or a hash again, as many of `names` as make a part, and
-    /// takes their names out.
+    /// takes their names out. Bytes of a string have [a way of their own](Self::bytes_again).
     ///
     /// # Errors
     /// As [`Self::next`]'s.
@@ -137,7 +139,7 @@ impl Reader {
         Ok(Elements { present, missing })
     }
 
-    /// Asks how many elements the value has, with the question, where both servers must agree.
+    /// Asks how many elements, or bytes, the value has, with the question, where both servers must agree.
     pub(super) async fn size(
         &self,
         kind: Kind,
@@ -145,25 +147,72 @@ impl Reader {
     ) -> Result<Option<(Request, Reply)>, ReadError> {
         // Fields that have ended count until they are removed.
         let certain = kind != Kind::Hash || !self.server.expires_hash_fields();
-        let Some(request) = size_request(&self.key, kind).filter(|_| certain) else {
-            return Ok(None);
+        let length = || match kind {
+            Kind::String => Some(Request::new([b"STRLEN", &self.key[..]])),
+            Kind::List => Some(Request::new([b"LLEN", &self.key[..]])),
+            _ => None,
         };
+        let request = size_request(&self.key, kind).or_else(length).filter(|_| certain);
+        let Some(request) = request else { return Ok(None) };
         let reply = from.ask(&request).await?;
         Ok(Some((request, reply)))
     }
 
+    /// Reads bytes of a string again, as far as they have been read: the block that stands last in
+    /// `blocks`, told by its first and its last byte, which is taken out. Gives its place too.
+    ///
+    /// # Errors
+    /// As [`Self::next`]'s.
+    pub(super) async fn bytes_again(
+        &mut self,
+        blocks: &mut Vec<Bytes>,
+        from: &mut Connection,
+    ) -> Result<Option<(usize, Bytes)>, ReadError> {
+        let Place::Text { offset, .. } = self.place else { return Ok(None) };
+        let block = blocks.pop().unwrap_or_default();
+        let mut ends = block.split(|byte| *byte == b' ').filter_map(parse_integer);
+        let mut end = || usize::try_from(ends.next()?).ok();
+        let Some((first, last)) = end().zip(end()).filter(|(first, _)| *first < offset) else {
+            return Ok(None);
+        };
+        let reply = self.range("GETRANGE", first, last.min(offset - 1), from).await?;
+        Ok(Some((first, Answer::new(reply, "GETRANGE")?.text()?)))
+    }
+
+    /// The elements of a list from `index` on, as many as make a part, and how many the list has.
+    ///
+    /// # Errors
+    /// As [`Self::next`]'s.
+    pub(super) async fn elements_at(
+        &mut self,
+        index: usize,
+        from: &mut Connection,
+    ) -> Result<(Vec<Bytes>, usize), ReadError> {
+        let last = index + self.pace.count() - 1;
+        let mut range = Builder::default();
+        range.push(b"LRANGE").push(&self.key).push_count(index).push_count(last);
+        from.queue(&range.finish());
+        from.queue(&Request::new([b"LLEN", &self.key[..]]));
+        let (range, length) = (from.answer().await?, from.answer().await?);
+        let elements = Answer::new(range, "LRANGE")?.texts()?;
+        let length = Answer::new(length, "LLEN")?.integer()?;
+        self.pace.learn(elements.len(), elements.iter().map(Bytes::len).sum());
+        Ok((elements, usize::try_from(length).unwrap_or(0)))
+    }
+
     async fn text(
         &mut self,
+        begun: bool,
         offset: usize,
         from: &mut Connection,
     ) -> Result<Option<Part>, ReadError> {
         let last = offset + PART_BYTES - 1;
         let reply = self.range("GETRANGE", offset, last, from).await?;
         let text = Answer::new(reply, "GETRANGE")?.text()?;
-        let is_last = text.len() < PART_BYTES;
-        self.place = if is_last { Place::End } else { Place::Text { offset: last + 1 } };
+        // Behind the last bytes there may be more by the time of the next question.
+        self.place = Place::Text { begun: true, offset: offset + text.len() };
         // An empty string is a value too, and one part of it says so.
-        Ok((!text.is_empty() || offset == 0).then_some(Part::Text(text)))
+        Ok((!text.is_empty() || !begun).then_some(Part::Text(text)))
     }
 
     async fn elements(

@@ -4,12 +4,12 @@ use bytes::Bytes;
 use thiserror::Error;
 
 use super::answer::Answer;
-use super::head::{Head, Type, head};
+use super::head::{Head, Type, clock, head};
 use super::reader::Elements;
 use super::{CannotWrite, ReadError, Reader, Writing};
 use crate::backend::{Broken, Connection};
 use crate::capability::Capabilities;
-use crate::diff::Kind;
+use crate::diff::{Kind, Part};
 use crate::resp::{Reply, Request};
 
 /// Why a value was not copied.
@@ -32,15 +32,20 @@ pub enum TranscribeError {
     Refused(String),
 }
 
-/// A copy by commands whose batches the caller sends, in order, wherever it likes.
+/// A copy by commands that the caller sends, in order, wherever it likes.
 #[derive(Debug)]
 pub struct Transcription {
+    key: Bytes,
     reader: Reader,
     writing: Writing,
     kind: Kind,
     expires_at: Option<i64>,
-    finished: bool,
+    from: Capabilities,
 }
+
+/// Elements of which a few may be read again at once, and blocks of a string.
+const FEW: usize = 256;
+const FEW_BLOCKS: usize = 8;
 
 impl Transcription {
     /// The copy of a value of this kind that ends then (on the reading server's clock).
@@ -53,50 +58,106 @@ impl Transcription {
         clock_offset: i64,
     ) -> Self {
         let reader = Reader::new(key.clone(), kind, from);
-        let writing = Writing::new(key, to, clock_offset);
-        Self { reader, writing, kind, expires_at, finished: false }
+        let writing = Writing::new(key.clone(), to, clock_offset);
+        Self { key, reader, writing, kind, expires_at, from }
     }
 
-    /// Whether [`Self::read_again`] can make up for writes to single elements while the value is
-    /// read, as long as the key is not replaced: one that may end by itself can be, unseen.
+    /// Whether a value of this type can be copied while it is written.
+    pub fn follows(kind: &Type) -> bool {
+        !matches!(kind, Type::Known(Kind::Stream) | Type::Opaque(_))
+    }
+
+    /// Whether [`Self::read_again`] can make up for writes to pieces of the value while it is read,
+    /// as long as the key is not replaced.
     pub fn can_catch_up(&self) -> bool {
-        let by_name = matches!(self.kind, Kind::Set | Kind::Zset | Kind::Hash);
-        by_name && self.expires_at.is_none()
+        matches!(self.kind, Kind::Set | Kind::Zset | Kind::Hash | Kind::String)
     }
 
-    /// Reads a batch of the named elements again, takes their names out, and says what to write.
+    /// Whether it is a list, which is read by [`Self::next_elements`] when it is written meanwhile.
+    pub fn is_list(&self) -> bool {
+        self.kind == Kind::List
+    }
+
+    /// How many pieces may be read again in a moment.
+    pub fn few(&self) -> usize {
+        if self.kind == Kind::String { FEW_BLOCKS } else { FEW }
+    }
+
+    /// Reads a batch of the named pieces again, takes their names out, and says what to write.
     ///
     /// # Errors
-    /// As [`Self::next_chunk`]'s.
+    /// As [`Self::next_part`]'s.
     pub async fn read_again(
         &mut self,
         names: &mut Vec<Bytes>,
         from: &mut Connection,
     ) -> Result<Vec<Request>, TranscribeError> {
+        if self.kind == Kind::String {
+            let again = self.reader.bytes_again(names, from).await?;
+            let overwrite = |(place, bytes): (_, Bytes)| self.writing.overwrite(place, &bytes);
+            return Ok(again.map(overwrite).into_iter().collect());
+        }
         let Elements { present, missing } = self.reader.again(self.kind, names, from).await?;
         let mut requests = self.writing.part(&present)?;
         requests.extend(self.writing.without(self.kind, &missing));
         Ok(requests)
     }
 
-    /// Reads the next part and says what to write for it; the last batch puts the value into its
-    /// place, and `None` follows. Every request of every batch must succeed; after a failure send
-    /// [`Self::abandon`] and begin anew.
+    /// Reads the elements of a list behind the first so many, says what to write for them, and tells
+    /// how many they are and how many the list has.
+    ///
+    /// # Errors
+    /// As [`Self::next_part`]'s.
+    pub async fn next_elements(
+        &mut self,
+        copied: usize,
+        from: &mut Connection,
+    ) -> Result<(Vec<Request>, usize, usize), TranscribeError> {
+        let (elements, length) = self.reader.elements_at(copied, from).await?;
+        let read = elements.len();
+        Ok((self.writing.part(&Part::Elements(elements))?, read, length))
+    }
+
+    /// What does this to what has been written so far.
+    pub fn edit(&self, command: &str, arguments: &[Bytes]) -> Request {
+        self.writing.edit(command, arguments)
+    }
+
+    /// Reads the next part and says what to write for it; `None` after the last, behind which
+    /// [`Self::finish`] puts the value into its place. Every request must succeed; after a failure
+    /// send [`Self::abandon`] and begin anew.
     ///
     /// # Errors
     /// The value can't be read, or not be said to the other server.
-    pub async fn next_chunk(
+    pub async fn next_part(
         &mut self,
         from: &mut Connection,
     ) -> Result<Option<Vec<Request>>, TranscribeError> {
-        if self.finished {
-            return Ok(None);
-        }
-        if let Some(part) = self.reader.next(from).await? {
-            return Ok(Some(self.writing.part(&part)?));
-        }
-        self.finished = true;
-        Ok(Some(self.writing.finish(self.expires_at)))
+        let part = self.reader.next(from).await?;
+        Ok(part.map(|part| self.writing.part(&part)).transpose()?)
+    }
+
+    /// What puts the value into its place.
+    pub fn finish(&self) -> Vec<Request> {
+        self.writing.finish(self.expires_at)
+    }
+
+    /// Asks when the value ends by now, while nobody writes to it; `noted` is the first of the ends
+    /// that it was given since. False when it may have ended, and another begun.
+    ///
+    /// # Errors
+    /// As [`Self::next_part`]'s.
+    pub async fn still_lives(
+        &mut self,
+        noted: Option<i64>,
+        from: &mut Connection,
+    ) -> Result<bool, TranscribeError> {
+        let first = self.expires_at.into_iter().chain(noted).min();
+        let Some(head) = head(&self.key, from, &self.from).await? else { return Ok(false) };
+        self.expires_at = head.expires_at;
+        let Some(first) = first else { return Ok(head.kind == Type::Known(self.kind)) };
+        let now = clock(from.command(["TIME"]).await.map_err(ReadError::from)?)?;
+        Ok(now < first && head.kind == Type::Known(self.kind))
     }
 
     /// What shows on the other server that nothing is missing, to be asked behind the last chunk, and
@@ -157,11 +218,15 @@ async fn send_all(
     from: &mut Connection,
     to: &mut Connection,
 ) -> Result<(), TranscribeError> {
-    while let Some(requests) = copy.next_chunk(from).await? {
-        let replies = to.ask_all(&requests).await.map_err(TranscribeError::Broken)?;
-        replies.into_iter().try_for_each(success)?;
+    while let Some(requests) = copy.next_part(from).await? {
+        send(&requests, to).await?;
     }
-    Ok(())
+    send(&copy.finish(), to).await
+}
+
+async fn send(requests: &[Request], to: &mut Connection) -> Result<(), TranscribeError> {
+    let replies = to.ask_all(requests).await.map_err(TranscribeError::Broken)?;
+    replies.into_iter().try_for_each(success)
 }
 
 fn success(reply: Reply) -> Result<(), TranscribeError> {

@@ -71,6 +71,16 @@ impl Writing {
         Ok(requests)
     }
 
+    /// The command that writes bytes of a string again.
+    pub(super) fn overwrite(&self, place: usize, bytes: &[u8]) -> Request {
+        self.builder("SETRANGE").push_count(place).push(bytes).finish()
+    }
+
+    /// A command of this name for what has been written so far.
+    pub(super) fn edit(&self, command: &str, arguments: &[Bytes]) -> Request {
+        self.all(command, arguments)
+    }
+
     /// The command that takes elements out again; none for no elements.
     pub(super) fn without(&self, kind: Kind, names: &[Bytes]) -> Option<Request> {
         let command = match kind {

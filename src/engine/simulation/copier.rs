@@ -1,5 +1,5 @@
-//! Copies under way: claimed, read in two steps, offered, some of them in position; a set in parts
-//! that are put together on the secondary, while writes to it are followed.
+//! Copies under way: claimed, read in two steps, offered, some of them in position; a set or a list in
+//! parts that are put together on the secondary, while writes to it are followed.
 
 use bytes::Bytes;
 use smallvec::SmallVec;
@@ -22,9 +22,9 @@ enum Stage {
     Begun,
     /// Its expiry has been read.
     Timed(i64),
-    /// A set without an end is followed, and so many of its two parts have been read.
+    /// A set is followed, and so many of its two parts have been read.
     Followed(u8),
-    /// All of it has been read, and is read again while it is held.
+    /// All of it has been read, and is read again while it is held; or the next part of a list.
     CaughtUp,
     Read(Copied),
 }
@@ -49,6 +49,9 @@ pub(super) struct Copy {
     /// No other copy's.
     name: u64,
     follows: bool,
+    is_list: bool,
+    /// When it ended as its reading began, or -1.
+    expiry: i64,
     stage: Stage,
     held: Option<ConnId>,
     /// Whether a pass waits for it.
@@ -58,20 +61,28 @@ pub(super) struct Copy {
 /// What became of a copy in one move.
 pub(super) enum Moved {
     Stays,
+    /// It holds its key no longer.
+    LetsGo(Woken),
     Ends(Woken),
 }
 
+/// What was read is not what the key holds.
+struct Void;
+
 impl Copy {
     pub(super) fn of_pass(ticket: Ticket, name: u64) -> Self {
-        let stage = Stage::Claimed;
-        Self { ticket, name, follows: false, stage, held: None, of_pass: true }
+        Self::new(ticket, name, Stage::Claimed, None, true)
     }
 
     pub(super) fn of_dirty(ticket: Ticket, name: u64, engine: &mut Engine) -> Self {
         let hot = ticket.attempts >= PATIENCE;
         let stage = if hot { Stage::Holding(true) } else { Stage::Claimed };
-        let held = hot.then(|| engine.connect());
-        Self { ticket, name, follows: false, stage, held, of_pass: false }
+        Self::new(ticket, name, stage, hot.then(|| engine.connect()), false)
+    }
+
+    fn new(ticket: Ticket, name: u64, stage: Stage, held: Option<ConnId>, of_pass: bool) -> Self {
+        let (follows, is_list, expiry) = (false, false, -1);
+        Self { ticket, name, follows, is_list, expiry, stage, held, of_pass }
     }
 
     pub(super) fn wake(&mut self, conn: ConnId) {
@@ -112,8 +123,19 @@ impl Copy {
             }
             Stage::Begun => {
                 let expiry = ask(b"PEXPIRETIME").integer().expect("a time");
-                self.follows &= expiry == -1 && members(&ask(b"DUMP")).is_some();
-                self.stage = if self.follows { Stage::Followed(0) } else { Stage::Timed(expiry) };
+                let value = ask(b"DUMP");
+                self.is_list = elements(&value, b'l').is_some();
+                self.expiry = expiry;
+                let was_followed = self.follows;
+                self.follows &= self.is_list || elements(&value, b's').is_some();
+                self.stage = match (self.follows, self.is_list) {
+                    (true, true) => Stage::Followed(2),
+                    (true, false) => Stage::Followed(0),
+                    _ => Stage::Timed(expiry),
+                };
+                if was_followed && !self.follows {
+                    engine.follow_no_more(&self.ticket);
+                }
             }
             Stage::Followed(2) => {
                 self.held = Some(engine.connect());
@@ -121,7 +143,7 @@ impl Copy {
             }
             Stage::Followed(parts) => {
                 let part = *parts;
-                let value = members(&ask(b"DUMP"));
+                let value = elements(&ask(b"DUMP"), b's');
                 let again = engine.take_noted(&self.ticket);
                 let Some(value) = value.filter(|_| engine.is_untouched(&self.ticket)) else {
                     engine.abandon(&self.ticket);
@@ -135,17 +157,14 @@ impl Copy {
                     return Moved::Ends(self.end(engine));
                 }
             }
-            Stage::CaughtUp => {
-                let again = engine.take_noted(&self.ticket);
-                let value = members(&ask(b"DUMP")).unwrap_or_default();
-                if !self.send_again(engine, &value, &again) {
+            Stage::CaughtUp => match self.catch_up(engine, &mut ask, now) {
+                Ok(Some(copied)) => self.stage = Stage::Read(copied),
+                Ok(None) => return Moved::LetsGo(self.let_go(engine)),
+                Err(Void) => {
                     engine.abandon(&self.ticket);
                     return Moved::Ends(self.end(engine));
                 }
-                let rename = Request::new([b"RENAME", &self.scratch()[..], self.ticket.key()]);
-                let steps = SmallVec::from_iter([success(rename)]);
-                self.stage = Stage::Read(Copied { steps, in_position: true });
-            }
+            },
             Stage::Timed(expiry) => {
                 let dump = ask(b"DUMP").text().cloned().filter(|_| *expiry != -2);
                 let offset = engine.settings().clock_offset;
@@ -153,7 +172,9 @@ impl Copy {
                 self.stage = Stage::Read(Copied { steps, in_position: self.held.is_some() });
             }
             // One way of offering is as good as the other.
-            Stage::Read(copied) if self.ticket.attempts.is_multiple_of(2) => {
+            Stage::Read(copied)
+                if self.ticket.attempts.is_multiple_of(2) && copied.steps.len() == 1 =>
+            {
                 let mut copies = Copies::with_room(0, copied.in_position);
                 let step = copied.steps.first().expect("a step");
                 copies.push(&self.ticket, |out| out.extend_from_slice(step.request.raw()));
@@ -168,6 +189,71 @@ impl Copy {
             }
         }
         Moved::Stays
+    }
+
+    /// Reads while nobody writes what is missing, and says what puts the copy in its place; nothing
+    /// when there is more of it.
+    fn catch_up(
+        &self,
+        engine: &mut Engine,
+        ask: &mut impl FnMut(&[u8]) -> Reply,
+        now: i64,
+    ) -> Result<Option<Copied>, Void> {
+        let kind = if self.is_list { b'l' } else { b's' };
+        let value = elements(&ask(b"DUMP"), kind).unwrap_or_default();
+        let expiry = ask(b"PEXPIRETIME").integer().expect("a time");
+        let first = Some(self.expiry).filter(|at| *at >= 0);
+        let first = first.into_iter().chain(engine.noted_end(&self.ticket)).min();
+        if expiry == -2 || first.is_some_and(|end| now >= end) {
+            return Err(Void);
+        }
+        if self.is_list {
+            if !self.extend(engine, &value).ok_or(Void)? {
+                return Ok(None);
+            }
+        } else {
+            let again = engine.take_noted(&self.ticket);
+            if !self.send_again(engine, &value, &again) {
+                return Err(Void);
+            }
+        }
+        Ok(Some(Copied { steps: self.last(engine, expiry), in_position: true }))
+    }
+
+    /// What puts the copy in its place.
+    fn last(&self, engine: &Engine, expiry: i64) -> SmallVec<[Step; 1]> {
+        let scratch = self.scratch();
+        let end = (expiry + engine.settings().clock_offset).to_string();
+        let end = Request::new([b"PEXPIREAT", &scratch[..], end.as_bytes()]);
+        let rename = Request::new([b"RENAME", &scratch[..], self.ticket.key()]);
+        let end = (expiry > 0).then(|| success(end));
+        end.into_iter().chain([success(rename)]).collect()
+    }
+
+    /// Adds the next two elements of a list; true when there are no more, `None` when it is void.
+    fn extend(&self, engine: &mut Engine, value: &[Bytes]) -> Option<bool> {
+        let (edits, copied) = engine.take_edits(&self.ticket);
+        let next: Vec<_> = value.iter().skip(copied).take(2).cloned().collect();
+        let (read, length) = (next.len(), value.len());
+        let goes_on = engine.extend_prefix(&self.ticket, read, length);
+        let scratch = self.scratch();
+        let edits = edits.iter().map(|edit| {
+            let head = [edit.command.as_bytes(), &scratch[..]];
+            success(Request::new(head.into_iter().chain(edit.arguments.iter().map(|a| &a[..]))))
+        });
+        let steps: Vec<_> = edits.collect();
+        let sent = steps.is_empty() || engine.append_part(&self.ticket, &steps);
+        let goes_on = goes_on && engine.is_untouched(&self.ticket) && sent;
+        let sent = goes_on && self.send(engine, "RPUSH", &next);
+        sent.then_some(copied + read >= length)
+    }
+
+    /// Lets others write to the list before its next elements are read.
+    fn let_go(&mut self, engine: &mut Engine) -> Woken {
+        let woken = self.end(engine);
+        self.held = Some(engine.connect());
+        self.stage = Stage::Holding(true);
+        woken
     }
 
     /// Some of the members, as they are now.
@@ -220,11 +306,11 @@ fn success(request: Request) -> Step {
     Step { request, expect: Expect::Success }
 }
 
-/// The members of a dumped set.
-fn members(dump: &Reply) -> Option<Vec<Bytes>> {
+/// What a dumped set or list holds.
+fn elements(dump: &Reply, wanted: u8) -> Option<Vec<Bytes>> {
     let (kind, items) = dump.text()?.split_first()?;
-    let members = items.split(|byte| *byte == b',').map(Bytes::copy_from_slice);
-    (*kind == b's').then(|| members.collect())
+    let elements = items.split(|byte| *byte == b',').map(Bytes::copy_from_slice);
+    (*kind == wanted).then(|| elements.collect())
 }
 
 /// Whether a key of the secondary is half a copy.

@@ -375,9 +375,13 @@ impl World {
         let now = self.time(self.primary);
         let primary = &mut self.servers[self.primary];
         let moved = self.copies[index].go_on(&mut self.engine, primary, now);
-        if let Moved::Ends(woken) = moved {
-            self.copies.swap_remove(index);
-            self.wake(&woken);
+        match moved {
+            Moved::Stays => {}
+            Moved::LetsGo(woken) => self.wake(&woken),
+            Moved::Ends(woken) => {
+                self.copies.swap_remove(index);
+                self.wake(&woken);
+            }
         }
     }
 
