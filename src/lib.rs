@@ -95,7 +95,7 @@
 //! 1. Refused, with every reason, unless every key is copied, the secondary is there, a fresh verify
 //!    found both equal, and the phase will survive a crash; `force` passes over the last two.
 //! 2. The opposite direction is prepared; subscribers open their channels on the next primary.
-//! 3. Calm: while clients go on, no key is dirty any more, and the secondary follows closely.
+//! 3. Calm: while clients go on, no big key is dirty any more, and the secondary follows closely.
 //! 4. Hold: new commands wait. Drain: writes in flight are answered, the log is empty, no key is
 //!    dirty. Not within milliseconds: the hold is dropped, clients go on, and it is tried again. In
 //!    time, subscribers part the events of mirrored writes from those of writes to come.

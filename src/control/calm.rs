@@ -1,9 +1,8 @@
 //! When clients may be held, and for how long: before a flip what is left to drain is estimated.
 //!
 //! *Rule:* an effect reaches the secondary about as late as those before it did (their lag), so that
-//! is how long a drain takes while no key is dirty. A key that gets dirty by what was in flight when
-//! the hold began is waited for a few milliseconds, which do for a small one; a big one takes as long
-//! as it takes, and is copied while clients go on.
+//! is how long a drain takes. A few dirty keys are waited for some milliseconds, which do for small
+//! ones; a big one takes as long as it takes, and is copied while clients go on.
 //!
 //! *Must not know:* how clients are held.
 
@@ -15,6 +14,8 @@ use super::direction::Direction;
 const SHORT: u32 = 10;
 /// After so many holds in vain they may last twice as long.
 const PATIENCE: u32 = 8;
+/// So many small dirty keys are copied in a few milliseconds.
+const FEW: usize = 64;
 /// Bytes that any secondary takes in a few milliseconds.
 const LITTLE: usize = 512 * 1024;
 /// After so many looks a secondary with a lag all the time counts as far away, and not as busy.
@@ -23,8 +24,9 @@ const LOOKS: u32 = 100;
 /// What has not reached the secondary.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Left {
-    /// Keys that must be copied first.
+    /// Keys that must be copied first, and those of them whose copies take long.
     dirty: usize,
+    slow: usize,
     /// Bytes of effects.
     bytes: usize,
     /// The age of the oldest effect.
@@ -37,8 +39,9 @@ impl Left {
         let now = hub.now();
         hub.with(|engine| Self {
             dirty: engine.dirty_keys(),
+            slow: engine.slow_keys(),
             bytes: engine.queued().1,
-            lag: Duration::from_millis(engine.lag(now)),
+            lag: Duration::from_millis(engine.effects_lag(now)),
         })
     }
 }
@@ -62,7 +65,7 @@ impl Bound {
 #[derive(Debug)]
 pub(super) struct Calm {
     longest: Duration,
-    /// Looks that found no key dirty.
+    /// Looks that found no big key dirty.
     looks: u32,
     /// The least lag and the fewest bytes that they found.
     least: (Duration, usize),
@@ -78,7 +81,7 @@ impl Calm {
 
     /// How long clients may be held when they are held now; `None`: not now.
     pub(super) fn look(&mut self, left: Left) -> Option<Bound> {
-        if left.dirty > 0 {
+        if left.slow > 0 || left.dirty > FEW {
             return None;
         }
         self.looks += 1;
@@ -112,7 +115,7 @@ mod tests {
     }
 
     fn left(dirty: usize, bytes: usize, lag: u64) -> Left {
-        Left { dirty, bytes, lag: ms(lag) }
+        Left { dirty, slow: 0, bytes, lag: ms(lag) }
     }
 
     /// One that has looked long enough to know how far the secondary is away.
@@ -125,12 +128,13 @@ mod tests {
     }
 
     #[test]
-    fn a_hold_begins_when_nothing_is_dirty_and_little_is_left() {
+    fn a_hold_begins_when_no_big_key_is_dirty_and_little_is_left() {
         let mut calm = Calm::new(ms(100));
-        for not_now in [left(1, 0, 0), left(0, LITTLE + 1, 0), left(0, 10, 6)] {
+        let big = Left { slow: 1, ..left(1, 0, 0) };
+        for not_now in [big, left(FEW + 1, 0, 0), left(0, LITTLE + 1, 0), left(0, 10, 6)] {
             assert_eq!(calm.look(not_now), None, "{not_now:?}");
         }
-        assert_eq!(calm.look(left(0, 10, 5)), Some(bound(10, 10)));
+        assert_eq!(calm.look(left(FEW, 10, 5)), Some(bound(10, 10)));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The flip: clients move from one server to the other, and the mirror turns round.
 //!
 //! Clients are held only when what is left to drain is known to fit: while they go on, a moment is
-//! waited for at which no key is dirty and the secondary answers quickly. A hold that does not drain
+//! waited for at which no big key is dirty and the secondary answers quickly. A hold that does not drain
 //! in a few milliseconds after all is let go, and tried again until the flip's time is over.
 //!
 //! Up to the moment when the new phase is durable, a failure means that everything goes on as it

@@ -57,6 +57,12 @@ impl Rests {
         }
     }
 
+    fn remove(&mut self, key: Fingerprint) {
+        if !self.keys.is_empty() {
+            self.keys.remove(&key);
+        }
+    }
+
     fn insert(&mut self, key: Fingerprint, rest: Rest) {
         if self.keys.len() >= MANY {
             self.keys.retain(|_, other| other.lasts(rest.written));
@@ -76,7 +82,10 @@ impl Engine {
 
     /// A copy that began then counts.
     pub(super) fn rest_after(&mut self, key: Fingerprint, began: Option<Millis>) {
-        let Some(took) = self.took_long(began) else { return };
+        let Some(took) = self.took_long(began) else {
+            self.rests.remove(key);
+            return;
+        };
         let until = self.now + (AFTER * took).min(MOST);
         self.rests.insert(key, Rest { until, quiet: None, written: self.now });
     }
@@ -88,6 +97,11 @@ impl Engine {
     /// Somebody waits until no key is dirty, or does not any more.
     pub fn hurry_copies(&mut self, hurry: bool) {
         self.rests.suspended = hurry;
+    }
+
+    /// Dirty keys whose last copy took long.
+    pub(super) fn costly_keys(&self) -> usize {
+        self.rests.keys.keys().filter(|key| self.dirty.get(**key).is_some()).count()
     }
 
     /// Dirty keys that rest.

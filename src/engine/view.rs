@@ -1,6 +1,6 @@
 //! What can be seen of an engine from outside.
 
-use super::{Counters, Engine, Millis, Named, Position, Settings};
+use super::{Copying, Counters, Engine, Millis, Named, Position, Settings};
 use crate::ledger::State;
 
 /// How long copies pause after the secondary refused one (out of memory, read-only).
@@ -68,6 +68,22 @@ impl Engine {
         let pass = usize::from(self.needs_pass());
         let code = usize::from(self.code_is_stale);
         self.dirty.len() + copying + self.in_doubt.0 + scripts + pass + code
+    }
+
+    /// Keys that writes wait for and whose copies take long, or can't begin yet.
+    pub fn slow_keys(&self) -> usize {
+        if self.is_halted() {
+            return 0;
+        }
+        let by_parts = |copying: &&Copying| copying.since.is_some() && copying.began.is_some();
+        let by_parts = self.copying.values().filter(by_parts).count();
+        by_parts + self.costly_keys() + self.in_doubt.0 + usize::from(self.needs_pass())
+    }
+
+    /// The age in milliseconds of the oldest effect that the secondary has not got; 0 when there is
+    /// none.
+    pub fn effects_lag(&self, now: Millis) -> Millis {
+        self.log.oldest().map_or(0, |since| now.saturating_sub(since))
     }
 
     /// Writes in flight to the primary.
