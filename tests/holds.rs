@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{Scope, ScopedJoinHandle};
 use std::time::Duration;
 
-use support::{Migration, Resp, Rng, Server};
+use support::{Migration, Resp, Rng, Scene, Server, Temper, assert_equal};
 
 /// Elements of each big value: some MiB.
 const ELEMENTS: usize = 60_000;
@@ -109,4 +109,37 @@ fn a_big_list_that_a_script_writes_is_copied_when_it_is_left_alone() {
         std::thread::sleep(Duration::from_millis(10));
     }
     migration.finish();
+}
+
+#[test]
+fn flips_succeed_over_a_slow_network_while_clients_write() {
+    let mut rng = Rng::seeded(Rng::arbitrary().number());
+    let delay = Duration::from_millis(30);
+    for temper in [Temper::Slow(delay), Temper::Uneven(delay)] {
+        let scene = Scene::new(big_values());
+        let crossfade = scene.launch().start();
+        crossfade.wait_phase("mirroring");
+        let ways = [&scene.before_source, &scene.before_target];
+        ways.iter().for_each(|way| way.set(temper));
+        let over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let writers: Vec<_> =
+                (0..3).map(|_| write(scope, crossfade.client(), rng.fork(), &over)).collect();
+            for _ in 0..3 {
+                for flip in
+                    [crossfade.admin().cutover(5_000, true), crossfade.admin().rollback(5_000)]
+                {
+                    assert_eq!(flip.code, 200, "{temper:?}: {}", flip.text);
+                }
+            }
+            over.store(true, Ordering::Relaxed);
+            for writer in writers {
+                writer.join().unwrap();
+            }
+        });
+        ways.iter().for_each(|way| way.set(Temper::Calm));
+        crossfade.wait_settled();
+        assert_equal(&scene.source, &scene.target);
+        crossfade.finish();
+    }
 }

@@ -2,7 +2,9 @@
 //!
 //! *Rule:* an effect reaches the secondary about as late as those before it did (their lag), so that
 //! is how long a drain takes. A few dirty keys are waited for some milliseconds, which do for small
-//! ones; a big one takes as long as it takes, and is copied while clients go on.
+//! ones; a big one takes as long as it takes, and is copied while clients go on. Where the servers
+//! are far away, nothing is drained in less than some round trips: a hold may last so long, or no flip
+//! could ever be.
 //!
 //! *Must not know:* how clients are held.
 
@@ -10,10 +12,17 @@ use std::time::Duration;
 
 use super::direction::Direction;
 
-/// The first holds last so small a part of the longest at most, where the secondary is not far away.
+/// The first holds last so small a part of the longest at most, where the servers are not far away.
 const SHORT: u32 = 10;
-/// After so many holds in vain they may last twice as long.
+/// After so many holds in vain because of dirty keys they may last twice as long. Those that were too
+/// short for what was on its way tell at once that the next one must be longer.
 const PATIENCE: u32 = 8;
+/// A write, its effect and perhaps a copy are on their way for so many round trips to both servers.
+const DRAIN_TRIPS: u32 = 3;
+/// With the questions that are asked once everything is drained.
+const HOLD_TRIPS: u32 = 5;
+/// No network is so slow: a server that takes longer is busy.
+const FARTHEST: Duration = Duration::from_millis(200);
 /// So many small dirty keys are copied in a few milliseconds.
 const FEW: usize = 64;
 /// Bytes that any secondary takes in a few milliseconds.
@@ -61,22 +70,37 @@ impl Bound {
     }
 }
 
+/// Why a hold did not end in a flip.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Late {
+    /// Keys were dirty that it began without, or that took longer than expected.
+    Copies,
+    /// Writes or effects were on their way.
+    UnderWay,
+}
+
 /// Looks for a moment to hold clients at.
 #[derive(Debug)]
 pub(super) struct Calm {
     longest: Duration,
+    /// The first holds last no longer.
+    short: Duration,
     /// Looks that found no big key dirty.
     looks: u32,
     /// The least lag and the fewest bytes that they found.
     least: (Duration, usize),
-    /// Holds that were let go.
+    /// Holds that were let go, weighed so that [`PATIENCE`] of them double the next one.
     in_vain: u32,
 }
 
 impl Calm {
-    /// With the longest hold that the operator allows.
-    pub(super) fn new(longest: Duration) -> Self {
-        Self { longest, looks: 0, least: (Duration::MAX, usize::MAX), in_vain: 0 }
+    /// With the longest hold that the operator allows, and the time of a question to both servers, one
+    /// after the other.
+    pub(super) fn new(longest: Duration, round_trip: Duration) -> Self {
+        let round_trip = round_trip.min(FARTHEST);
+        let longest = longest.max(round_trip * HOLD_TRIPS);
+        let short = (longest / SHORT).max(round_trip * DRAIN_TRIPS);
+        Self { longest, short, looks: 0, least: (Duration::MAX, usize::MAX), in_vain: 0 }
     }
 
     /// How long clients may be held when they are held now; `None`: not now.
@@ -87,7 +111,7 @@ impl Calm {
         self.looks += 1;
         self.least = (self.least.0.min(left.lag), self.least.1.min(left.bytes));
         let times = 2_u32.saturating_pow(self.in_vain / PATIENCE);
-        let short = (self.longest / SHORT).saturating_mul(times).min(self.longest);
+        let short = self.short.saturating_mul(times).min(self.longest);
         let is_known = self.looks > LOOKS;
         let lag = if is_known { self.least.0.max(short / 2) } else { short / 2 };
         let bytes = if is_known { self.least.1.max(LITTLE) } else { LITTLE };
@@ -97,8 +121,11 @@ impl Calm {
     }
 
     /// A hold was let go.
-    pub(super) fn was_in_vain(&mut self) {
-        self.in_vain += 1;
+    pub(super) fn was_in_vain(&mut self, late: Late) {
+        self.in_vain += match late {
+            Late::Copies => 1,
+            Late::UnderWay => PATIENCE,
+        };
     }
 }
 
@@ -120,7 +147,7 @@ mod tests {
 
     /// One that has looked long enough to know how far the secondary is away.
     fn informed(usual: Left) -> Calm {
-        let mut calm = Calm::new(ms(100));
+        let mut calm = Calm::new(ms(100), ms(0));
         for _ in 0..LOOKS {
             assert_eq!(calm.look(usual), None, "it may be busy");
         }
@@ -129,7 +156,7 @@ mod tests {
 
     #[test]
     fn a_hold_begins_when_no_big_key_is_dirty_and_little_is_left() {
-        let mut calm = Calm::new(ms(100));
+        let mut calm = Calm::new(ms(100), ms(0));
         let big = Left { slow: 1, ..left(1, 0, 0) };
         for not_now in [big, left(FEW + 1, 0, 0), left(0, LITTLE + 1, 0), left(0, 10, 6)] {
             assert_eq!(calm.look(not_now), None, "{not_now:?}");
@@ -147,14 +174,29 @@ mod tests {
 
     #[test]
     fn holds_in_vain_make_the_next_ones_longer_but_never_too_long() {
-        let mut calm = Calm::new(ms(100));
+        let mut calm = Calm::new(ms(100), ms(0));
         let mut after = |holds: u32| {
-            (0..holds).for_each(|_| calm.was_in_vain());
+            (0..holds).for_each(|_| calm.was_in_vain(Late::Copies));
             calm.look(left(0, 0, 0))
         };
         assert_eq!(after(PATIENCE - 1), Some(bound(10, 10)));
         assert_eq!(after(1), Some(bound(20, 20)));
         assert_eq!(after(1000), Some(bound(100, 100)));
+    }
+
+    #[test]
+    fn what_is_on_its_way_for_long_makes_the_next_hold_longer_at_once() {
+        let mut calm = Calm::new(ms(100), ms(0));
+        calm.was_in_vain(Late::UnderWay);
+        assert_eq!(calm.look(left(0, 0, 0)), Some(bound(20, 20)));
+    }
+
+    #[test]
+    fn servers_that_are_far_away_are_given_the_time_that_the_way_takes() {
+        let mut calm = Calm::new(ms(100), ms(60));
+        assert_eq!(calm.look(left(0, 0, 60)), Some(bound(180, 180)));
+        (0..9).for_each(|_| calm.was_in_vain(Late::UnderWay));
+        assert_eq!(calm.look(left(0, 0, 0)), Some(bound(300, 300)), "and no more");
     }
 
     #[test]

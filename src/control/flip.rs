@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tracing::{debug, info, warn};
 
-use super::calm::{Bound, Calm, Left};
+use super::calm::{Bound, Calm, Late, Left};
 use super::direction::Direction;
 use super::foreign::{Books, Foreign};
 use super::marker::{connect_to_zero, mark};
@@ -23,14 +23,18 @@ use super::migration::{Migration, unix_now};
 use super::passes::Beginning;
 use super::survey::Survey;
 use crate::admin::{Flipped, Refusal};
+use crate::backend::Connection;
 use crate::lane::{Context, Purpose};
 use crate::proxy::{Next, Route, Stage};
+use crate::resp::Request;
 use crate::status::{Phase, Side};
 
 /// How long lanes and subscribers' channels may take to be opened on the next primary.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// For so many users and databases lanes are opened at once.
 const TOGETHER: usize = 32;
+/// The way to the servers is measured so often.
+const PINGS: u32 = 3;
 /// How long a hold may wait for subscribers that hear of keys.
 const CUT: Duration = Duration::from_millis(50);
 /// After a hold in vain clients go on for so many times as long as it was.
@@ -50,6 +54,15 @@ pub(super) struct Wish {
     pub(super) beginning: Beginning,
     /// Whether what is only about certainty is passed over.
     pub(super) force: bool,
+}
+
+/// What a flip needs and takes time to get.
+struct Ready {
+    direction: Arc<Direction>,
+    /// To the database of the source that bears the marker.
+    marker: Connection,
+    /// To both servers, one after the other.
+    round_trip: Duration,
 }
 
 /// A flip that is shown; dropped before it is done, everything is as it was.
@@ -101,13 +114,14 @@ impl Migration {
         self.show(during);
         let mut attempt = Attempt { migration: self, direction: &old, back, done: false };
         old.hub.with(|engine| engine.hurry_copies(true));
-        let mut hold = self.hold_drained(&old, deadline, beginning).await?;
+        let calm = Calm::new(self.world.config.max_hold, new.round_trip);
+        let mut hold = self.hold_drained(&old, calm, deadline, beginning).await?;
         self.part_events().await;
         self.last_look(&old, wish, deadline).await?;
-        self.commit(wish, after).await?;
+        self.commit(wish, new.marker, after).await?;
         (hold.done, attempt.done) = (true, true);
         let held = hold.since.elapsed();
-        self.turn(&old, &new, after, beginning);
+        self.turn(&old, &new.direction, after, beginning);
         info!(to = to.name(), hold_ms = held.as_millis() as u64, "clients have moved");
         self.metrics.cutover_hold.set(held.as_secs_f64());
         Ok(Flipped { phase: after, hold: held })
@@ -120,7 +134,7 @@ impl Migration {
         to: Side,
         deadline: Instant,
         beginning: &Beginning,
-    ) -> Result<Arc<Direction>, Refusal> {
+    ) -> Result<Ready, Refusal> {
         let prepared = async {
             while !old.peer.is_connected() {
                 sleep(Duration::from_millis(1)).await;
@@ -137,7 +151,7 @@ impl Migration {
         old: &Direction,
         to: Side,
         beginning: &Beginning,
-    ) -> Result<Arc<Direction>, Refusal> {
+    ) -> Result<Ready, Refusal> {
         let world = &self.world;
         if to == Side::Target {
             // When clients want to log in there may be no source any more.
@@ -161,27 +175,46 @@ impl Migration {
             }
             sleep(Duration::from_millis(1)).await;
         }
-        Ok(new)
+        let source = world.endpoint(Side::Source);
+        let marker = connect_to_zero(source).await.map_err(|error| conflict(&error))?;
+        Ok(Ready { direction: new, marker, round_trip: self.round_trip().await })
+    }
+
+    /// The least of some times that a question to both servers takes; 0 when one does not answer.
+    async fn round_trip(&self) -> Duration {
+        let ping = [Request::new(["PING"])];
+        let mut least = Duration::MAX;
+        for _ in 0..PINGS {
+            let since = Instant::now();
+            for side in [Side::Source, Side::Target] {
+                if self.ask_side(side, &ping).await.is_none() {
+                    return Duration::ZERO;
+                }
+            }
+            least = least.min(since.elapsed());
+        }
+        least
     }
 
     /// Holds the clients once everything is drained, in as many attempts as the time allows.
     async fn hold_drained<'a>(
         &'a self,
         old: &'a Direction,
+        mut calm: Calm,
         deadline: Instant,
         beginning: &Beginning,
     ) -> Result<Hold<'a>, Refusal> {
-        let mut calm = Calm::new(self.world.config.max_hold);
         loop {
             let bound = self.wait_for_calm(old, &mut calm, deadline, beginning).await?;
             let hold = self.hold(old);
-            if self.drain(old, bound, deadline, beginning).await? {
+            let Some(late) = self.drain(old, bound, deadline, beginning).await? else {
                 return Ok(hold);
-            }
+            };
             let held = hold.since.elapsed();
             drop(hold);
-            debug!(held_ms = held.as_millis() as u64, "the mirror did not drain, clients go on");
-            calm.was_in_vain();
+            let held_ms = held.as_millis() as u64;
+            debug!(held_ms, ?late, "the mirror did not drain, clients go on");
+            calm.was_in_vain(late);
             sleep_until(deadline.min(Instant::now() + REST * held)).await;
         }
     }
@@ -221,24 +254,24 @@ impl Migration {
         Hold { migration: self, direction, since, done: false }
     }
 
-    /// Waits until everything in flight is answered and the secondary has got all of it; false when
-    /// that takes longer than it may.
+    /// Waits until everything in flight is answered and the secondary has got all of it; what took
+    /// longer than it may.
     async fn drain(
         &self,
         old: &Direction,
         bound: Bound,
         deadline: Instant,
         beginning: &Beginning,
-    ) -> Result<bool, Refusal> {
+    ) -> Result<Option<Late>, Refusal> {
         let since = Instant::now();
         loop {
             self.fail_if_replaced(beginning)?;
             if old.route.pool.is_idle() && old.hub.with(|engine| engine.is_drained()) {
-                return Ok(true);
+                return Ok(None);
             }
             let dirty = old.hub.with(|engine| engine.dirty_keys()) > 0;
             if !bound.allows(since.elapsed(), dirty) || Instant::now() >= deadline {
-                return Ok(false);
+                return Ok(Some(if dirty { Late::Copies } else { Late::UnderWay }));
             }
             old.hub.hurry();
             sleep(LOOK).await;
@@ -286,13 +319,24 @@ impl Migration {
     }
 
     /// The point of no return: the marker is set or removed, and the phase is durable.
-    async fn commit(&self, wish: &Wish, after: Phase) -> Result<(), Refusal> {
+    async fn commit(
+        &self,
+        wish: &Wish,
+        mut marker: Connection,
+        after: Phase,
+    ) -> Result<(), Refusal> {
         let _only_one = self.marking.lock().await;
         let is_cut_over = wish.to == Side::Target;
-        let source = self.world.endpoint(Side::Source);
-        let mut connection = connect_to_zero(source).await.map_err(|error| conflict(&error))?;
-        let marked = mark(&mut connection, is_cut_over).await.map_err(|error| conflict(&error))?;
-        match marked {
+        let marked = match mark(&mut marker, is_cut_over).await {
+            Ok(marked) => Ok(marked),
+            // It was opened some time ago.
+            Err(_) => {
+                let source = self.world.endpoint(Side::Source);
+                marker = connect_to_zero(source).await.map_err(|error| conflict(&error))?;
+                mark(&mut marker, is_cut_over).await
+            }
+        };
+        match marked.map_err(|error| conflict(&error))? {
             // The next start finds the phase without it.
             Err(error) if wish.force && self.store.is_some() => {
                 warn!(error, "the source bears no marker of the cut-over: it refuses it");
@@ -306,7 +350,7 @@ impl Migration {
         let kept = self.keep(|state| (state.phase, state.emptied) = (after, false));
         if let Err(error) = kept {
             // The refusal is reported; a marker too many is named by the next start.
-            let _ = mark(&mut connection, !is_cut_over).await;
+            let _ = mark(&mut marker, !is_cut_over).await;
             return Err(conflict(&error));
         }
         Ok(())
