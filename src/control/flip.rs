@@ -327,15 +327,13 @@ impl Migration {
     ) -> Result<(), Refusal> {
         let _only_one = self.marking.lock().await;
         let is_cut_over = wish.to == Side::Target;
-        let marked = match mark(&mut marker, is_cut_over).await {
-            Ok(marked) => Ok(marked),
-            // It was opened some time ago.
-            Err(_) => {
-                let source = self.world.endpoint(Side::Source);
-                marker = connect_to_zero(source).await.map_err(|error| conflict(&error))?;
-                mark(&mut marker, is_cut_over).await
-            }
-        };
+        let mut marked = mark(&mut marker, is_cut_over).await;
+        if marked.is_err() {
+            // The connection was opened some time ago.
+            let source = self.world.endpoint(Side::Source);
+            marker = connect_to_zero(source).await.map_err(|error| conflict(&error))?;
+            marked = mark(&mut marker, is_cut_over).await;
+        }
         match marked.map_err(|error| conflict(&error))? {
             // The next start finds the phase without it.
             Err(error) if wish.force && self.store.is_some() => {
