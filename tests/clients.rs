@@ -50,6 +50,26 @@ fn counted(info: &str) -> Vec<String> {
 }
 
 #[test]
+fn a_line_about_a_client_has_the_fields_of_the_servers_version() {
+    let twins = Twins::start();
+    let addresses = [twins.plain.address(), twins.migration.crossfade.address()];
+    let [plain, proxied] = addresses.map(|address| {
+        let mut client = Resp::connect(&address);
+        let own = format!("CLIENT LIST ID {}", client.ok("CLIENT ID").integer());
+        let same = ["qbuf", "multi", "sub", "events", "cmd", "resp", "flags", "redir", "user"];
+        ["CLIENT LIST", "CLIENT INFO", &own].map(|line| {
+            let told = client.ok(line).text();
+            let fields = told.lines().next().unwrap().split(' ').map(|field| {
+                let (name, _) = field.split_once('=').unwrap();
+                if same.contains(&name) { field.to_owned() } else { name.to_owned() }
+            });
+            fields.collect::<Vec<_>>()
+        })
+    });
+    assert_eq!(plain, proxied);
+}
+
+#[test]
 fn info_counts_the_clients_of_the_proxy_as_the_server_does_its_own() {
     let twins = Twins::start();
     let mut sides = [&twins.plain.address(), &twins.migration.crossfade.address()].map(|address| {
@@ -181,10 +201,10 @@ fn client_list_shows_what_each_client_is_doing() {
     worker.ok("WATCH a b");
     worker.ok("MULTI");
     worker.ok("GET a");
-    wait_listed(&mut observer, id, "cmd=get flags=x multi=1 watch=2");
+    wait_listed(&mut observer, id, "cmd=get flags=x multi=1");
     worker.ok("DISCARD");
     worker.send("BLPOP queue 0");
-    wait_listed(&mut observer, id, "cmd=blpop flags=b multi=-1 watch=0");
+    wait_listed(&mut observer, id, "cmd=blpop flags=b multi=-1");
     assert_eq!(observer.ok(format!("CLIENT UNBLOCK {id} ERROR")).integer(), 1);
     assert!(worker.reply().text().starts_with("UNBLOCKED"));
     let mut modern = resp3(&migration);
@@ -196,7 +216,7 @@ fn client_list_shows_what_each_client_is_doing() {
     wait_listed(&mut observer, id, "flags=PtB sub=2 psub=1 ssub=0 redir=0 resp=3 cmd=psubscribe");
     assert_eq!(observer.ok("CLIENT LIST TYPE pubsub").text().lines().count(), 1);
     let own = observer.ok("CLIENT INFO").text();
-    assert!(own.contains(" cmd=client|info ") && own.contains(" resp=2 "), "{own}");
+    assert!(own.contains(" cmd=client|info ") && own.contains(" resp=2"), "{own}");
     modern.send("CLIENT INFO");
     assert!(modern.raw_reply().starts_with(b"="), "a verbatim string, as of the server");
 }

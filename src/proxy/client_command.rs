@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::client::{Client, Close, Replies};
 use super::connection::with_integer_behind;
-use super::listing::{Filter, describe};
+use super::listing::{Filter, describe, fields};
 use super::registry::Entry;
 use crate::resp::{self, Request, parse_integer};
 
@@ -33,7 +33,11 @@ impl Client {
             self.reply(|out| out.extend_from_slice(&answer));
             return Ok(());
         }
-        self.answer_client(&request, &answer)
+        // Whom the server does not find may be here; then another list shows what a line looks like.
+        let is_empty = subcommand == b"LIST" && !contains(&answer, b"id=");
+        let every = Request::new(["CLIENT", "LIST"]);
+        let answer = if is_empty { self.ask(&every).await? } else { Some(answer) };
+        answer.map_or(Ok(()), |answer| self.answer_client(&request, &answer))
     }
 
     /// Does what `request` asks for and answers it; `answer` is the server's to the harmless
@@ -45,8 +49,11 @@ impl Client {
             b"GETNAME" => self.client_getname(),
             b"SETNAME" => self.client_setname(request, answer),
             b"SETINFO" => self.client_setinfo(request, answer),
-            b"INFO" => self.reply_text(&describe(&self.entry)),
-            b"LIST" => self.client_list(request),
+            b"INFO" => {
+                let line = describe(&self.entry, &fields(answer), request.raw().len());
+                self.reply_text(&line);
+            }
+            b"LIST" => self.client_list(request, answer),
             b"NO-EVICT" => {
                 self.entry.seen.lock().no_evict = request.is(2, "ON");
                 self.reply(|out| out.extend_from_slice(answer));
@@ -131,13 +138,18 @@ impl Client {
         self.reply(|out| out.extend_from_slice(answer));
     }
 
-    fn client_list(&mut self, request: &Request) {
+    fn client_list(&mut self, request: &Request, answer: &Bytes) {
         let options: Vec<&[u8]> = request.args().skip(2).collect();
         match Filter::parse(&options) {
             Ok(filter) => {
                 let entries = self.shared.registry.all();
                 let chosen = entries.iter().filter(|entry| self.chooses(&filter, entry));
-                let list: String = chosen.map(|entry| describe(entry)).collect();
+                let fields = fields(answer);
+                let asks = |entry: &Entry| {
+                    if entry.id == self.entry.id { request.raw().len() } else { 0 }
+                };
+                let list: String =
+                    chosen.map(|entry| describe(entry, &fields, asks(entry))).collect();
                 self.reply_text(&list);
             }
             Err(option) => self.refuse_option(&option),
@@ -238,6 +250,10 @@ pub(super) fn queueable_question(request: &Request) -> Option<Request> {
         (b"TRACKING", 3..) | (b"NO-TOUCH" | b"REPLY", 3) => None,
         _ => Some(harmless(&subcommand, request).unwrap_or_else(|| request.clone())),
     }
+}
+
+fn contains(text: &[u8], part: &[u8]) -> bool {
+    text.windows(part.len()).any(|window| window == part)
 }
 
 /// Whether a server takes it as a name.

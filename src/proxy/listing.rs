@@ -35,37 +35,95 @@ impl Client {
     }
 }
 
-/// A client as a line of `CLIENT LIST`. What only a server has (buffers, memory) is 0.
-pub(super) fn describe(entry: &Entry) -> String {
+/// The fields of a line of `CLIENT LIST`, as Redis 7.4 has them.
+const FIELDS: [&str; 31] = [
+    "id",
+    "addr",
+    "laddr",
+    "fd",
+    "name",
+    "age",
+    "idle",
+    "flags",
+    "db",
+    "sub",
+    "psub",
+    "ssub",
+    "multi",
+    "watch",
+    "qbuf",
+    "qbuf-free",
+    "argv-mem",
+    "multi-mem",
+    "rbs",
+    "rbp",
+    "obl",
+    "oll",
+    "omem",
+    "tot-mem",
+    "events",
+    "cmd",
+    "user",
+    "redir",
+    "resp",
+    "lib-name",
+    "lib-ver",
+];
+
+/// The fields of a line, in the order of the server that has answered with some.
+pub(super) fn fields(answer: &[u8]) -> Vec<String> {
+    let text = String::from_utf8_lossy(answer);
+    let line = text.find("id=").and_then(|start| text.get(start..)?.lines().next());
+    match line {
+        Some(line) => {
+            line.split(' ').filter_map(|part| Some(part.split_once('=')?.0.to_owned())).collect()
+        }
+        None => FIELDS.map(str::to_owned).to_vec(),
+    }
+}
+
+/// A client as a line of `CLIENT LIST`. What only a server has (buffers, memory) is 0; `asks` is the
+/// size of the request that is being answered, when it is this client's.
+pub(super) fn describe(entry: &Entry, fields: &[String], asks: usize) -> String {
     let seen = entry.seen.lock().clone();
-    let [channels, patterns, shard_channels] = seen.subscriptions;
-    let mut line = format!(
-        "id={} addr={} laddr={} fd=0 name={} age={} idle={} flags={} db={} sub={channels} \
-         psub={patterns} ssub={shard_channels} ",
-        entry.id,
-        text(entry.address),
-        text(entry.local),
-        seen.name,
-        entry.since.elapsed().as_secs(),
-        seen.last_active.elapsed().as_secs(),
-        flags(&seen),
-        seen.db,
-    );
-    let multi = seen.queued.and_then(|count| i64::try_from(count).ok()).unwrap_or(-1);
-    // Writing to a string cannot fail.
-    let _ = writeln!(
-        line,
-        "multi={multi} watch={} qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 \
-         omem=0 tot-mem=0 events=r cmd={} user={} redir={} resp={} lib-name={} lib-ver={}",
-        seen.watched,
-        command(seen.last_command),
-        seen.user,
-        redirection(&seen),
-        seen.resp,
-        seen.library,
-        seen.library_version,
-    );
+    let mut line = String::with_capacity(300);
+    for field in fields {
+        let separator = if line.is_empty() { "" } else { " " };
+        // Writing to a string cannot fail.
+        let _ = write!(line, "{separator}{field}={}", value(field, entry, &seen, asks));
+    }
+    line.push('\n');
     line
+}
+
+fn value(field: &str, entry: &Entry, seen: &Seen, asks: usize) -> String {
+    let [channels, patterns, shard_channels] = seen.subscriptions;
+    let seconds = |since: Instant| since.elapsed().as_secs().to_string();
+    match field {
+        "id" => entry.id.to_string(),
+        "addr" => text(entry.address),
+        "laddr" => text(entry.local),
+        "name" => seen.name.clone(),
+        "age" => seconds(entry.since),
+        "idle" => seconds(seen.last_active),
+        "flags" => flags(seen),
+        "db" => seen.db.to_string(),
+        "sub" => channels.to_string(),
+        "psub" => patterns.to_string(),
+        "ssub" => shard_channels.to_string(),
+        "multi" => seen.queued.map_or_else(|| "-1".to_owned(), |count| count.to_string()),
+        "watch" => seen.watched.to_string(),
+        "qbuf" => asks.to_string(),
+        "events" => "r".to_owned(),
+        "cmd" => command(seen.last_command),
+        "user" => seen.user.clone(),
+        "redir" => redirection(seen).to_string(),
+        "resp" => seen.resp.to_string(),
+        "lib-name" => seen.library.clone(),
+        "lib-ver" => seen.library_version.clone(),
+        "capa" => String::new(),
+        _ => "0".to_owned(),
+    }
 }
 
 fn text(address: Option<SocketAddr>) -> String {
@@ -259,10 +317,13 @@ mod tests {
             seen.queued = Some(3);
             seen.last_command = "XGROUP CREATE";
         }
-        let line = describe(&entry);
+        let line = describe(&entry, &fields(b""), 0);
         for part in [" name=worker ", " flags=Px ", " sub=2 psub=1 ssub=0 multi=3 ", " redir=-1 "] {
             assert!(line.contains(part), "{part} in {line}");
         }
         assert!(line.contains(" cmd=xgroup|create "), "{line}");
+        let old = fields(b"$42\r\nid=3 addr=1.2.3.4:5 qbuf=26 cmd=client\n\r\n");
+        let line = describe(&entry, &old, 17);
+        assert_eq!(line, "id=1 addr=127.0.0.1:1234 qbuf=17 cmd=xgroup|create\n");
     }
 }
