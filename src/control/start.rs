@@ -228,6 +228,7 @@ async fn serve(
         allow_admin: world.config.allow_admin,
         pause: Pause::default(),
         logins: Logins::default(),
+        turns: Arc::default(),
         unknown: Unknown::default(),
         queues: Budget::of_queues(),
         complaints: Seldom::default(),

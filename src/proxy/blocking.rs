@@ -14,8 +14,9 @@ use tokio::sync::oneshot;
 use super::client::{Client, Close, Until, Way};
 use super::dispatch::Meaning;
 use super::registry::Wait;
+use super::turns::Turn;
 use crate::backend::ServerInfo;
-use crate::command::Command;
+use crate::command::{Access, Command};
 use crate::engine::Unit;
 use crate::lane::{Job, Lost, Purpose, Sink};
 use crate::resp::{self, Protocol, Reply, Request};
@@ -47,14 +48,18 @@ impl Client {
         request: Request,
         command: &'static Command,
     ) -> Result<(), Close> {
+        self.settle().await?;
         let deadline = Deadline::of(&request);
-        let mut request = request;
+        let Some(mut request) = self.with_last_ids(request, command).await? else { return Ok(()) };
+        let mut turn = self.turn(&request, command);
         loop {
+            turn.take().await;
             let attempted = self.attempt(&request, command).await?;
             if attempted == Attempt::Answered {
+                turn.pass_on(true);
                 return Ok(());
             }
-            match self.wait(&request, command).await? {
+            match self.wait(&request, command, &mut turn).await? {
                 None => return Ok(()),
                 Some(Woken::Served(reply, unit)) => {
                     let reply = match attempted {
@@ -91,6 +96,43 @@ impl Client {
         self.submitted += 1;
         self.route.hub.answer(unit, Sink::Client(self.mailbox.clone()), reply);
         self.settle().await
+    }
+
+    fn turn(&self, request: &Request, command: &'static Command) -> Turn {
+        let keys = command.keys(request).unwrap_or_default().into_iter();
+        let written = keys.filter(|key| key.access == Access::Write);
+        let names = written.filter_map(|key| request.arg_bytes(key.index));
+        Turn::new(self.shared.turns.clone(), self.context.db, names)
+    }
+
+    /// The request with the entry that is the last one now in the place of each `$`: what comes
+    /// between the attempt and the wait, or while a flip repeats it, is to be read. `None`: the client
+    /// has been told why nothing can be asked.
+    async fn with_last_ids(
+        &mut self,
+        request: Request,
+        command: &'static Command,
+    ) -> Result<Option<Request>, Close> {
+        if command.name != "XREAD" || self.pinned.is_some() {
+            return Ok(Some(request));
+        }
+        let keys = command.keys(&request).unwrap_or_default();
+        let mut args: Vec<Bytes> =
+            (0..request.len()).filter_map(|at| request.arg_bytes(at)).collect();
+        for key in &keys {
+            let place = key.index + keys.len();
+            let (Some(name), Some(b"$")) = (request.arg(key.index), request.arg(place)) else {
+                continue;
+            };
+            let question = [b"XREVRANGE".as_ref(), name, b"+", b"-", b"COUNT", b"1"];
+            let Some(answer) = self.ask(&Request::new(question)).await? else { return Ok(None) };
+            // Where it can't be told, the server finds it, a moment later.
+            let Some(last) = last_id(&answer) else { continue };
+            if let Some(slot) = args.get_mut(place) {
+                *slot = last;
+            }
+        }
+        Ok(Some(Request::new(args)))
     }
 
     fn answer_nothing(&mut self, request: &Request) {
@@ -170,6 +212,7 @@ impl Client {
         &mut self,
         request: &Request,
         command: &'static Command,
+        turn: &mut Turn,
     ) -> Result<Option<Woken>, Close> {
         let Some(session) = self.open_session().await? else { return Ok(None) };
         let route = self.route.clone();
@@ -190,7 +233,7 @@ impl Client {
         }
         let ends = Deadline::of(request).ends.is_some();
         let kind = if ends { Wait::Timed } else { Wait::Endless };
-        let woken = self.until_served(&mut begins, &mut receiver, kind).await;
+        let woken = self.until_served(&mut begins, &mut receiver, kind, turn).await;
         let reply = match woken {
             Some(Ok(ref replies)) => replies.first().cloned(),
             Some(Err(_)) => None,
@@ -217,6 +260,7 @@ impl Client {
         begins: &mut oneshot::Receiver<Replies>,
         receiver: &mut oneshot::Receiver<Replies>,
         kind: Wait,
+        turn: &mut Turn,
     ) -> Option<Replies> {
         let notify = Arc::new(tokio::sync::Notify::new());
         let mut begun = false;
@@ -235,6 +279,7 @@ impl Client {
                 }
                 _ = &mut *begins, if !begun => {
                     begun = true;
+                    turn.pass_on(false);
                     let mut seen = self.entry.seen.lock();
                     (seen.blocked, seen.wait) = (Some(notify.clone()), Some(kind));
                 }
@@ -267,6 +312,15 @@ impl Client {
             }
         }
         None
+    }
+}
+
+/// The ID of the only entry of an `XREVRANGE`, or one before all entries.
+fn last_id(answer: &Bytes) -> Option<Bytes> {
+    let entries = Reply::parse(answer).ok()?;
+    match entries.items()?.first() {
+        Some(entry) => entry.items()?.first()?.text().cloned(),
+        None => Some(Bytes::from_static(b"0-0")),
     }
 }
 

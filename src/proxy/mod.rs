@@ -32,6 +32,7 @@ mod standby;
 mod stopwatch;
 mod subscriber;
 mod transaction;
+mod turns;
 mod unknown;
 
 pub use authority::{Authority, DefaultUser, password_digest};
@@ -42,6 +43,7 @@ pub use pause::Pause;
 pub use registry::Registry;
 pub use scan::Cursors;
 pub use stage::{Next, Route, Stage};
+pub use turns::Turns;
 pub use unknown::Unknown;
 
 use std::sync::Arc;
@@ -73,6 +75,8 @@ pub struct Shared {
     pub logins: Logins,
     /// Room for what transactions have queued, of all clients together.
     pub queues: Arc<Budget>,
+    /// Who is about to wait in a blocking command.
+    pub turns: Arc<Turns>,
     /// Commands that only the server knows.
     pub unknown: Unknown,
     /// When to tell of clients that misbehave.
