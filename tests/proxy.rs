@@ -260,6 +260,86 @@ fn a_reader_of_a_group_hears_that_its_stream_is_gone_however_soon_it_goes() {
 }
 
 #[test]
+fn what_is_added_once_a_reader_waits_for_the_end_of_a_stream_is_read() {
+    let migration = Migration::start();
+    let mut writer = migration.client();
+    writer.ok("XADD s 1-0 f old");
+    let xreads = || {
+        let stats = migration.source.ok("INFO commandstats").text();
+        stats.lines().filter(|line| line.starts_with("cmdstat_xread:")).collect::<String>()
+    };
+    for round in 2..20 {
+        let mut reader = migration.client();
+        reader.ok("PING");
+        let before = xreads();
+        reader.send("XREAD BLOCK 2000 STREAMS nothing s $ $");
+        wait_until("the server has seen it", || xreads() != before);
+        writer.ok(format!("XADD s {round}-0 f v"));
+        let read = format!("{:?}", reader.reply());
+        assert!(read.contains("Bulk"), "round {round}: {read}");
+    }
+    drop(writer);
+    migration.assert_equal();
+}
+
+#[test]
+fn of_two_who_wait_the_first_is_served_first() {
+    let twins = Twins::start();
+    for address in [&twins.plain.address(), &twins.migration.crossfade.address()] {
+        let mut clients: Vec<Resp> = (0..3).map(|_| Resp::connect(address)).collect();
+        for round in 0..40 {
+            let [first, second, pusher] = &mut clients[..] else { panic!("three") };
+            pusher.ok("SET text x");
+            first.send("BLMOVE queue text LEFT LEFT 5");
+            std::thread::sleep(Duration::from_micros(500));
+            second.send("BLMOVE queue list LEFT LEFT 5");
+            pusher.ok("RPUSH queue element");
+            assert_eq!(second.reply().text(), "element", "round {round}");
+            let told = first.reply().text();
+            assert!(told.starts_with("WRONGTYPE"), "round {round}: {told}");
+        }
+    }
+    twins.migration.assert_equal();
+}
+
+#[test]
+fn a_script_that_runs_for_long_keeps_nobody_waiting_without_an_answer() {
+    let twins = Twins::start();
+    for server in [&twins.plain, &twins.migration.source] {
+        server.ok("CONFIG SET lua-time-limit 10");
+    }
+    let block: Vec<u8> =
+        ["MULTI", "SET k 1", "EXEC"].iter().flat_map(|line| encode(*line)).collect();
+    let said = [&twins.plain.address(), &twins.migration.crossfade.address()].map(|address| {
+        let mut clients: Vec<Resp> = (0..4).map(|_| Resp::connect(address)).collect();
+        for client in &mut clients {
+            client.ok("SET k 0");
+        }
+        clients[1].send(["EVAL", "while true do end", "0"]);
+        std::thread::sleep(Duration::from_millis(300));
+        clients[1].send("PING");
+        let mut said = Vec::new();
+        let mut ask = |client: &mut Resp, bytes: &[u8], replies: usize| {
+            client.send_raw(bytes);
+            said.extend((0..replies).map(|_| String::from_utf8(client.raw_reply()).unwrap()));
+        };
+        for line in ["SET k 2", "GET k", "INCR n", "EVAL return(1) 0"] {
+            ask(&mut clients[2], &encode(line), 1);
+        }
+        ask(&mut clients[2], &block, 3);
+        ask(&mut clients[3], &encode("SCRIPT KILL"), 1);
+        let killed = clients[1].reply();
+        assert!(killed.text().contains("killed"), "{killed:?}");
+        assert_eq!(clients[1].reply().text(), "PONG");
+        ask(&mut clients[2], &encode("SET k 3"), 1);
+        ask(&mut clients[2], &encode("SCRIPT KILL"), 1);
+        said
+    });
+    assert_eq!(said[0], said[1]);
+    twins.migration.assert_equal();
+}
+
+#[test]
 fn a_client_that_leaves_while_blocked_takes_no_element_with_it() {
     let migration = Migration::start();
     let mut blocked = migration.client();

@@ -87,6 +87,8 @@ pub enum Connection {
     Client,
     Monitor,
     Info,
+    /// `SCRIPT KILL`, `FUNCTION KILL`: what a server takes while it is busy with a script.
+    Interrupt,
     /// `ASKING`, `READONLY`, `READWRITE`: answered by the server, no state of ours.
     Cluster,
 }

@@ -19,7 +19,7 @@ use crate::config::{Ack, RunConfig, Scripts, TargetPolicy};
 use crate::courtesy::Courtesy;
 use crate::databases::Databases;
 use crate::engine::{Engine, Settings};
-use crate::lane::{Acks, Hub, Identity, Pool, Process, Reach, SideLine, StandIn, Upstream};
+use crate::lane::{Acks, Busy, Hub, Identity, Pool, Process, Reach, SideLine, StandIn, Upstream};
 use crate::ledger::{Groups, Seed};
 use crate::mirror::{Mirror, Peer, Tracker};
 use crate::payload::Acceptance;
@@ -262,6 +262,7 @@ fn route(
             tasks: world.tasks.clone(),
             side: SideLine::default(),
             reach: Reach::default(),
+            busy: Busy::default(),
             process: Process::new(process),
         })
     };

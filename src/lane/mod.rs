@@ -12,6 +12,7 @@
 //! *Must not know:* what clients want, roles, phases.
 
 mod acks;
+mod busy;
 mod driver;
 mod gathering;
 mod held;
@@ -28,6 +29,7 @@ mod unread;
 mod window;
 
 pub use acks::Acks;
+pub use busy::Busy;
 pub use held::Held;
 pub use hub::Hub;
 pub use job::{Job, Lost, Shape, Sink};

@@ -2,10 +2,14 @@
 
 use std::collections::VecDeque;
 use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
 use super::Job;
+
+/// A lane that has answered nothing for so long may have a script in front.
+const STUCK: Duration = Duration::from_millis(50);
 
 /// Between the clients and the lane's task.
 #[derive(Debug, Default)]
@@ -18,6 +22,8 @@ struct Inner {
     jobs: VecDeque<Job>,
     /// Jobs given and not yet answered, those with the lane's task included.
     outstanding: usize,
+    /// When the last answer came, or what is outstanding was given to an idle lane.
+    moved: Option<Instant>,
     held: bool,
     closed: bool,
     /// Whether the server will not have the lane any more.
@@ -31,6 +37,9 @@ impl Queue {
         let mut inner = self.inner.lock();
         if inner.held || inner.ended {
             return false;
+        }
+        if inner.outstanding == 0 {
+            inner.moved = Some(Instant::now());
         }
         inner.outstanding += jobs.len();
         inner.jobs.extend(jobs.drain(..));
@@ -66,7 +75,17 @@ impl Queue {
 
     /// `count` jobs have been answered.
     pub(super) fn answered(&self, count: usize) {
-        self.inner.lock().outstanding -= count;
+        let mut inner = self.inner.lock();
+        inner.outstanding -= count;
+        if inner.outstanding > 0 {
+            inner.moved = Some(Instant::now());
+        }
+    }
+
+    /// Whether jobs are outstanding and none has been answered for long.
+    pub(super) fn is_stuck(&self) -> bool {
+        let inner = self.inner.lock();
+        inner.outstanding > 0 && inner.moved.is_some_and(|moved| moved.elapsed() > STUCK)
     }
 
     /// Jobs given and not yet answered.

@@ -12,7 +12,7 @@ use super::driver::{Doubt, Driver};
 use super::process::Origin;
 use super::queue::Queue;
 use super::reach::RETRY;
-use super::{Hub, Job, Lost, Mailbox, Process, Reach, SideLine};
+use super::{Busy, Hub, Job, Lost, Mailbox, Process, Reach, SideLine};
 use crate::backend::{ConnectError, Endpoint, Setup, Wire};
 use crate::resp::{Reply, Request};
 
@@ -33,6 +33,8 @@ pub struct Upstream {
     pub side: SideLine,
     /// Whether it can be reached.
     pub reach: Reach,
+    /// Whether a script keeps it from serving.
+    pub busy: Busy,
     /// Which process it was when it was asked last.
     pub process: Process,
 }
@@ -138,6 +140,11 @@ impl Lane {
     /// Whether the server will not have it any more.
     pub fn has_ended(&self) -> bool {
         self.queue.has_ended()
+    }
+
+    /// Whether nothing has come back for longer than any ordinary command takes.
+    pub fn is_stuck(&self) -> bool {
+        self.queue.is_stuck()
     }
 
     /// Whether every job has been answered.

@@ -403,7 +403,7 @@ impl Client {
         }
     }
 
-    fn under_way(&self) -> usize {
+    pub(super) fn under_way(&self) -> usize {
         usize::try_from(self.submitted - self.answered).unwrap_or(usize::MAX)
     }
 

@@ -25,6 +25,7 @@ impl Client {
             Connection::Cluster => self.pass(request).await,
             Connection::Client => self.client_command(request).await,
             Connection::Monitor => self.monitor(request).await,
+            Connection::Interrupt => self.interrupt(request).await,
             Connection::Info => self.info(request).await,
             Connection::Auth => self.auth(request).await,
             Connection::Hello => self.hello(request).await,
@@ -132,6 +133,23 @@ impl Client {
             Some(answer) => answer.map(drop),
             None => self.current_route().await,
         }
+    }
+
+    /// A busy server reads nothing on the script's connection, which may be any lane: it is told on a
+    /// fresh one.
+    async fn interrupt(&mut self, request: Request) -> Result<(), Close> {
+        self.settle().await?;
+        self.current_route().await?;
+        let route = self.route.clone();
+        let (login, server) = (route.pool.setup(&self.context, "").login, route.pool.upstream());
+        match self.ask_server(server, login, &request).await {
+            Some(reply) => self.reply(|out| out.extend_from_slice(&reply)),
+            None => {
+                let reason = format!("the {} is unreachable", server.name);
+                self.refused(&Refusal::Unreachable(reason));
+            }
+        }
+        Ok(())
     }
 
     async fn auth(&mut self, request: Request) -> Result<(), Close> {

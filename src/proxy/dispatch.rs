@@ -12,7 +12,7 @@ use crate::databases::Databases;
 use crate::engine::{Engine, Unit};
 use crate::lane::{Hub, Job, Lane, Mailbox, Purpose, Refusal, Shape, Sink};
 use crate::metrics::{ClientErrorKind, CommandKind};
-use crate::resp::Request;
+use crate::resp::{self, Request};
 
 type Requests = SmallVec<[Request; 1]>;
 
@@ -228,6 +228,14 @@ impl Client {
                 continue;
             }
             let Some(lane) = self.lane().await? else { continue };
+            // Behind a step of its own a client waits, as on the server.
+            if self.under_way() == 0
+                && lane.is_stuck()
+                && let Some(busy) = self.route.clone().pool.upstream().busy().await
+            {
+                self.refuse_as_busy(&busy);
+                continue;
+            }
             let context_db = self.context.db;
             let Some(db) = self.route.databases.to(context_db) else {
                 self.refuse_batch(&numbers::refusal(context_db));
@@ -315,6 +323,21 @@ impl Client {
             self.error(&format!("ERR crossfade: {reason}"));
         }
     }
+
+    /// Answers the batch as a server does while a script runs: a transaction may begin and end, but
+    /// not hold anything.
+    fn refuse_as_busy(&mut self, busy: &Bytes) {
+        let busy = String::from_utf8_lossy(busy);
+        for request in self.batch.take_requests() {
+            if request.is(0, "MULTI") {
+                self.reply(|out| resp::simple(out, "OK"));
+            } else if request.is(0, "EXEC") {
+                self.error(&format!("EXECABORT Transaction discarded because of: {busy}"));
+            } else {
+                self.error(&busy);
+            }
+        }
+    }
 }
 
 fn kind(serve: Serve) -> CommandKind {
@@ -343,6 +366,12 @@ impl Batch {
     fn take_answers(&mut self) -> usize {
         let answers = |step: Step| step.meaning.shape().answers(step.requests.len());
         self.steps.drain(..).map(answers).sum()
+    }
+
+    /// Gives up the steps: the requests that their client expects an answer to.
+    fn take_requests(&mut self) -> Vec<Request> {
+        let steps = std::mem::take(&mut self.steps).into_iter();
+        steps.flat_map(Step::answered).collect()
     }
 
     /// Nobody waits for answers any more.
@@ -384,6 +413,14 @@ impl Step {
     /// The requests as the server has to get them.
     fn translated(&self, databases: &Databases) -> Requests {
         self.requests.iter().map(|request| numbers::translated(request, databases)).collect()
+    }
+
+    /// The requests that the client is answered one by one.
+    fn answered(self) -> SmallVec<[Request; 1]> {
+        match self.meaning {
+            Meaning::Attempt(_) => self.requests.into_iter().skip(1).take(1).collect(),
+            _ => self.requests,
+        }
     }
 
     fn job(&self, requests: Requests, unit: Option<Unit>, mailbox: &Arc<Mailbox>) -> Job {

@@ -215,7 +215,7 @@ impl Client {
             Serve::Connection(Connection::Info) => {
                 self.queue_answered_here(request.clone(), request).await
             }
-            Serve::Connection(Connection::Cluster) | Serve::Session => {
+            Serve::Connection(Connection::Cluster | Connection::Interrupt) | Serve::Session => {
                 self.queue_on_session(Queued::passive(request, self.db_of_queue())).await
             }
             Serve::Admin if self.shared.allow_admin => {

@@ -1,8 +1,8 @@
 //! Scripts and functions.
 
-use super::{Command, barrier, bulky, once, read, refused, script};
-use crate::command::Mirror;
+use super::{Command, barrier, bulky, other, read, refused, script};
 use crate::command::spec::{COUNTED_READ_2, COUNTED_WRITTEN_2, NO_KEYS};
+use crate::command::{Connection, Mirror, Serve};
 
 pub(super) const COMMANDS: &[Command] = &[
     script("EVAL", (2, 6), -3, COUNTED_WRITTEN_2),
@@ -16,7 +16,7 @@ pub(super) const COMMANDS: &[Command] = &[
     bulky("FUNCTION DUMP", (7, 0), 2, NO_KEYS),
     barrier("FUNCTION FLUSH", (7, 0), -2, Mirror::Total),
     read("FUNCTION HELP", (7, 0), 2, NO_KEYS),
-    once("FUNCTION KILL", (7, 0), 2, false),
+    other("FUNCTION KILL", (7, 0), 2, Serve::Connection(Connection::Interrupt)),
     bulky("FUNCTION LIST", (7, 0), -2, NO_KEYS),
     barrier("FUNCTION LOAD", (7, 0), -3, Mirror::FunctionLoad),
     barrier("FUNCTION RESTORE", (7, 0), -3, Mirror::Recopy),
@@ -26,7 +26,7 @@ pub(super) const COMMANDS: &[Command] = &[
     bulky("SCRIPT EXISTS", (2, 6), -3, NO_KEYS),
     barrier("SCRIPT FLUSH", (2, 6), -2, Mirror::Flush),
     read("SCRIPT HELP", (5, 0), 2, NO_KEYS),
-    once("SCRIPT KILL", (2, 6), 2, false),
+    other("SCRIPT KILL", (2, 6), 2, Serve::Connection(Connection::Interrupt)),
     barrier("SCRIPT LOAD", (2, 6), 3, Mirror::Total),
     bulky("SCRIPT SHOW", (8, 0), 3, NO_KEYS).valkey_only(),
 ];

@@ -1,4 +1,5 @@
 use super::*;
+use crate::command::Connection;
 
 fn find(args: &[&str]) -> Option<&'static str> {
     lookup(&Request::new(args)).map(|command| command.name)
@@ -56,9 +57,12 @@ fn arguments_decide_whether_it_reads_writes_or_waits() {
 
 #[test]
 fn what_does_something_is_never_taken_for_a_read() {
-    for name in ["PUBLISH", "SPUBLISH", "SCRIPT KILL", "FUNCTION KILL"] {
-        let request = Request::new(name.split(' '));
-        assert!(matches!(lookup(&request).unwrap().serve, Serve::Once { .. }), "{name}");
+    let serve = |name: &str| lookup(&Request::new(name.split(' '))).unwrap().serve;
+    for name in ["PUBLISH", "SPUBLISH"] {
+        assert!(matches!(serve(name), Serve::Once { .. }), "{name}");
+    }
+    for name in ["SCRIPT KILL", "FUNCTION KILL"] {
+        assert_eq!(serve(name), Serve::Connection(Connection::Interrupt), "{name}");
     }
 }
 
