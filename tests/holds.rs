@@ -120,7 +120,9 @@ fn flips_succeed_over_a_slow_network_while_clients_write() {
         let crossfade = scene.launch().start();
         crossfade.wait_phase("mirroring");
         let ways = [&scene.before_source, &scene.before_target];
-        ways.iter().for_each(|way| way.set(temper));
+        for way in ways {
+            way.set(temper);
+        }
         let over = AtomicBool::new(false);
         std::thread::scope(|scope| {
             let writers: Vec<_> =
@@ -137,7 +139,9 @@ fn flips_succeed_over_a_slow_network_while_clients_write() {
                 writer.join().unwrap();
             }
         });
-        ways.iter().for_each(|way| way.set(Temper::Calm));
+        for way in ways {
+            way.set(Temper::Calm);
+        }
         crossfade.wait_settled();
         assert_equal(&scene.source, &scene.target);
         crossfade.finish();
