@@ -37,3 +37,15 @@ pub enum Protocol {
     /// Since Redis 6.0.
     Resp3,
 }
+
+/// Where the first line of a server's bytes ends; a carriage return alone is part of it.
+fn line_end(bytes: &[u8]) -> Option<usize> {
+    let mut from = 0;
+    loop {
+        let end = from + bytes.get(from..)?.iter().position(|byte| *byte == b'\r')?;
+        match bytes.get(end + 1)? {
+            b'\n' => return Some(end),
+            _ => from = end + 1,
+        }
+    }
+}

@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use bytes::Bytes;
 use thiserror::Error;
 
-use super::parse_integer;
+use super::{line_end, parse_integer};
 
 /// How deep replies may nest; Redis itself stays under 10.
 const DEPTH_LIMIT: usize = 64;
@@ -208,7 +208,7 @@ impl<'a> Cursor<'a> {
     fn line(&mut self) -> Result<(u8, &'a [u8]), ReplyError> {
         let raw: &'a [u8] = self.raw;
         let rest = raw.get(self.position..).unwrap_or_default();
-        let end = rest.iter().position(|byte| *byte == b'\r').ok_or(ReplyError::Truncated)?;
+        let end = line_end(rest).ok_or(ReplyError::Truncated)?;
         self.position += end + 2;
         let line = rest.get(..end).and_then(<[u8]>::split_first);
         line.map(|(kind, rest)| (*kind, rest)).ok_or(ReplyError::Truncated)

@@ -1,6 +1,6 @@
 //! Replies to a pipeline, read one behind the other without making anything of them.
 
-use super::parse_integer;
+use super::{line_end, parse_integer};
 
 /// One reply, or the head of one with elements: those come next in the row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +59,7 @@ impl<'a> Iterator for Row<'a> {
     type Item = Flat<'a>;
 
     fn next(&mut self) -> Option<Flat<'a>> {
-        let end = self.rest.iter().position(|byte| *byte == b'\r')?;
+        let end = line_end(self.rest)?;
         let (line, rest) = self.rest.split_at_checked(end)?;
         let (kind, line) = line.split_first()?;
         self.rest = rest.get(2..)?;

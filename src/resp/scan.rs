@@ -2,6 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 
+use super::line_end;
 use super::reply::{ReplyError, length};
 
 /// The longest header or simple line that a server may send, in bytes.
@@ -68,13 +69,10 @@ impl Scanner {
     fn element(&mut self, buffer: &BytesMut) -> Result<bool, ReplyError> {
         let rest = buffer.get(self.position..).unwrap_or_default();
         let Some(&kind) = rest.first() else { return Ok(false) };
-        let Some(line) = rest.iter().position(|byte| *byte == b'\r') else {
+        let Some(line) = line_end(rest) else {
             return if rest.len() > LINE_LIMIT { Err(ReplyError::TooLong) } else { Ok(false) };
         };
         let header = line + 2;
-        if rest.len() < header {
-            return Ok(false);
-        }
         let digits = rest.get(1..line).unwrap_or_default();
         let body = match kind {
             b'+' | b'-' | b':' | b'_' | b',' | b'#' | b'(' => 0,
@@ -117,8 +115,9 @@ impl Scanner {
 mod tests {
     use super::*;
 
-    const REPLIES: [&str; 9] = [
+    const REPLIES: [&str; 10] = [
         "+OK\r\n",
+        "+a\rb\r\r\n",
         "-ERR no\r\n",
         ":1\r\n",
         "$3\r\na\r\n\r\n",

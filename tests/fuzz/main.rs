@@ -12,6 +12,8 @@
     reason = "a test fails by panicking"
 )]
 
+mod oracle;
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -22,6 +24,7 @@ use crossfade::backend::Endpoint;
 use crossfade::command;
 use crossfade::control::{State, StateDir};
 use crossfade::resp::{Decoder, Frame, Reply, Request, Scanner};
+use oracle::Front;
 use support::Rng;
 
 /// The longest input, in bytes.
@@ -186,6 +189,8 @@ fn any_bytes_of_a_client_in_any_pieces_are_the_same_requests() {
         assert_eq!(requests(&pieces(input, rng), stranger), whole);
         for request in &whole.0 {
             assert!(!request.is_empty());
+            let same = oracle::is_request(request.raw(), request);
+            assert!(same || oracle::on_purpose_in_requests(request.raw()).is_some(), "{request:?}");
             let again = requests(&[request.raw()], false);
             assert_eq!(again, (vec![request.clone()], None), "what is forwarded is what was meant");
             if let Some(command) = command::lookup(request) {
@@ -233,6 +238,60 @@ fn any_bytes_of_a_server_in_any_pieces_are_the_same_replies() {
         // What is no whole reply is refused, not believed.
         let _any = Reply::parse(&Bytes::copy_from_slice(input));
     });
+}
+
+/// Our reading of the front of a server's bytes.
+fn front(pieces: &[&[u8]]) -> Front<Reply> {
+    match replies(pieces) {
+        (found, refused) => match found.first() {
+            Some(frame) => match Reply::parse(&frame.raw) {
+                Ok(reply) => Front::Whole(frame.raw.len(), reply),
+                Err(_) => Front::Refused,
+            },
+            None if refused => Front::Refused,
+            None => Front::Part,
+        },
+    }
+}
+
+#[test]
+fn any_bytes_of_a_server_say_what_another_reader_makes_of_them() {
+    let corpus: [&[u8]; 8] = [
+        b"+OK\r\n",
+        b"-ERR no\r\n",
+        b":-1\r\n",
+        b"*4\r\n*-1\r\n*2\r\n:1\r\n$0\r\n\r\n$-1\r\n$3\r\na\r\n\r\n",
+        b"%2\r\n+a\r\n~2\r\n,1.5\r\n,inf\r\n$1\r\nb\r\n_\r\n",
+        b"|1\r\n+ttl\r\n:3\r\n*1\r\n#t\r\n",
+        b">2\r\n+invalidate\r\n*0\r\n",
+        b"*3\r\n(3492890328409238509324850943850943825024385\r\n=7\r\ntxt:abc\r\n!3\r\nERR\r\n",
+    ];
+    let (mut both, mut one) = (0_u64, 0_u64);
+    fuzz(&corpus, |input, rng| {
+        let ours = front(&pieces(input, rng));
+        // The oracle recurses on what it reads.
+        if input.iter().filter(|byte| b"*~>%|".contains(byte)).count() > 64 {
+            return;
+        }
+        let theirs = oracle::front(&Bytes::copy_from_slice(input));
+        match (&ours, &theirs) {
+            (Front::Whole(length, ours), Front::Whole(same, theirs)) => {
+                assert_eq!(length, same, "the same end of {ours:?}");
+                assert!(oracle::agree(ours, theirs), "{ours:?} is not {theirs:?}");
+                both += 1;
+            }
+            (Front::Part, Front::Part) | (Front::Refused, Front::Refused) => {}
+            // The scanner finds ends, and does not look inside before the end is there.
+            (Front::Part, Front::Refused) => {}
+            _ => {
+                let reason = oracle::on_purpose(input);
+                assert!(reason.is_some(), "ours: {ours:?}, theirs: {theirs:?}");
+                one += 1;
+            }
+        }
+    });
+    eprintln!("{both} replies understood by both, {one} by one of the two on purpose");
+    assert!(both > 0);
 }
 
 #[test]
