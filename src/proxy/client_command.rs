@@ -115,7 +115,7 @@ impl Client {
         let protocol = self.context.protocol;
         self.reply(|out| match name.as_str() {
             "" => resp::null(out, protocol),
-            name => resp::bulk(out, name.as_bytes()),
+            name => resp::text(out, name.as_bytes()),
         });
     }
 

@@ -105,8 +105,7 @@ pub(super) fn invalidate_all(entry: &Entry) {
 
 fn broken(receiver: u64) -> Bytes {
     let mut message = BytesMut::new();
-    message.put_slice(b">2\r\n");
-    resp::bulk(&mut message, b"tracking-redir-broken");
-    resp::integer(&mut message, i64::try_from(receiver).unwrap_or_default());
+    let receiver = i64::try_from(receiver).unwrap_or_default();
+    resp::push(&mut message, "tracking-redir-broken", receiver);
     message.freeze()
 }

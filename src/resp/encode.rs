@@ -1,9 +1,9 @@
-//! Writing RESP: requests of our own, and the few replies that the proxy gives itself.
+//! Writing requests of our own, many of them and big ones: straight into the buffer that is sent.
 
 use bytes::{BufMut, BytesMut};
 
 use super::number::digits;
-use super::{Protocol, write_integer};
+use super::write_integer;
 
 /// Appends `*N\r\n`.
 pub fn array_header(out: &mut BytesMut, len: usize) {
@@ -35,59 +35,6 @@ pub fn command(out: &mut BytesMut, args: &[&[u8]]) {
     for arg in args {
         bulk(out, arg);
     }
-}
-
-/// Appends a text for people: a bulk string, or in RESP3 a verbatim one.
-pub fn verbatim(out: &mut BytesMut, text: &str, protocol: Protocol) {
-    match protocol {
-        Protocol::Resp2 => bulk(out, text.as_bytes()),
-        Protocol::Resp3 => {
-            header(out, b'=', text.len() + 4);
-            out.put_slice(b"txt:");
-            out.put_slice(text.as_bytes());
-            out.put_slice(b"\r\n");
-        }
-    }
-}
-
-/// Appends a simple string; `text` must not hold a line end.
-pub fn simple(out: &mut BytesMut, text: &str) {
-    out.put_u8(b'+');
-    out.put_slice(text.as_bytes());
-    out.put_slice(b"\r\n");
-}
-
-/// Appends an error, `text` with its code first (`ERR …`). Line ends in it become blanks, as Redis
-/// does, so that nothing quoted in an error can break the protocol.
-pub fn error(out: &mut BytesMut, text: &str) {
-    out.put_u8(b'-');
-    for byte in text.bytes() {
-        out.put_u8(if byte == b'\r' || byte == b'\n' { b' ' } else { byte });
-    }
-    out.put_slice(b"\r\n");
-}
-
-/// Appends an integer reply.
-pub fn integer(out: &mut BytesMut, value: i64) {
-    out.put_u8(b':');
-    write_integer(out, value);
-    out.put_slice(b"\r\n");
-}
-
-/// Appends a null where a bulk string was asked for.
-pub fn null(out: &mut BytesMut, protocol: Protocol) {
-    out.put_slice(match protocol {
-        Protocol::Resp2 => b"$-1\r\n",
-        Protocol::Resp3 => b"_\r\n",
-    });
-}
-
-/// Appends a null where an array was asked for.
-pub fn null_array(out: &mut BytesMut, protocol: Protocol) {
-    out.put_slice(match protocol {
-        Protocol::Resp2 => b"*-1\r\n",
-        Protocol::Resp3 => b"_\r\n",
-    });
 }
 
 fn header(out: &mut BytesMut, kind: u8, len: usize) {

@@ -1,13 +1,14 @@
 //! The Redis serialization protocol, RESP2 and RESP3, as bytes.
 //!
 //! *What it is:* finding the boundaries of requests and replies in a stream, looking inside them
-//! where a rule needs it, and writing requests of our own.
+//! where a rule needs it, and writing requests and replies of our own.
 //!
 //! *Guarantees:* any split of the bytes gives the same frames; scanning resumes where it stopped;
 //! nothing recurses without a limit; a frame is never copied to be forwarded.
 //!
 //! *Must not know:* sockets, clocks, what a command means.
 
+mod answer;
 mod decode;
 mod encode;
 mod inline;
@@ -17,11 +18,9 @@ mod request;
 mod row;
 mod scan;
 
+pub use answer::{error, integer, null, null_array, push, simple, text, verbatim};
 pub use decode::{Decoder, ProtocolError};
-pub use encode::{
-    array_header, bulk, bulk_integer, bulk_len, command, error, integer, null, null_array, simple,
-    verbatim,
-};
+pub use encode::{array_header, bulk, bulk_integer, bulk_len, command};
 pub use number::{parse_integer, write_integer};
 pub use reply::{Reply, ReplyError};
 pub use request::{Builder, Request};

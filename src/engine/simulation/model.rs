@@ -437,7 +437,7 @@ fn encode(said: Said) -> Bytes {
     match said {
         Done => resp::simple(&mut out, "OK"),
         Number(value) => resp::integer(&mut out, value),
-        Said::Text(text) => resp::bulk(&mut out, &text),
+        Said::Text(text) => resp::text(&mut out, &text),
         Null => resp::null(&mut out, Protocol::Resp2),
         Said::Error(text) => resp::error(&mut out, text),
     }
