@@ -44,7 +44,7 @@
 //! | assembly | [`cli`] [`copy`] [`compare`] [`check`] [`control`] [`admin`] [`telemetry`] [`config`] [`failure`] [`strangers`] [`bar`] | puts things together, speaks to operators; [`control`] owns the phase |
 //! | roles | [`proxy`] [`mirror`] [`backfill`] [`verify`] | siblings that meet only in the engine |
 //! | lanes | [`lane`] | pipelined connections, and the engine as tasks share it ([`lane::Hub`]) |
-//! | I/O | [`value`] [`backend`] [`net`] [`record`] [`metrics`] [`courtesy`] | servers, sockets, values read part by part, what a crash must not forget, giving way |
+//! | I/O | [`value`] [`backend`] [`net`] [`record`] [`metrics`] [`courtesy`] [`audit`] | servers, sockets, values read part by part, what a crash must not forget, giving way, what was done |
 //! | core | [`engine`] [`effect`] [`command`] [`payload`] [`ledger`] [`resp`] [`diff`] [`status`] [`databases`] [`capability`] [`own_keys`] | events in, decisions out: no socket, task, clock or log line |
 //!
 //! # The life of a write
@@ -164,6 +164,7 @@
 //! means every group.
 
 pub mod admin;
+pub mod audit;
 pub mod backend;
 pub mod backfill;
 pub mod bar;

@@ -48,10 +48,10 @@ const MODULES: &[(&str, Layer, &str)] = &[
     (
         "control",
         Assembly,
-        "admin backend backfill command config courtesy databases diff engine failure lane ledger metrics \
+        "admin audit backend backfill command config courtesy databases diff engine failure lane ledger metrics \
          mirror net own_keys payload proxy record resp status telemetry value verify",
     ),
-    ("admin", Assembly, "backend metrics net status"),
+    ("admin", Assembly, "audit backend metrics net status"),
     ("strangers", Assembly, "backend courtesy"),
     ("telemetry", Assembly, "config"),
     ("config", Assembly, "backend databases net status"),
@@ -66,6 +66,7 @@ const MODULES: &[(&str, Layer, &str)] = &[
     ),
     ("verify", Role, "backend capability courtesy databases diff engine lane own_keys resp value"),
     ("lane", Lane, "backend engine net record resp"),
+    ("audit", Io, ""),
     ("courtesy", Io, ""),
     ("record", Io, "ledger"),
     ("value", Io, "backend capability diff effect own_keys payload resp"),

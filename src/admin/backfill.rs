@@ -6,6 +6,7 @@ use axum::extract::State;
 use serde::{Deserialize, Deserializer};
 
 use super::Shared;
+use super::audit::Actor;
 use super::body::Body;
 use super::control::{Control, Refusal};
 use crate::status::Backfill;
@@ -24,12 +25,25 @@ fn given<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Option<u64>>, D::
     Option::deserialize(value).map(Some)
 }
 
+/// What is asked for, in words.
+fn named(paused: Option<bool>, rate: Option<Option<u64>>) -> String {
+    let paused = paused.map(|paused| if paused { "pause" } else { "resume" }.to_owned());
+    let rate = rate.map(|rate| match rate {
+        Some(rate) => format!("at most {rate} keys a second"),
+        None => "no limit of keys a second".to_owned(),
+    });
+    let words: Vec<String> = paused.into_iter().chain(rate).collect();
+    if words.is_empty() { "nothing".to_owned() } else { words.join(", ") }
+}
+
 pub(super) async fn post<C: Control>(
     State(admin): Shared<C>,
+    actor: Actor,
     Body(wish): Body<Wish>,
 ) -> Result<Json<Backfill>, Refusal> {
     // A limit of nothing a second would be a pause by another name; it is taken for no limit.
     let rate = wish.rate.map(|rate| rate.filter(|rate| *rate > 0));
-    admin.control.backfill(wish.paused, rate)?;
+    let result = admin.control.backfill(wish.paused, rate);
+    admin.noted(&actor, named(wish.paused, rate), result, |()| "done".to_owned())?;
     Ok(Json(admin.control.status().backfill))
 }

@@ -2,14 +2,24 @@
 //!
 //! *Guarantees:* a refusal has changed nothing. *Must not know:* HTTP.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
+
+use crate::audit::Audit;
 use crate::status::{Phase, Status};
 
 /// A running migration, as its operator sees it.
 pub trait Control: Send + Sync + 'static {
     /// Everything, now.
     fn status(&self) -> Status;
+
+    /// Everything, again once a second and at each change.
+    fn news(&self) -> watch::Receiver<Arc<Status>>;
+
+    /// What was done.
+    fn audit(&self) -> &Audit;
 
     /// Everything that is counted, now, in Prometheus' text format.
     fn metrics(&self) -> String;

@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::json;
 
+use super::audit::Actor;
 use super::body::Body;
 use super::control::{Control, Flipped, Refusal};
 use super::{Shared, reply};
@@ -16,8 +17,8 @@ use super::{Shared, reply};
 #[derive(Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Wish {
-    timeout_ms: u64,
-    force: bool,
+    pub(super) timeout_ms: u64,
+    pub(super) force: bool,
 }
 
 impl Default for Wish {
@@ -26,9 +27,30 @@ impl Default for Wish {
     }
 }
 
-pub(super) async fn post<C: Control>(State(admin): Shared<C>, Body(wish): Body<Wish>) -> Response {
+impl Wish {
+    /// In words, for the audit.
+    pub(super) fn named(&self, action: &str) -> String {
+        let force = if self.force { " --force" } else { "" };
+        format!("{action}{force}")
+    }
+}
+
+pub(super) async fn post<C: Control>(
+    State(admin): Shared<C>,
+    actor: Actor,
+    Body(wish): Body<Wish>,
+) -> Response {
     let timeout = Duration::from_millis(wish.timeout_ms);
-    flip(async move { admin.control.cutover(timeout, wish.force).await }).await
+    flip(async move {
+        let result = admin.control.cutover(timeout, wish.force).await;
+        admin.noted(&actor, wish.named("cutover"), result, held)
+    })
+    .await
+}
+
+/// What came of a flip, in words.
+pub(super) fn held(flipped: &Flipped) -> String {
+    format!("{}: clients were held for {} ms", flipped.phase, flipped.hold.as_millis())
 }
 
 /// Lets a flip come to its end, whether or not its operator waits for the answer: the handler of a

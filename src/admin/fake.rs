@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::{Control, Flipped, Refusal, serve};
+use super::{Access, Control, Flipped, Refusal, serve};
+use crate::audit::Audit;
 use crate::backend::Secret;
 use crate::metrics::Metrics;
 use crate::status::{Phase, Status, VerifyState};
@@ -19,6 +21,8 @@ pub(crate) struct Fake {
     pub(crate) status: Mutex<Status>,
     pub(crate) asked: Mutex<Vec<String>>,
     pub(crate) refusal: Option<Refusal>,
+    pub(crate) news: watch::Sender<Arc<Status>>,
+    pub(crate) audit: Audit,
     /// How the next verify ends.
     pub(crate) verdict: VerifyState,
 }
@@ -40,6 +44,14 @@ impl Fake {
 impl Control for Fake {
     fn status(&self) -> Status {
         self.status.lock().clone()
+    }
+
+    fn news(&self) -> watch::Receiver<Arc<Status>> {
+        self.news.subscribe()
+    }
+
+    fn audit(&self) -> &Audit {
+        &self.audit
     }
 
     fn metrics(&self) -> String {
@@ -94,8 +106,9 @@ impl Fake {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (fake, stop) = (Arc::new(self), CancellationToken::new());
-        let token = token.map(Secret::new);
-        tokio::spawn(serve(listener, fake.clone(), (token, None), stop.clone()));
+        let hosts = vec!["crossfade.example".to_owned()];
+        let access = Access { token: token.map(Secret::new), tls: None, hosts };
+        tokio::spawn(serve(listener, fake.clone(), access, stop.clone()));
         Running { fake, address, _stop: stop.drop_guard() }
     }
 }

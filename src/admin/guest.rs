@@ -4,6 +4,7 @@
 //! a visitor has [`PATIENCE`], however slowly they speak or listen; one who says nothing can be asked
 //! to leave for somebody else earlier. Nobody is sent away in the middle of a call.
 
+use std::net::IpAddr;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -110,11 +111,22 @@ impl Guests {
 
 /// A visitor as their calls know them.
 #[derive(Clone, Debug)]
-pub(super) struct Caller(Arc<Guest>);
+pub(super) struct Caller {
+    guest: Arc<Guest>,
+    address: IpAddr,
+}
+
+impl Caller {
+    /// Where they call from.
+    pub(super) fn address(&self) -> IpAddr {
+        self.address
+    }
+}
 
 impl Connected<IncomingStream<'_, Door>> for Caller {
     fn connect_info(stream: IncomingStream<'_, Door>) -> Self {
-        Self(stream.io().guest().clone())
+        let address = stream.remote_addr().ip().to_canonical();
+        Self { guest: stream.io().guest().clone(), address }
     }
 }
 
@@ -126,6 +138,6 @@ pub(super) async fn attend(request: Request, next: Next) -> Response {
         Err(error) => return reply::error(StatusCode::BAD_REQUEST, &format!("body: {error}")),
     };
     let caller = ConnectInfo::<Caller>::from_request_parts(&mut parts, &()).await.ok();
-    let _call = caller.as_ref().map(|ConnectInfo(Caller(guest))| guest.call());
+    let _call = caller.as_ref().map(|ConnectInfo(caller)| caller.guest.call());
     next.run(Request::from_parts(parts, Body::from(body))).await
 }

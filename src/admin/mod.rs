@@ -3,16 +3,20 @@
 //! *What it is:* a thin layer of one verb a file over [`Control`].
 //!
 //! *Guarantees:* every answer is JSON (metrics and page apart), errors too; nothing is changed
-//! without the token, when there is one, nor by a web page of somebody else's; an operator who
-//! hangs up does not stop a flip half-way; no visitor keeps another out, however silent or slow.
+//! without the token, when there is one, nor by a web page of somebody else's, which is not told
+//! anything either; every change has a line in the audit; an operator who hangs up does not stop a
+//! flip half-way; no visitor keeps another out, however silent or slow.
 //!
 //! *Must not know:* how a migration works.
 
+mod audit;
 mod backfill;
 mod body;
+mod browser;
 mod control;
 mod cutover;
 mod door;
+mod events;
 #[cfg(test)]
 pub(crate) mod fake;
 mod finalize;
@@ -38,6 +42,7 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::backend::Secret;
@@ -45,10 +50,24 @@ use crate::backend::Secret;
 pub use control::{Control, Flipped, Refusal};
 use door::Door;
 
+/// Who may ask for what.
+#[derive(Clone, Debug, Default)]
+pub struct Access {
+    /// What a change must bear.
+    pub token: Option<Secret>,
+    /// How to speak TLS; none is plain.
+    pub tls: Option<Arc<ServerConfig>>,
+    /// Names by which this place may be asked, besides its addresses.
+    pub hosts: Vec<String>,
+}
+
 /// What the verbs share.
 struct Admin<C> {
     control: Arc<C>,
-    token: Option<Secret>,
+    access: Access,
+    /// Places for those who listen to events.
+    listeners: Arc<Semaphore>,
+    stop: CancellationToken,
 }
 
 /// As axum hands it to the verbs.
@@ -61,11 +80,12 @@ type Shared<C> = axum::extract::State<Arc<Admin<C>>>;
 pub async fn serve<C: Control>(
     listener: TcpListener,
     control: Arc<C>,
-    (token, tls): (Option<Secret>, Option<Arc<ServerConfig>>),
+    access: Access,
     stop: CancellationToken,
 ) -> io::Result<()> {
-    let router = router(Arc::new(Admin { control, token }));
-    let door = Door::open(listener, tls, stop.clone())?;
+    let door = Door::open(listener, access.tls.clone(), stop.clone())?;
+    let listeners = Arc::new(Semaphore::new(events::LISTENERS));
+    let router = router(Arc::new(Admin { control, access, listeners, stop: stop.clone() }));
     let router = router.into_make_service_with_connect_info::<guest::Caller>();
     axum::serve(door, router).with_graceful_shutdown(stop.cancelled_owned()).await
 }
@@ -79,13 +99,18 @@ fn router<C: Control>(admin: Arc<Admin<C>>) -> Router {
         .route("/v1/finalize", post(finalize::post::<C>))
         .route("/v1/backfill", post(backfill::post::<C>))
         .layer(from_fn_with_state(admin.clone(), guard::check::<C>));
-    Router::new()
+    let for_people = Router::new()
         .route("/", get(page::get))
+        .route("/v1/status", get(status::get::<C>))
+        .route("/v1/events", get(events::get::<C>))
+        .route("/v1/audit", get(audit::get::<C>))
+        .merge(changes)
+        .layer(from_fn_with_state(admin.clone(), guard::at_home::<C>));
+    Router::new()
         .route("/healthz", get(healthz::get))
         .route("/readyz", get(readyz::get::<C>))
         .route("/metrics", get(metrics::get::<C>))
-        .route("/v1/status", get(status::get::<C>))
-        .merge(changes)
+        .merge(for_people)
         .fallback(reply::not_found)
         .method_not_allowed_fallback(reply::method_not_allowed)
         .layer(from_fn(guest::attend))

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Shared;
+use super::audit::Actor;
 use super::body::Body;
 use super::control::{Control, Refusal};
 
@@ -18,8 +19,11 @@ pub(super) struct Wish {
 
 pub(super) async fn post<C: Control>(
     State(admin): Shared<C>,
+    actor: Actor,
     Body(wish): Body<Wish>,
 ) -> Result<(StatusCode, Json<Value>), Refusal> {
-    admin.control.resync(wish.accept_empty).await?;
+    let action = if wish.accept_empty { "resync --accept-empty" } else { "resync" };
+    let result = admin.control.resync(wish.accept_empty).await;
+    admin.noted(&actor, action, result, |()| "everything is copied again".to_owned())?;
     Ok((StatusCode::ACCEPTED, Json(json!({"state": "running"}))))
 }

@@ -4,27 +4,22 @@ use std::time::Duration;
 
 use axum::extract::State;
 use axum::response::Response;
-use serde::Deserialize;
 
 use super::Shared;
+use super::audit::Actor;
 use super::body::Body;
 use super::control::Control;
-use super::cutover::flip;
+use super::cutover::{Wish, flip, held};
 
-#[derive(Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub(super) struct Wish {
-    timeout_ms: u64,
-    force: bool,
-}
-
-impl Default for Wish {
-    fn default() -> Self {
-        Self { timeout_ms: 5000, force: false }
-    }
-}
-
-pub(super) async fn post<C: Control>(State(admin): Shared<C>, Body(wish): Body<Wish>) -> Response {
+pub(super) async fn post<C: Control>(
+    State(admin): Shared<C>,
+    actor: Actor,
+    Body(wish): Body<Wish>,
+) -> Response {
     let timeout = Duration::from_millis(wish.timeout_ms);
-    flip(async move { admin.control.rollback(timeout, wish.force).await }).await
+    flip(async move {
+        let result = admin.control.rollback(timeout, wish.force).await;
+        admin.noted(&actor, wish.named("rollback"), result, held)
+    })
+    .await
 }

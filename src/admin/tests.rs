@@ -6,7 +6,7 @@ use tokio::net::TcpStream;
 
 use super::fake::{Fake, Running};
 use super::*;
-use crate::status::Phase;
+use crate::status::{Phase, Status};
 
 impl Running {
     /// One request as it goes over the wire; the status code and the answer.
@@ -75,11 +75,123 @@ async fn a_strange_web_page_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_page_whose_name_leads_here_changes_nothing_without_the_token() {
+async fn a_page_whose_name_leads_here_changes_nothing_and_reads_nothing_without_the_token() {
     let rebound = "origin: http://evil.example\r\nhost: evil.example\r\n";
+    for token in [None, Some("secret")] {
+        let running = Fake::default().serve(token).await;
+        for line in
+            ["POST /v1/cutover", "GET /", "GET /v1/status", "GET /v1/events", "GET /v1/audit"]
+        {
+            assert_eq!(running.call(line, rebound, "").await.0, 403, "{line}");
+        }
+        for line in ["GET /healthz", "GET /metrics"] {
+            assert_eq!(running.call(line, rebound, "").await.0, 200, "{line}");
+        }
+        assert!(running.fake.asked.lock().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_was_configured_or_comes_with_the_token_is_this_place() {
+    let running = Fake::default().serve(Some("secret")).await;
+    let token = "authorization: Bearer secret\r\n";
+    let named = "host: crossfade.example:9680\r\n";
+    assert_eq!(running.call("GET /v1/status", named, "").await.0, 200);
+    let service = format!("host: crossfade.svc\r\n{token}");
+    assert_eq!(running.call("GET /v1/status", &service, "").await.0, 200);
+    assert_eq!(running.call("POST /v1/verify", &service, "").await.0, 202);
+}
+
+#[tokio::test]
+async fn a_simple_form_changes_nothing() {
     let running = Fake::default().serve(None).await;
-    assert_eq!(running.call("POST /v1/cutover", rebound, "").await.0, 403);
+    let encoded = "content-type: application/x-www-form-urlencoded\r\n";
+    let text = "content-type: text/plain\r\n";
+    let body = r#"{"force":true}"#;
+    assert_eq!(running.call("POST /v1/cutover", text, body).await.0, 415);
+    assert_eq!(running.call("POST /v1/finalize", encoded, "force=true").await.0, 400);
+    let old_browser = format!("{encoded}user-agent: Mozilla/5.0\r\n");
+    assert_eq!(running.call("POST /v1/finalize", &old_browser, "").await.0, 415);
     assert!(running.fake.asked.lock().is_empty());
+    // As `curl -d` has it.
+    let curl = format!("{encoded}user-agent: curl/7.88.1\r\n");
+    assert_eq!(running.call("POST /v1/cutover", &curl, r#"{"timeout_ms":1}"#).await.0, 200);
+    assert_eq!(running.call("POST /v1/verify", "", "").await.0, 202);
+}
+
+#[tokio::test]
+async fn what_was_asked_for_stands_in_the_audit_with_who_and_what_came_of_it() {
+    let running = Fake::default().serve(None).await;
+    let alice = "x-crossfade-actor: alice\r\n";
+    running.call("POST /v1/cutover", alice, r#"{"timeout_ms":1,"force":true}"#).await;
+    running
+        .call("POST /v1/backfill", "user-agent: curl/8 x\r\n", r#"{"paused":true,"rate":9}"#)
+        .await;
+    let (_, deeds) = running.json("GET /v1/audit", "").await;
+    assert_eq!(deeds[0]["actor"], "alice from 127.0.0.1");
+    assert_eq!(deeds[0]["action"], "cutover --force");
+    assert_eq!(deeds[0]["outcome"], "cut_over: clients were held for 1 ms");
+    assert_eq!(deeds[1]["actor"], "curl/8 from 127.0.0.1");
+    assert_eq!(deeds[1]["action"], "pause, at most 9 keys a second");
+    let refused = Refusal::TimedOut { error: "too late".to_owned() };
+    let running = refusing(refused).serve(None).await;
+    running.call("POST /v1/rollback", "", "").await;
+    assert_eq!(running.json("GET /v1/audit", "").await.1[0]["outcome"], "refused: too late");
+}
+
+impl Running {
+    /// Listens to events, past the head of the answer.
+    async fn listen(&self) -> TcpStream {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        stream.write_all(b"GET /v1/events HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+        stream
+    }
+}
+
+/// Reads until `end` has come.
+async fn read_until(stream: &mut TcpStream, end: &str) -> String {
+    let mut text = String::new();
+    while !text.contains(end) {
+        let mut some = [0; 4096];
+        let count = stream.read(&mut some).await.unwrap();
+        assert_ne!(count, 0, "{text}");
+        text.push_str(std::str::from_utf8(&some[..count]).unwrap());
+    }
+    text
+}
+
+#[tokio::test]
+async fn whoever_listens_hears_of_what_is_and_of_each_change() {
+    let running = Fake::default().serve(None).await;
+    let mut stream = running.listen().await;
+    let first = read_until(&mut stream, "\n\n\r\n").await;
+    assert!(first.contains("content-type: text/event-stream"), "{first}");
+    assert!(first.contains(r#""phase":"backfilling""#), "{first}");
+    let status = Status { phase: Phase::CutOver, ..Status::default() };
+    running.fake.news.send_replace(Arc::new(status));
+    let second = read_until(&mut stream, "\n\n\r\n").await;
+    assert!(second.contains(r#"data: {"version""#) && second.contains("cut_over"), "{second}");
+}
+
+#[tokio::test]
+async fn no_more_than_a_number_listen_and_a_place_is_free_again_when_one_hangs_up() {
+    let running = Fake::default().serve(None).await;
+    let mut listeners = Vec::new();
+    for _ in 0..events::LISTENERS {
+        let mut stream = running.listen().await;
+        read_until(&mut stream, "\n\n").await;
+        listeners.push(stream);
+    }
+    assert_eq!(running.call("GET /v1/events", "", "").await.0, 503);
+    listeners.pop();
+    loop {
+        // Who has gone is noticed at the next event.
+        running.fake.news.send_replace(Arc::default());
+        let mut stream = running.listen().await;
+        if read_until(&mut stream, "\r\n").await.starts_with("HTTP/1.1 200") {
+            return;
+        }
+    }
 }
 
 #[tokio::test]

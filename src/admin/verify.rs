@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Shared;
+use super::audit::Actor;
 use super::body::Body;
 use super::control::{Control, Refusal};
 
@@ -17,8 +18,9 @@ pub(super) struct Wish {}
 
 pub(super) async fn post<C: Control>(
     State(admin): Shared<C>,
+    actor: Actor,
     _: Body<Wish>,
 ) -> Result<(StatusCode, Json<Value>), Refusal> {
-    admin.control.verify()?;
+    admin.noted(&actor, "verify", admin.control.verify(), |()| "started".to_owned())?;
     Ok((StatusCode::ACCEPTED, Json(json!({"state": "running"}))))
 }

@@ -8,9 +8,9 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use ureq::Agent;
 use ureq::http::{Response, StatusCode};
 use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig};
+use ureq::{Agent, RequestBuilder};
 
 use super::output;
 use crate::failure::Failure;
@@ -45,7 +45,7 @@ pub(super) struct Api {
 impl Api {
     /// Asks for something.
     pub(super) fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
-        let request = self.agent(PATIENCE)?.get(self.url(path));
+        let request = self.introduce(self.agent(PATIENCE)?.get(self.url(path)));
         let answer = self.read(request.call())?;
         serde_json::from_value(answer).map_err(|error| self.strange(&error.to_string()))
     }
@@ -57,11 +57,23 @@ impl Api {
         body: &impl Serialize,
         wait: Duration,
     ) -> Result<Value, Failure> {
-        let mut request = self.agent(wait.saturating_add(PATIENCE))?.post(self.url(path));
+        let request = self.agent(wait.saturating_add(PATIENCE))?.post(self.url(path));
+        self.read(self.introduce(request).send_json(body))
+    }
+
+    /// Says who asks.
+    fn introduce<B>(&self, mut request: RequestBuilder<B>) -> RequestBuilder<B> {
         if let Some(token) = &self.admin_token {
             request = request.header("authorization", format!("Bearer {token}"));
         }
-        self.read(request.send_json(body))
+        // A name that is no header must not keep anybody from asking.
+        let user = std::env::var("USER")
+            .ok()
+            .filter(|user| user.bytes().all(|byte| byte.is_ascii_graphic()));
+        match user {
+            Some(user) => request.header("x-crossfade-actor", user),
+            None => request,
+        }
     }
 
     /// Prints an answer, for machines or for people.

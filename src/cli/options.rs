@@ -103,6 +103,12 @@ pub(super) struct Run {
     /// What a call that changes something must bear; required when --admin is not a loopback
     #[arg(long, value_name = "TOKEN")]
     admin_token: Option<String>,
+    /// Names by which the admin API may be asked, such as crossfade.example,db-move.internal
+    ///
+    /// Without the token it is otherwise asked by an IP address or localhost alone, so that no web
+    /// page whose name leads here can speak for an operator.
+    #[arg(long, value_name = "LIST")]
+    admin_hosts: Option<String>,
     /// Our certificate for the admin API, in PEM: then it speaks HTTPS alone
     #[arg(long, value_name = "FILE")]
     admin_tls_cert: Option<String>,

@@ -72,6 +72,13 @@ pub(super) fn listen(text: &str) -> Parsed<SocketAddr> {
     resolved.ok_or_else(|| expected("an address and port such as 127.0.0.1:6380", text))
 }
 
+/// `a.example,b.example`.
+#[allow(clippy::unnecessary_wraps, reason = "every option is read by one that may fail")]
+pub(super) fn names(text: &str) -> Parsed<Vec<String>> {
+    let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
+    Ok(names.map(str::to_owned).collect())
+}
+
 /// `all` is none; else a list of numbers.
 pub(super) fn databases(text: &str) -> Parsed<Option<Vec<u32>>> {
     if text.trim().eq_ignore_ascii_case("all") {

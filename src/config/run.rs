@@ -76,6 +76,8 @@ pub struct RunConfig {
     pub admin_tls: Option<Arc<ServerConfig>>,
     /// What every change over the admin API must bear.
     pub admin_token: Option<Secret>,
+    /// Names by which the admin API may be asked, besides its addresses.
+    pub admin_hosts: Vec<String>,
     /// Where what a restart needs is kept.
     pub state_dir: Option<PathBuf>,
     /// When a write is answered.
@@ -132,6 +134,7 @@ impl RunConfig {
             admin,
             admin_tls: front::read(reader, &front::ADMIN),
             admin_token,
+            admin_hosts: reader.or("admin-hosts", Vec::new(), parse::names),
             state_dir: reader.optional("state-dir", parse::any),
             ack: reader.or("ack", Ack::default(), ack),
             ack_timeout: reader.or("ack-timeout", Duration::from_secs(1), parse::seconds),

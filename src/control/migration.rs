@@ -7,6 +7,7 @@ use std::time::{Instant, SystemTime};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
+use super::chronicle::Chronicle;
 use super::direction::{Direction, World};
 use super::foreign::{Books, Foreign};
 use super::halting::Halt;
@@ -26,6 +27,7 @@ pub struct Migration {
     pub(super) store: Option<StateDir>,
     pub(super) stage: watch::Sender<Stage>,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) chronicle: Chronicle,
     pub(super) inner: Mutex<Inner>,
     /// One flip at a time.
     pub(super) flipping: tokio::sync::Mutex<()>,
@@ -108,6 +110,7 @@ impl Migration {
     pub(super) fn show(&self, phase: Phase) {
         self.inner.lock().phase = phase;
         self.metrics.enter(phase);
+        self.chronicle.stirred.notify_one();
     }
 
     /// Makes a phase durable.

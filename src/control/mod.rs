@@ -9,6 +9,8 @@
 //! *Must not know:* HTTP, commands, sockets.
 
 mod calm;
+mod changes;
+mod chronicle;
 mod clocks;
 mod default_user;
 mod direction;

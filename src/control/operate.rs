@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tracing::{info, warn};
 
 use super::flip::Wish;
@@ -11,6 +12,7 @@ use super::halting::Halt;
 use super::migration::Migration;
 use super::passes::Beginning;
 use crate::admin::{Control, Flipped, Refusal};
+use crate::audit::Audit;
 use crate::ledger::Groups;
 use crate::status::{self, Phase, Side, Status, VerifyState};
 
@@ -18,6 +20,14 @@ use crate::status::{self, Phase, Side, Status, VerifyState};
 impl Control for Arc<Migration> {
     fn status(&self) -> Status {
         Migration::status(self)
+    }
+
+    fn news(&self) -> watch::Receiver<Arc<Status>> {
+        self.chronicle.news.subscribe()
+    }
+
+    fn audit(&self) -> &Audit {
+        &self.chronicle.audit
     }
 
     fn metrics(&self) -> String {

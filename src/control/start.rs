@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
+use super::chronicle::Chronicle;
 use super::default_user;
 use super::direction::{Direction, Known, World};
 use super::memory;
@@ -23,6 +24,7 @@ use super::recording::{self, Opened};
 use super::state::{State, StateDir};
 use super::survey::{Survey, acceptance};
 use crate::admin;
+use crate::audit::Audit;
 use crate::backend::Broken;
 use crate::config::RunConfig;
 use crate::engine::{Cause, Engine};
@@ -193,8 +195,10 @@ fn assemble(
         speed: Speed::default(),
         state,
     };
+    let chronicle = Chronicle::new(Audit::open(store.as_ref().map(StateDir::path)));
     let migration = Migration {
         world,
+        chronicle,
         store,
         stage: watch::Sender::new(stage),
         metrics: Arc::new(metrics),
@@ -238,7 +242,11 @@ async fn serve(
     let (stop_clients, stop_admin) = (CancellationToken::new(), CancellationToken::new());
     let clients = TaskTracker::new();
     clients.spawn(listener.run(shared, clients.clone(), stop_clients.clone()));
-    let access = (world.config.admin_token.clone(), world.config.admin_tls.clone());
+    let access = admin::Access {
+        token: world.config.admin_token.clone(),
+        tls: world.config.admin_tls.clone(),
+        hosts: world.config.admin_hosts.clone(),
+    };
     let control = Arc::new(migration.clone());
     let api = admin::serve(admin, control, access, stop_admin.clone());
     let api = tokio::spawn(api);
@@ -276,6 +284,7 @@ fn limits(world: &World) -> Limits {
 
 fn begin(migration: &Arc<Migration>, beginning: Beginning) {
     migration.world.tasks.spawn(migration.clone().watch());
+    migration.world.tasks.spawn(migration.clone().keep_chronicle());
     if migration.phase() == Phase::Finalized {
         let direction = migration.direction();
         direction.hub.with(Engine::let_go);
