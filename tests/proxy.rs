@@ -229,6 +229,13 @@ fn a_blocked_pop_is_woken_by_another_client_and_stops_nobody() {
     migration.finish();
 }
 
+/// What a server says of how often it has run a command.
+fn calls(server: &Server, command: &str) -> String {
+    let start = format!("cmdstat_{command}:");
+    let stats = server.ok("INFO commandstats").text();
+    stats.lines().filter(|line| line.starts_with(&start)).collect()
+}
+
 #[test]
 fn a_reader_of_a_group_hears_that_its_stream_is_gone_however_soon_it_goes() {
     let twins = Twins::start();
@@ -249,8 +256,11 @@ fn a_reader_of_a_group_hears_that_its_stream_is_gone_however_soon_it_goes() {
             proxied.ok("XGROUP CREATE s g $ MKSTREAM");
             let mut waiting = twins.migration.client();
             waiting.ok("PING");
+            let before = calls(&twins.migration.source, "xreadgroup");
             waiting.send("XREADGROUP GROUP g c BLOCK 0 STREAMS s >");
-            std::thread::sleep(Duration::from_micros(300));
+            wait_until("the server has seen it", || {
+                calls(&twins.migration.source, "xreadgroup") != before
+            });
             proxied.ok(end);
             let told = words(&waiting.raw_reply());
             assert_eq!(told, expected, "{end}");
@@ -264,16 +274,12 @@ fn what_is_added_once_a_reader_waits_for_the_end_of_a_stream_is_read() {
     let migration = Migration::start();
     let mut writer = migration.client();
     writer.ok("XADD s 1-0 f old");
-    let xreads = || {
-        let stats = migration.source.ok("INFO commandstats").text();
-        stats.lines().filter(|line| line.starts_with("cmdstat_xread:")).collect::<String>()
-    };
     for round in 2..20 {
         let mut reader = migration.client();
         reader.ok("PING");
-        let before = xreads();
+        let before = calls(&migration.source, "xread");
         reader.send("XREAD BLOCK 2000 STREAMS nothing s $ $");
-        wait_until("the server has seen it", || xreads() != before);
+        wait_until("the server has seen it", || calls(&migration.source, "xread") != before);
         writer.ok(format!("XADD s {round}-0 f v"));
         let read = format!("{:?}", reader.reply());
         assert!(read.contains("Bulk"), "round {round}: {read}");

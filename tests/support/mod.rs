@@ -69,11 +69,13 @@ pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
 /// Polls until there is an answer; panics with the name of the thing waited for when there never is.
 pub fn wait_for<T>(what: &str, mut answer: impl FnMut() -> Option<T>) -> T {
     let started = Instant::now();
+    let mut pause = Duration::from_micros(100);
     loop {
         if let Some(answer) = answer() {
             return answer;
         }
         assert!(started.elapsed() < PATIENCE, "waited {PATIENCE:?} in vain until {what}");
-        std::thread::sleep(Duration::from_millis(10));
+        std::thread::sleep(pause);
+        pause = (2 * pause).min(Duration::from_millis(10));
     }
 }
