@@ -11,7 +11,7 @@
 mod support;
 
 use std::time::Duration;
-use support::{Migration, Resp, Twins, Value, wait_for, wait_until};
+use support::{Migration, Resp, Twins, Value, assert_same, encode, wait_for, wait_until};
 
 /// Long enough to see that something does not happen.
 const SILENCE: Duration = Duration::from_millis(150);
@@ -47,6 +47,38 @@ fn counted(info: &str) -> Vec<String> {
     };
     let lines = info.lines();
     lines.filter(|line| line.split(':').next().is_some_and(is_told)).map(str::to_owned).collect()
+}
+
+/// What comes back to a client that says this and closes its end.
+fn said_to(address: &str, conversation: &[u8]) -> Vec<u8> {
+    let mut client = Resp::connect(address);
+    client.send_raw(conversation);
+    client.finish_sending();
+    client.read_to_close()
+}
+
+#[test]
+fn who_has_finished_sending_still_gets_what_it_asked_for() {
+    let twins = Twins::start();
+    let proxy = twins.migration.crossfade.address();
+    let conversations = [
+        b"PING\r\n".to_vec(),
+        b"SET a 1\r\nGET a\r\nGET a".to_vec(),
+        encode("INCR n").repeat(3000),
+        b"MULTI\r\nINCR n\r\nWATCH a\r\nEXEC\r\n".to_vec(),
+        b"SUBSCRIBE channel\r\n".to_vec(),
+        b"BLPOP nothing 0\r\n".to_vec(),
+    ];
+    for conversation in conversations {
+        let [plain, proxied] =
+            [twins.plain.address(), proxy.clone()].map(|address| said_to(&address, &conversation));
+        assert_same(&conversation.escape_ascii().to_string(), &plain, &proxied);
+    }
+    let value = vec![b'x'; 300_000];
+    let set = encode([b"SET".as_slice(), b"large", &value]);
+    let all = said_to(&proxy, &[set, encode("GET large").repeat(20)].concat());
+    assert_eq!(all.len(), "+OK\r\n".len() + 20 * "$300000\r\n\r\n".len() + 20 * value.len());
+    twins.migration.assert_equal();
 }
 
 #[test]

@@ -34,7 +34,9 @@ use crate::ledger::{Groups, Seed};
 use crate::metrics::Metrics;
 use crate::net::{self, Seldom};
 use crate::payload::Acceptance;
-use crate::proxy::{Budget, Limits, Listener, Logins, Pause, Registry, Shared, Stage, Unknown};
+use crate::proxy::{
+    Budget, Limits, Listener, Logins, Partings, Pause, Registry, Shared, Stage, Unknown,
+};
 use crate::status::{self, Phase, Side, VerifyState};
 use crate::telemetry;
 
@@ -232,6 +234,7 @@ async fn serve(
         allow_admin: world.config.allow_admin,
         pause: Pause::default(),
         logins: Logins::default(),
+        partings: Partings::default(),
         turns: Arc::default(),
         unknown: Unknown::default(),
         queues: Budget::of_queues(),

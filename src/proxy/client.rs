@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::dispatch::Batch;
+use super::parting::Parting;
 use super::registry::Entry;
 use super::session::Standing;
 use super::stopwatch::Stopwatch;
@@ -124,7 +125,9 @@ pub(super) struct Client {
     pub(super) last_command: &'static str,
     pub(super) subscriber: Option<Box<Subscriber>>,
     pub(super) replies: Replies,
-    /// The client has closed its end.
+    /// The client has closed its end, and what it asked for before is still answered.
+    parting: Option<Parting>,
+    /// Nobody reads any more.
     pub(super) gone: bool,
     pub(super) stop: CancellationToken,
 }
@@ -176,6 +179,7 @@ impl Client {
             last_command: "NULL",
             subscriber: None,
             replies: Replies::On,
+            parting: None,
             gone: false,
             stop,
         }
@@ -243,6 +247,10 @@ impl Client {
         if self.incoming.len() > before {
             // It has come while there was no room for what came before.
             return Ok(());
+        }
+        if self.parting.is_some() {
+            self.settle().await?;
+            return Err(Close::Gracefully);
         }
         self.show();
         loop {
@@ -318,7 +326,7 @@ impl Client {
             }
             let counts = self.out.len() >= STEP;
             let written = self.out.poll_write(&mut self.stream, cx);
-            if matches!(written, Poll::Ready(Err(_))) {
+            if matches!(written, Poll::Ready(Err(_))) || self.has_parted(cx, until) {
                 self.lose();
                 if matches!(until, Until::Input | Until::Gone) {
                     return Poll::Ready(Err(Close::Now));
@@ -350,6 +358,7 @@ impl Client {
                 let wanted = self.decoder.wanted(&self.incoming);
                 self.incoming.reserve(wanted.clamp(self.room.bytes(), READ_ROOM_MAX));
                 match poll_read_buf(std::pin::Pin::new(&mut self.stream), cx, &mut self.incoming) {
+                    Poll::Ready(Ok(0)) if self.begins_to_part(until) => return Poll::Ready(Ok(())),
                     Poll::Ready(Ok(0) | Err(_)) => {
                         self.lose();
                         let over = if until == Until::Room { Ok(()) } else { Err(Close::Now) };
@@ -368,6 +377,21 @@ impl Client {
                 return Poll::Pending;
             }
         }
+    }
+
+    /// The client has closed its end: whether it is answered all the same. One that waits for data is
+    /// not, nor does a server go on with it.
+    fn begins_to_part(&mut self, until: Until) -> bool {
+        if until != Until::Gone {
+            self.parting = self.shared.partings.begin();
+        }
+        self.parting.is_some()
+    }
+
+    /// Whether a client that had closed its end is gone for good.
+    fn has_parted(&mut self, cx: &mut TaskContext<'_>, until: Until) -> bool {
+        let Some(parting) = &mut self.parting else { return false };
+        !self.gone && (until == Until::Gone || parting.is_over(cx))
     }
 
     /// The client is gone. What it has sent before is still done, as far as it writes.
@@ -392,6 +416,7 @@ impl Client {
 
     fn may_read(&self, until: Until) -> bool {
         match until {
+            _ if self.parting.is_some() => false,
             Until::Input => {
                 self.under_way() < MOST
                     && self.asked < UNANSWERED

@@ -22,6 +22,7 @@ mod listing;
 mod logins;
 mod monitor;
 mod numbers;
+mod parting;
 mod pause;
 mod registry;
 mod relay;
@@ -39,6 +40,7 @@ pub use authority::{Authority, DefaultUser, password_digest};
 pub use budget::Budget;
 pub use listener::{Limits, Listener};
 pub use logins::Logins;
+pub use parting::Partings;
 pub use pause::Pause;
 pub use registry::Registry;
 pub use scan::Cursors;
@@ -71,6 +73,8 @@ pub struct Shared {
     pub allow_admin: bool,
     /// Whether clients are paused.
     pub pause: Pause,
+    /// Room for clients that have closed their end.
+    pub partings: Partings,
     /// Who has logged in.
     pub logins: Logins,
     /// Room for what transactions have queued, of all clients together.
