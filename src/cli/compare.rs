@@ -16,19 +16,18 @@ const SHOWN: usize = 100;
 
 /// Compares both servers key by key, both ways: missing, extra, type, value, expiry. Values are
 /// compared by what they hold, not by how they are stored. Nothing is changed.
-#[derive(clap::Args, Serialize)]
+#[derive(clap::Args)]
 #[command(
     after_long_help = "Example:\n  crossfade compare --source redis://old:6379 --target redis://new:6379 --json\n\nExit status: 0 equal, 1 different"
 )]
 pub(super) struct Args {
     #[command(flatten)]
-    #[serde(flatten)]
     question: options::Question,
 }
 
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
-    let config = options::resolve(args)?;
-    let Servers { source, target, databases } = config.servers;
+    let config = args.question.settings()?;
+    let Servers { source, target, databases, .. } = config.servers;
     let expiry_tolerance = config.expiry_tolerance;
     let options = compare::Options { source, target, databases, expiry_tolerance, show: SHOWN };
     let report = block_on_one_thread(async { Ok(compare::run(options).await?) })?;

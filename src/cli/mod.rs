@@ -62,7 +62,7 @@ reached or refuses the credentials.";
 #[derive(Subcommand)]
 enum Command {
     /// Serve applications, mirror their writes, copy what exists.
-    Run(Box<options::Run>),
+    Run(run::Args),
     /// Find out whether a migration could start, without changing anything.
     Check(check::Args),
     /// Copy once, without a proxy: every key, value and expiry.
@@ -90,7 +90,7 @@ enum Command {
 impl Command {
     fn run(&self) -> Result<(), Failure> {
         match self {
-            Self::Run(options) => run::run(options),
+            Self::Run(args) => run::run(args),
             Self::Check(args) => check::run(args),
             Self::Copy(args) => copy::run(args),
             Self::Compare(args) => compare::run(args),

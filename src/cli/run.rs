@@ -1,13 +1,35 @@
 //! `crossfade run`.
 
-use super::options::{self, Run};
+use super::options::Given;
 use super::runtime::block_on;
+use crate::config::RunConfig;
 use crate::control;
 use crate::failure::Failure;
 use crate::telemetry;
 
-pub(super) fn run(options: &Run) -> Result<(), Failure> {
-    let config = options::resolve(options)?;
+const EXAMPLES: &str = "\
+Examples:
+  Two servers, and state that survives a restart:
+    crossfade run --source redis://old:6379 --target redis://new:6379 --state-dir /var/lib/crossfade
+
+  One database into another of a managed server, over TLS:
+    CROSSFADE_TARGET_PASSWORD=… crossfade run \\
+      --source unix:///run/redis/redis.sock?db=2 --target rediss://app@new.example:6380/0
+
+  Gently, and with every write on both servers before it is answered:
+    crossfade run --config /etc/crossfade.toml --backfill-rate 5000 --ack both";
+
+/// Serves applications, mirrors their writes, and copies what exists. Each option is also an
+/// environment variable and a key of the file that --config names.
+#[derive(clap::Args)]
+#[command(after_long_help = EXAMPLES)]
+pub(super) struct Args {
+    #[command(flatten)]
+    pub(super) options: Given<RunConfig>,
+}
+
+pub(super) fn run(args: &Args) -> Result<(), Failure> {
+    let config = args.options.settings()?;
     telemetry::init(config.log_format).map_err(|error| Failure::no(error.to_string()))?;
     block_on(control::start(config))
 }

@@ -1,11 +1,14 @@
 //! From the text of one option to its value.
 //!
 //! *Guarantees:* an error says what was expected and repeats what was given with its control
-//! characters escaped. Nothing here is used for secrets.
+//! characters escaped, unless it is a secret.
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::num::NonZeroU64;
 use std::time::Duration;
+
+use crate::backend::Secret;
+use crate::databases::Databases;
 
 /// What is wrong, for people.
 type Parsed<T> = Result<T, String>;
@@ -72,23 +75,22 @@ pub(super) fn listen(text: &str) -> Parsed<SocketAddr> {
     resolved.ok_or_else(|| expected("an address and port such as 127.0.0.1:6380", text))
 }
 
-/// `a.example,b.example`.
-#[allow(clippy::unnecessary_wraps, reason = "every option is read by one that may fail")]
-pub(super) fn names(text: &str) -> Parsed<Vec<String>> {
-    let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
-    Ok(names.map(str::to_owned).collect())
+/// `a.example`.
+pub(super) fn name(text: &str) -> Parsed<String> {
+    let name = text.trim();
+    if name.is_empty() { Err(expected("a name", text)) } else { Ok(name.to_owned()) }
 }
 
-/// `all` is none; else a list of numbers.
-pub(super) fn databases(text: &str) -> Parsed<Option<Vec<u32>>> {
+/// `all`, or a list of numbers, each of which is the same on both servers.
+pub(super) fn databases(text: &str) -> Parsed<Databases> {
     if text.trim().eq_ignore_ascii_case("all") {
-        return Ok(None);
+        return Ok(Databases::All);
     }
     let numbers: Result<Vec<u32>, _> = text.split(',').map(|part| part.trim().parse()).collect();
     let mut numbers = numbers.map_err(|_| expected("all, or numbers such as 0,1,5", text))?;
     numbers.sort_unstable();
     numbers.dedup();
-    Ok(Some(numbers))
+    Ok(Databases::same(numbers))
 }
 
 /// `true` or `false`, also as 1 or 0, yes or no.
@@ -111,22 +113,13 @@ pub(super) fn count(text: &str) -> Parsed<usize> {
     count.ok_or_else(|| expected("a number above 0", text))
 }
 
-/// Anything.
+/// A password or token: any text.
 #[allow(clippy::unnecessary_wraps, reason = "a parser like the others")]
-pub(super) fn any<T: From<String>>(text: &str) -> Parsed<T> {
-    Ok(T::from(text.to_owned()))
+pub(super) fn secret(text: &str) -> Parsed<Secret> {
+    Ok(Secret::new(text))
 }
 
-/// One of a few words.
-pub(super) fn word<T: Copy>(text: &str, words: &[(&str, T)]) -> Parsed<T> {
-    let found = words.iter().find(|(word, _)| word.eq_ignore_ascii_case(text));
-    found.map(|(_, value)| *value).ok_or_else(|| {
-        let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
-        expected(&known.join(" or "), text)
-    })
-}
-
-fn expected(what: &str, text: &str) -> String {
+pub(super) fn expected(what: &str, text: &str) -> String {
     format!("expected {what}, not {text:?}")
 }
 
@@ -160,8 +153,8 @@ mod tests {
 
     #[test]
     fn databases_are_all_or_a_list_without_repetition() {
-        assert_eq!(databases("all"), Ok(None));
-        assert_eq!(databases("3, 0,3"), Ok(Some(vec![0, 3])));
+        assert_eq!(databases("all"), Ok(Databases::All));
+        assert_eq!(databases("3, 0,3"), Ok(Databases::same([0, 3])));
         assert!(databases("0,,1").is_err());
         assert!(databases("-1").is_err());
     }
@@ -177,7 +170,5 @@ mod tests {
     #[test]
     fn an_error_repeats_what_was_given_on_one_line() {
         assert_eq!(flag("y\nes").unwrap_err(), r#"expected true or false, not "y\nes""#);
-        let error = word("maybe", &[("source", 1), ("both", 2)]).unwrap_err();
-        assert_eq!(error, r#"expected source or both, not "maybe""#);
     }
 }

@@ -1,4 +1,6 @@
-//! Every option of `crossfade run`, with its default.
+//! Every option of `crossfade run`, with its default. An option is added here and nowhere else in
+//! the code; README.md and deploy/crossfade.toml tell people about it, as tests/documents.rs asks.
+#![allow(clippy::doc_markdown, reason = "these comments are help texts, where markup would show")]
 
 use std::net::SocketAddr;
 use std::num::NonZeroU64;
@@ -6,187 +8,227 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use clap::{Args, ValueEnum};
 use rustls::ServerConfig;
 
-use super::reader::Reader;
+use super::parse;
 use super::servers::Servers;
-use super::{front, parse};
+use super::settings::{Faults, Settings};
 use crate::backend::Secret;
-
-const DEFAULT_LISTEN: SocketAddr = loopback(6380);
-const DEFAULT_ADMIN: SocketAddr = loopback(9680);
-
-const fn loopback(port: u16) -> SocketAddr {
-    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), port)
-}
+use crate::net::{TlsOptions, server_config};
 
 /// When a write is answered.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Ack {
-    /// Once the primary has done it.
+    /// Once the primary has done it
     #[default]
     Source,
-    /// Once both have.
+    /// Once both have, or the secondary is given up
     Both,
 }
 
 /// What to do about keys that the target holds at the start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum TargetPolicy {
-    /// Refuse to start.
+    /// Refuse to start
     #[default]
     RequireEmpty,
-    /// Keep those that the source lacks, overwrite the others.
+    /// Keep those that the source lacks, overwrite the others
     Overwrite,
-    /// Empty it first.
+    /// Empty the target first
     Flush,
 }
 
 /// Which keys a script is taken to write.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Scripts {
-    /// Those that it wrote, as the source tells.
+    /// Those that it wrote, as the source tells
     #[default]
     Exact,
-    /// Those that it declares.
+    /// Those that it declares as its KEYS
     Declared,
 }
 
 /// How log lines look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
-    /// For people.
+    /// For people
     Text,
-    /// One JSON object a line.
+    /// One JSON object a line
     Json,
 }
 
+/// The options of `run` that `copy` has too.
+#[derive(Args, Clone, Debug)]
+pub struct Copying {
+    /// What to do about keys that the target holds already
+    ///
+    /// None of these touches the side that a cut-over has made primary.
+    #[arg(long, value_name = "POLICY", default_value = "require-empty")]
+    pub(crate) target_policy: TargetPolicy,
+    /// Keys copied a second at most [default: no limit]
+    ///
+    /// While a migration runs, `crossfade resume --rate` changes it.
+    #[arg(long, visible_alias = "rate", value_name = "N", value_parser = parse::rate)]
+    pub(crate) backfill_rate: Option<NonZeroU64>,
+}
+
 /// The settings of a run.
-#[derive(Clone, Debug)]
+#[derive(Args, Clone, Debug)]
 pub struct RunConfig {
-    /// The two servers and which databases go where.
-    pub servers: Servers,
-    /// Where clients connect.
+    #[command(flatten)]
+    pub(crate) servers: Servers,
+    #[command(flatten)]
+    pub(crate) copying: Copying,
+    /// Where applications connect; port 0 takes a free one
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:6380", value_parser = parse::listen)]
     pub listen: SocketAddr,
-    /// How clients are spoken to over TLS; none is plain.
-    pub listen_tls: Option<Arc<ServerConfig>>,
-    /// Where the admin API listens.
-    pub admin: SocketAddr,
-    /// How it is spoken to over TLS; none is plain.
-    pub admin_tls: Option<Arc<ServerConfig>>,
-    /// What every change over the admin API must bear.
-    pub admin_token: Option<Secret>,
-    /// Names by which the admin API may be asked, besides its addresses.
-    pub admin_hosts: Vec<String>,
-    /// Where what a restart needs is kept.
-    pub state_dir: Option<PathBuf>,
-    /// When a write is answered.
-    pub ack: Ack,
-    /// How long a write waits for the secondary with [`Ack::Both`].
-    pub ack_timeout: Duration,
-    /// How long commands wait for a source that is away.
-    pub source_timeout: Duration,
-    /// What to do about keys that the target holds at the start.
-    pub target_policy: TargetPolicy,
-    /// Memory that effects may take while they wait.
-    pub mirror_buffer: u64,
-    /// Keys copied a second at most.
-    pub backfill_rate: Option<NonZeroU64>,
-    /// How long a stop waits for the mirror to empty.
-    pub drain_timeout: Duration,
-    /// How long a flip may hold clients at a time.
-    pub max_hold: Duration,
-    /// By how much two expiries may differ and count as equal.
-    pub expiry_tolerance: Duration,
-    /// How long a verify is worth something.
-    pub verify_max_age: Duration,
-    /// How scripts are mirrored.
-    pub scripts: Scripts,
-    /// Clients at once.
-    pub max_clients: usize,
-    /// Users, databases and protocol versions that lanes are kept for at once.
-    pub max_contexts: usize,
-    /// Replies that may wait for one client to read them, in bytes.
-    pub client_output_limit: u64,
-    /// Replies that may wait for all clients together, in bytes.
-    pub client_memory: u64,
-    /// Whether commands pass that are harmless to the order of writes, but not to the server.
-    pub allow_admin: bool,
-    /// Whether to start although the source says that it has been cut over.
-    pub ignore_cutover_marker: bool,
-    /// How log lines look; none decides by whether stderr is a terminal.
-    pub log_format: Option<LogFormat>,
+    /// Our certificate for applications, in PEM: then they are spoken to over TLS alone
+    #[arg(long, value_name = "FILE")]
+    listen_tls_cert: Option<PathBuf>,
+    /// The key of our certificate for applications, in PEM
+    #[arg(long, value_name = "FILE")]
+    listen_tls_key: Option<PathBuf>,
+    /// Authorities of applications' certificates, in PEM: then each application must show one
+    #[arg(long, value_name = "FILE")]
+    listen_tls_ca: Option<PathBuf>,
+    /// How applications are spoken to over TLS, as these files say; none is plain.
+    #[arg(skip)]
+    pub(crate) listen_tls: Option<Arc<ServerConfig>>,
+    /// Where the admin API, the metrics and the web page are
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9680", value_parser = parse::listen)]
+    pub(crate) admin: SocketAddr,
+    /// What a call that changes something must bear; required when --admin is not a loopback
+    #[arg(long, value_name = "TOKEN", value_parser = parse::secret)]
+    pub(crate) admin_token: Option<Secret>,
+    /// Names by which the admin API may be asked, such as crossfade.example,db-move.internal
+    ///
+    /// Without the token it is otherwise asked by an IP address or localhost alone, so that no web
+    /// page whose name leads here can speak for an operator.
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = parse::name)]
+    pub(crate) admin_hosts: Vec<String>,
+    /// Our certificate for the admin API, in PEM: then it speaks HTTPS alone
+    #[arg(long, value_name = "FILE")]
+    admin_tls_cert: Option<PathBuf>,
+    /// The key of our certificate for the admin API, in PEM
+    #[arg(long, value_name = "FILE")]
+    admin_tls_key: Option<PathBuf>,
+    /// Authorities of operators' certificates, in PEM: then each call must show one
+    #[arg(long, value_name = "FILE")]
+    admin_tls_ca: Option<PathBuf>,
+    /// As `listen_tls` for the admin API.
+    #[arg(skip)]
+    pub(crate) admin_tls: Option<Arc<ServerConfig>>,
+    /// Where to keep what a restart needs: the phase, and which keys may differ
+    ///
+    /// Created when missing. Without it nothing survives the process: a restart begins anew, and a
+    /// cut-over needs --force.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state_dir: Option<PathBuf>,
+    /// When a write is answered
+    ///
+    /// With both, a write waits for the target too, but never longer than --ack-timeout: then the
+    /// migration is degraded and answers as with source until the target is back.
+    #[arg(long, value_name = "WHEN", default_value = "source")]
+    pub(crate) ack: Ack,
+    /// How long a write waits for the target with --ack both
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = parse::seconds)]
+    pub(crate) ack_timeout: Duration,
+    /// How long commands wait for a source that is away, before they get an error
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse::seconds)]
+    pub(crate) source_timeout: Duration,
+    /// Memory for writes that wait for the target
+    ///
+    /// Past it only the keys are remembered, and copied again later.
+    #[arg(long, value_name = "SIZE", default_value = "256mib", value_parser = parse::size)]
+    pub(crate) mirror_buffer: u64,
+    /// How long a stop waits for the mirror to empty
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse::seconds)]
+    pub(crate) drain_timeout: Duration,
+    /// How long a flip may hold clients at a time
+    ///
+    /// Longer, and it lets go and tries again until its time is over. It holds them only when little
+    /// is left to drain, and mostly for a few milliseconds.
+    #[arg(long, value_name = "TIME", default_value = "100ms", value_parser = parse::milliseconds)]
+    pub(crate) max_hold: Duration,
+    /// By how much two expiries may differ and count as equal
+    #[arg(long, value_name = "TIME", default_value = "50ms", value_parser = parse::milliseconds)]
+    pub(crate) expiry_tolerance: Duration,
+    /// How long a clean verify lets a cut-over pass
+    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = parse::seconds)]
+    pub(crate) verify_max_age: Duration,
+    /// Which keys a script is taken to write
+    #[arg(long, value_name = "HOW", default_value = "exact")]
+    pub(crate) scripts: Scripts,
+    /// Connections of applications at once
+    #[arg(long, value_name = "N", default_value = "10000", value_parser = parse::count)]
+    pub(crate) max_clients: usize,
+    /// Combinations of user, database and protocol version in use at once
+    ///
+    /// For each, three connections to the server that serves are kept, until nobody has used them
+    /// for a minute. One more than that is refused.
+    #[arg(long, value_name = "N", default_value = "1000", value_parser = parse::count)]
+    pub(crate) max_contexts: usize,
+    /// Replies that may wait for one client before it is disconnected
+    #[arg(long, value_name = "SIZE", default_value = "1gib", value_parser = parse::size)]
+    pub(crate) client_output_limit: u64,
+    /// Replies that may wait for all applications together
+    ///
+    /// Past it whoever reads least is disconnected.
+    #[arg(long, value_name = "SIZE", default_value = "1gib", value_parser = parse::size)]
+    pub(crate) client_memory: u64,
+    /// Let pass what is harmless to the migration, though not to the server (CONFIG SET and the like)
+    #[arg(long)]
+    pub(crate) allow_admin: bool,
+    /// Start although the source bears the marker of a cut-over
+    ///
+    /// The marker says that the target became primary, so what the source holds may be old. Only
+    /// give this when you know that the source is the one to serve.
+    #[arg(long)]
+    pub(crate) ignore_cutover_marker: bool,
+    /// How log lines look [default: text on a terminal, else json]
+    ///
+    /// RUST_LOG sets the level, info without it.
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) log_format: Option<LogFormat>,
 }
 
 impl RunConfig {
-    pub(super) fn read(reader: &mut Reader) -> Option<Self> {
-        let servers = Servers::read(reader);
-        let admin = reader.or("admin", DEFAULT_ADMIN, parse::listen);
-        let admin_token = reader.optional("admin-token", parse::any::<String>).map(Secret::new);
-        if !admin.ip().is_loopback() && admin_token.is_none() {
-            let place = reader.locate("admin");
-            reader.fault(format!("{place}: {admin} is not a loopback: set --admin-token too"));
+    /// Reads the files of TLS, and holds everything together.
+    pub(super) fn complete(mut self, settings: &Settings) -> Result<Self, Faults> {
+        let mut faults = Faults::default();
+        self.servers.complete(settings, &mut faults);
+        if !self.admin.ip().is_loopback() && self.admin_token.is_none() {
+            let (place, admin) = (settings.locate("admin"), self.admin);
+            faults.add(format!("{place}: {admin} is not a loopback: set --admin-token too"));
         }
-        // Every option is read before a missing server ends the reading, so that all faults show.
-        let config = Self {
-            listen: reader.or("listen", DEFAULT_LISTEN, parse::listen),
-            listen_tls: front::read(reader, &front::LISTEN),
-            admin,
-            admin_tls: front::read(reader, &front::ADMIN),
-            admin_token,
-            admin_hosts: reader.or("admin-hosts", Vec::new(), parse::names),
-            state_dir: reader.optional("state-dir", parse::any),
-            ack: reader.or("ack", Ack::default(), ack),
-            ack_timeout: reader.or("ack-timeout", Duration::from_secs(1), parse::seconds),
-            source_timeout: reader.or("source-timeout", Duration::from_secs(5), parse::seconds),
-            target_policy: reader.or("target-policy", TargetPolicy::default(), target_policy),
-            mirror_buffer: reader.or("mirror-buffer", 256 << 20, parse::size),
-            backfill_rate: reader.optional("backfill-rate", parse::rate),
-            drain_timeout: reader.or("drain-timeout", Duration::from_secs(10), parse::seconds),
-            max_hold: reader.or("max-hold", Duration::from_millis(100), parse::milliseconds),
-            expiry_tolerance: reader.or(
-                "expiry-tolerance",
-                Duration::from_millis(50),
-                parse::milliseconds,
-            ),
-            verify_max_age: reader.or(
-                "verify-max-age",
-                Duration::from_secs(24 * 60 * 60),
-                parse::seconds,
-            ),
-            scripts: reader.or("scripts", Scripts::default(), scripts),
-            max_clients: reader.or("max-clients", 10_000, parse::count),
-            max_contexts: reader.or("max-contexts", 1_000, parse::count),
-            client_output_limit: reader.or("client-output-limit", 1 << 30, parse::size),
-            client_memory: reader.or("client-memory", 1 << 30, parse::size),
-            allow_admin: reader.or("allow-admin", false, parse::flag),
-            ignore_cutover_marker: reader.or("ignore-cutover-marker", false, parse::flag),
-            log_format: reader.optional("log-format", log_format),
-            servers: servers?,
+        let clients = TlsOptions {
+            ca: self.listen_tls_ca.take(),
+            certificate: self.listen_tls_cert.take(),
+            key: self.listen_tls_key.take(),
         };
-        Some(config)
+        let operators = TlsOptions {
+            ca: self.admin_tls_ca.take(),
+            certificate: self.admin_tls_cert.take(),
+            key: self.admin_tls_key.take(),
+        };
+        let mut front = |options: &TlsOptions, certificate: &str| match front(options) {
+            Ok(config) => config,
+            Err(error) => {
+                faults.add(format!("{}: {error}", settings.locate(certificate)));
+                None
+            }
+        };
+        self.listen_tls = front(&clients, "listen-tls-cert");
+        self.admin_tls = front(&operators, "admin-tls-cert");
+        faults.or(self)
     }
 }
 
-fn ack(text: &str) -> Result<Ack, String> {
-    parse::word(text, &[("source", Ack::Source), ("both", Ack::Both)])
-}
-
-fn target_policy(text: &str) -> Result<TargetPolicy, String> {
-    parse::word(
-        text,
-        &[
-            ("require-empty", TargetPolicy::RequireEmpty),
-            ("overwrite", TargetPolicy::Overwrite),
-            ("flush", TargetPolicy::Flush),
-        ],
-    )
-}
-
-fn scripts(text: &str) -> Result<Scripts, String> {
-    parse::word(text, &[("exact", Scripts::Exact), ("declared", Scripts::Declared)])
-}
-
-fn log_format(text: &str) -> Result<LogFormat, String> {
-    parse::word(text, &[("text", LogFormat::Text), ("json", LogFormat::Json)])
+/// No file: plain. Any of them: TLS and nothing else, so what is missing is a fault.
+fn front(options: &TlsOptions) -> Result<Option<Arc<ServerConfig>>, String> {
+    if options.ca.is_none() && options.certificate.is_none() && options.key.is_none() {
+        return Ok(None);
+    }
+    server_config(options).map(Some).map_err(|error| error.to_string())
 }

@@ -1,26 +1,81 @@
 //! The two servers of a migration: URLs, passwords, TLS, and which databases go where.
+#![allow(clippy::doc_markdown, reason = "these comments are help texts, where markup would show")]
+
+use std::path::PathBuf;
+
+use clap::Args;
 
 use super::parse;
-use super::reader::Reader;
+use super::settings::{Faults, Settings};
 use crate::backend::{Endpoint, Secret};
 use crate::databases::Databases;
 use crate::net::{TlsOptions, client_config};
 use crate::status::Side;
 
 /// Where from, where to, and what.
-#[derive(Clone, Debug)]
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Servers")]
 pub struct Servers {
-    /// Where the data comes from.
-    pub source: Endpoint,
-    /// Where it goes.
-    pub target: Endpoint,
-    /// Which databases, and where each of them goes.
-    pub databases: Databases,
+    /// The server to move from [env: CROSSFADE_SOURCE]
+    ///
+    /// redis://[[user]:password@]host[:port][/db], rediss://… for TLS, unix:///path. User and
+    /// password are percent-decoded, so any character works; the password may come from
+    /// CROSSFADE_SOURCE_PASSWORD instead. With /db only that database is migrated, into the one
+    /// that the target's URL names (0 if none).
+    #[arg(long, value_name = "URL")]
+    pub(crate) source: Endpoint,
+    /// The server to move to [env: CROSSFADE_TARGET]
+    ///
+    /// As for --source; its password may come from CROSSFADE_TARGET_PASSWORD.
+    #[arg(long, value_name = "URL")]
+    pub(crate) target: Endpoint,
+    /// Which databases to migrate: all, or numbers such as 0,1
+    #[arg(long, value_name = "LIST", default_value = "all", value_parser = parse::databases)]
+    pub(crate) databases: Databases,
+    /// A TOML file with options, named as here without the dashes
+    ///
+    /// The command line beats the environment (CROSSFADE_ and the name in upper case),
+    /// which beats the file. Example:
+    ///
+    ///   source = "redis://old:6379"
+    ///   target = "rediss://new:6379"
+    ///   mirror-buffer = "1gib"
+    #[arg(long, value_name = "FILE", verbatim_doc_comment)]
+    config: Option<PathBuf>,
+    /// Authorities to trust for the source instead of the system's, in PEM
+    #[arg(long, value_name = "FILE")]
+    source_tls_ca: Option<PathBuf>,
+    /// Our certificate for the source, in PEM
+    #[arg(long, value_name = "FILE")]
+    source_tls_cert: Option<PathBuf>,
+    /// The key of our certificate for the source, in PEM
+    #[arg(long, value_name = "FILE")]
+    source_tls_key: Option<PathBuf>,
+    /// The name in the source's certificate, when it is not the host's
+    #[arg(long, value_name = "NAME")]
+    source_tls_server_name: Option<String>,
+    /// Authorities to trust for the target instead of the system's, in PEM
+    #[arg(long, value_name = "FILE")]
+    target_tls_ca: Option<PathBuf>,
+    /// Our certificate for the target, in PEM
+    #[arg(long, value_name = "FILE")]
+    target_tls_cert: Option<PathBuf>,
+    /// The key of our certificate for the target, in PEM
+    #[arg(long, value_name = "FILE")]
+    target_tls_key: Option<PathBuf>,
+    /// The name in the target's certificate, when it is not the host's
+    #[arg(long, value_name = "NAME")]
+    target_tls_server_name: Option<String>,
+    // Hidden options are none on the command line, where others could read them.
+    #[arg(long, hide = true, value_parser = parse::secret)]
+    source_password: Option<Secret>,
+    #[arg(long, hide = true, value_parser = parse::secret)]
+    target_password: Option<Secret>,
 }
 
 impl Servers {
     /// One of the two.
-    pub fn endpoint(&self, side: Side) -> &Endpoint {
+    pub(crate) fn endpoint(&self, side: Side) -> &Endpoint {
         match side {
             Side::Source => &self.source,
             Side::Target => &self.target,
@@ -28,122 +83,97 @@ impl Servers {
     }
 
     /// Makes the names of all connections end with `tag`.
-    pub fn tag_connections(&mut self, tag: &str) {
+    pub(crate) fn tag_connections(&mut self, tag: &str) {
         for endpoint in [&mut self.source, &mut self.target] {
             endpoint.tag = Some(tag.into());
         }
     }
 
-    pub(super) fn read(reader: &mut Reader) -> Option<Self> {
-        let source = endpoint(reader, &SOURCE);
-        let target = endpoint(reader, &TARGET);
-        let listed = reader.or("databases", None, parse::databases);
-        let (source, target) = (source?, target?);
-        let databases = databases(reader, &source, &target, listed)?;
-        if source.address == target.address && databases.meets_itself() {
-            let line = format!("--source and --target are the same server: {}", source.address);
-            reader.fault(line);
+    /// Gives each endpoint what the options beside its URL say, and holds everything together.
+    pub(super) fn complete(&mut self, settings: &Settings, faults: &mut Faults) {
+        let source = Beside {
+            side: Side::Source,
+            password: self.source_password.take(),
+            tls: TlsOptions {
+                ca: self.source_tls_ca.take(),
+                certificate: self.source_tls_cert.take(),
+                key: self.source_tls_key.take(),
+            },
+        };
+        let target = Beside {
+            side: Side::Target,
+            password: self.target_password.take(),
+            tls: TlsOptions {
+                ca: self.target_tls_ca.take(),
+                certificate: self.target_tls_cert.take(),
+                key: self.target_tls_key.take(),
+            },
+        };
+        self.source.server_name = self.source_tls_server_name.take();
+        self.target.server_name = self.target_tls_server_name.take();
+        source.complete(&mut self.source, settings, faults);
+        target.complete(&mut self.target, settings, faults);
+        match self.numbers(settings) {
+            Ok(databases) => self.databases = databases,
+            Err(fault) => return faults.add(fault),
         }
-        Some(Self { source, target, databases })
-    }
-}
-
-/// The options that describe one of the servers.
-struct Names {
-    url: &'static str,
-    password: &'static str,
-    ca: &'static str,
-    certificate: &'static str,
-    key: &'static str,
-    server_name: &'static str,
-}
-
-const SOURCE: Names = Names {
-    url: "source",
-    password: "source-password",
-    ca: "source-tls-ca",
-    certificate: "source-tls-cert",
-    key: "source-tls-key",
-    server_name: "source-tls-server-name",
-};
-
-const TARGET: Names = Names {
-    url: "target",
-    password: "target-password",
-    ca: "target-tls-ca",
-    certificate: "target-tls-cert",
-    key: "target-tls-key",
-    server_name: "target-tls-server-name",
-};
-
-fn endpoint(reader: &mut Reader, names: &Names) -> Option<Endpoint> {
-    let url = reader.required(names.url, str::parse::<Endpoint>);
-    let password = reader.find(names.password, parse::any::<String>);
-    let tls = TlsOptions {
-        ca: reader.optional(names.ca, parse::any),
-        certificate: reader.optional(names.certificate, parse::any),
-        key: reader.optional(names.key, parse::any),
-    };
-    let server_name = reader.optional(names.server_name, parse::any);
-    let url = url?;
-    let mut endpoint = url.value;
-    // A password beside the URL counts as written in the same place's URL would: the place that
-    // ranks higher wins, and the URL's own within one place.
-    if let Some(password) = password
-        && (endpoint.password.is_none() || password.origin < url.origin)
-    {
-        endpoint.password = Some(Secret::new(password.value));
-    }
-    endpoint.server_name = server_name;
-    secure(reader, names, &mut endpoint, &tls);
-    Some(endpoint)
-}
-
-/// Prepares TLS where the URL asks for it, and refuses TLS options where it does not: somebody who
-/// gives an authority believes that the connection is encrypted.
-fn secure(reader: &mut Reader, names: &Names, endpoint: &mut Endpoint, tls: &TlsOptions) {
-    if endpoint.wants_tls {
-        match client_config(tls) {
-            Ok(config) => endpoint.tls = Some(config),
-            Err(error) => reader.fault(format!("--{}: {error}", names.url)),
+        if self.source.address == self.target.address && self.databases.meets_itself() {
+            let address = &self.source.address;
+            faults.add(format!("--source and --target are the same server: {address}"));
         }
-        return;
     }
-    let given = [
-        (names.ca, tls.ca.is_some()),
-        (names.certificate, tls.certificate.is_some()),
-        (names.key, tls.key.is_some()),
-        (names.server_name, endpoint.server_name.is_some()),
-    ];
-    for (option, _) in given.iter().filter(|(_, given)| *given) {
-        let place = reader.locate(option);
-        reader.fault(format!("{place}: the {} URL does not ask for TLS (rediss://)", names.url));
+
+    /// A source URL with a database limits the migration to it; else the list does.
+    fn numbers(&self, settings: &Settings) -> Result<Databases, String> {
+        let listed = &self.databases;
+        match (self.source.db, self.target.db) {
+            (None, None | Some(0)) => Ok(listed.clone()),
+            (Some(from), to) if [Databases::All, Databases::one(from, from)].contains(listed) => {
+                Ok(Databases::one(from, to.unwrap_or(0)))
+            }
+            (Some(from), _) => Err(format!(
+                "{}: the source URL limits the migration to database {from}",
+                settings.locate("databases")
+            )),
+            (None, Some(to)) => Err(format!(
+                "{}: names database {to}, which needs a source URL that names one too",
+                settings.locate("target")
+            )),
+        }
     }
 }
 
-/// A source URL with a database limits the migration to it; else the list does.
-fn databases(
-    reader: &mut Reader,
-    source: &Endpoint,
-    target: &Endpoint,
-    listed: Option<Vec<u32>>,
-) -> Option<Databases> {
-    let fault = match (source.db, target.db, listed) {
-        (Some(from), to, None) => return Some(Databases::one(from, to.unwrap_or(0))),
-        (Some(from), to, Some(listed)) if listed == [from] => {
-            return Some(Databases::one(from, to.unwrap_or(0)));
+/// What the options beside one URL say.
+struct Beside {
+    side: Side,
+    password: Option<Secret>,
+    tls: TlsOptions,
+}
+
+impl Beside {
+    fn complete(self, endpoint: &mut Endpoint, settings: &Settings, faults: &mut Faults) {
+        let side = self.side;
+        // A password beside the URL counts as written in the same place's URL would: the place that
+        // ranks higher wins, and the URL's own within one place.
+        let ranks_higher =
+            settings.origin(&format!("{side}-password")) < settings.origin(side.name());
+        if self.password.is_some() && (endpoint.password.is_none() || ranks_higher) {
+            endpoint.password = self.password;
         }
-        (None, None | Some(0), None) => return Some(Databases::All),
-        (None, None | Some(0), Some(listed)) => return Some(Databases::same(listed)),
-        (Some(from), _, Some(_)) => format!(
-            "{}: the source URL limits the migration to database {from}",
-            reader.locate("databases")
-        ),
-        (None, Some(to), _) => format!(
-            "{}: names database {to}, which needs a source URL that names one too",
-            reader.locate(TARGET.url)
-        ),
-    };
-    reader.fault(fault);
-    None
+        if endpoint.wants_tls {
+            match client_config(&self.tls) {
+                Ok(config) => endpoint.tls = Some(config),
+                Err(error) => faults.add(format!("--{side}: {error}")),
+            }
+            return;
+        }
+        // Somebody who gives an authority believes that the connection is encrypted.
+        for option in ["tls-ca", "tls-cert", "tls-key", "tls-server-name"] {
+            let option = format!("{side}-{option}");
+            if settings.text(&option).is_some() {
+                let place = settings.locate(&option);
+                faults.add(format!("{place}: the {side} URL does not ask for TLS (rediss://)"));
+            }
+        }
+    }
 }

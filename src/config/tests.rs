@@ -34,7 +34,7 @@ fn two_urls_are_enough() {
     assert_eq!(config.servers.databases, Databases::All);
     assert_eq!(config.mirror_buffer, 256 << 20);
     assert_eq!(config.expiry_tolerance, Duration::from_millis(50));
-    assert_eq!(config.target_policy, TargetPolicy::RequireEmpty);
+    assert_eq!(config.copying.target_policy, TargetPolicy::RequireEmpty);
 }
 
 #[test]
@@ -139,4 +139,22 @@ fn tls_options_without_tls_are_a_fault() {
         faults(&options, &[]),
         ["--source-tls-ca: the source URL does not ask for TLS (rediss://)"]
     );
+}
+
+#[test]
+fn a_list_in_the_file_is_one_and_a_word_may_be_in_upper_case() {
+    let (_dir, option) = with_file(
+        "databases = [3, 1]\nadmin-hosts = ['a.example', 'b.example']\nack = 'BOTH'\nallow-admin = 'no'\n",
+    );
+    let config = read_all(&format!("{SERVERS}{option}"), &[]).unwrap();
+    assert_eq!(config.servers.databases, Databases::same([1, 3]));
+    assert_eq!(config.admin_hosts, ["a.example", "b.example"]);
+    assert_eq!((config.ack, config.allow_admin), (Ack::Both, false));
+}
+
+#[test]
+fn what_a_higher_place_says_is_all_that_is_looked_at() {
+    let (_dir, option) = with_file("max-clients = 'many'\n");
+    let options = format!("{SERVERS}{option}max-clients = '3'");
+    assert_eq!(read_all(&options, &[]).unwrap().max_clients, 3);
 }

@@ -63,7 +63,7 @@ impl World {
     /// A world in which nothing runs yet.
     pub(crate) fn new(config: RunConfig, seed: Seed, known: Known) -> Self {
         let progress = Arc::new(Progress::default());
-        progress.limit(config.backfill_rate.map(NonZeroU64::get));
+        progress.limit(config.copying.backfill_rate.map(NonZeroU64::get));
         Self {
             config,
             seed,
@@ -102,7 +102,7 @@ impl World {
 
     /// Whether a secondary may hold keys of its own, which nobody may remove.
     pub(super) fn keeps_extras(&self, secondary: Side) -> bool {
-        secondary == Side::Target && self.config.target_policy == TargetPolicy::Overwrite
+        secondary == Side::Target && self.config.copying.target_policy == TargetPolicy::Overwrite
     }
 
     /// The databases, from the clients' numbers to this side's.

@@ -60,7 +60,7 @@ pub(crate) async fn check_target(
     target: &mut Connection,
 ) -> Result<(), Failure> {
     let databases = config.servers.databases.reversed();
-    match config.target_policy {
+    match config.copying.target_policy {
         TargetPolicy::Overwrite => Ok(()),
         TargetPolicy::Flush => flush(&databases, target).await,
         TargetPolicy::RequireEmpty => require_empty(&databases, target).await,

@@ -93,7 +93,7 @@ async fn copy(world: &World, direction: &Arc<Direction>) -> Summary {
 }
 
 fn pass(world: &World, direction: &Direction) -> Pass {
-    let was_empty = world.config.target_policy != TargetPolicy::Overwrite;
+    let was_empty = world.config.copying.target_policy != TargetPolicy::Overwrite;
     Pass {
         route: direction.copies.clone(),
         secondary: (!was_empty).then(|| world.config.servers.target.clone()),
