@@ -3,20 +3,22 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::process::Command;
 
 use crossfade::{command, config};
 
 const README: &str = include_str!("../README.md");
-const README_PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
+const COMMANDS: &str = include_str!("../deploy/COMMANDS.md");
+const COMMANDS_PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/COMMANDS.md");
 const EXAMPLE: &str = include_str!("../deploy/crossfade.toml");
 
 const TABLE_BEGIN: &str = "<!-- commands:begin -->\n";
 const TABLE_END: &str = "<!-- commands:end -->";
 
-/// The README up to the table of commands, the table, and the rest.
+/// The page of commands up to their table, the table, and the rest.
 fn around_the_table() -> (&'static str, &'static str, &'static str) {
-    let (before, rest) = README.split_once(TABLE_BEGIN).unwrap();
+    let (before, rest) = COMMANDS.split_once(TABLE_BEGIN).unwrap();
     let (table, after) = rest.split_once(TABLE_END).unwrap();
     (before, table, after)
 }
@@ -67,7 +69,7 @@ fn the_readme_names_every_option() {
 }
 
 #[test]
-fn the_readme_has_the_table_of_commands_as_the_code_has_it() {
+fn the_page_of_commands_has_the_table_as_the_code_has_it() {
     let (_, table, _) = around_the_table();
     assert!(
         table == command::markdown(),
@@ -76,9 +78,34 @@ fn the_readme_has_the_table_of_commands_as_the_code_has_it() {
 }
 
 #[test]
-#[ignore = "writes the README"]
+#[ignore = "writes the page"]
 fn the_table_of_commands_can_be_written_anew() {
     let (before, _, after) = around_the_table();
     let table = command::markdown();
-    std::fs::write(README_PATH, format!("{before}{TABLE_BEGIN}{table}{TABLE_END}{after}")).unwrap();
+    std::fs::write(COMMANDS_PATH, format!("{before}{TABLE_BEGIN}{table}{TABLE_END}{after}"))
+        .unwrap();
+}
+
+/// Every page that people read, and where it stands.
+const PAGES: [&str; 6] = [
+    "README.md",
+    "benches/README.md",
+    "deploy/CLIENTS.md",
+    "deploy/COMMANDS.md",
+    "deploy/METRICS.md",
+    "deploy/RUNBOOK.md",
+];
+
+#[test]
+fn every_link_of_a_page_leads_to_a_file() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for page in PAGES.map(|page| root.join(page)) {
+        let text = std::fs::read_to_string(&page).unwrap();
+        let links = text.split("](").skip(1).filter_map(|rest| rest.split_once(')'));
+        for (link, _) in links.filter(|(link, _)| !link.contains("://")) {
+            let file = link.split('#').next().unwrap_or_default();
+            let target = page.parent().unwrap().join(file);
+            assert!(file.is_empty() || target.exists(), "{}: {link}", page.display());
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! The README's table of commands.
+//! The table of `deploy/COMMANDS.md`.
 
 use std::fmt::Write;
 

@@ -97,7 +97,7 @@ pub enum Mirror {
 }
 
 impl Mirror {
-    /// A few words for the README's table.
+    /// A few words for the table in `deploy/COMMANDS.md`.
     pub(super) fn words(self) -> &'static str {
         match self {
             Self::Never => "",

@@ -52,7 +52,7 @@ pub struct Command {
     pub since: Since,
     /// How many arguments it takes, its name included; at least that many when negative.
     pub arity: i8,
-    /// What its user should know that the columns of the README's table do not say.
+    /// What its user should know that the columns of the table in `deploy/COMMANDS.md` do not say.
     pub note: &'static str,
     /// Options that came later than the command, and the servers that know them.
     pub later: &'static [(&'static str, Since)],
