@@ -22,6 +22,8 @@ demo: build ## a real migration under traffic, start to finish, on one screen
 
 test: toolchain ## every test, doc tests included
 	@$(NEED) redis-server redis-cli=redis-tools openssl prlimit=util-linux
+	@$(NEED) chromium chromedriver=chromium-driver || \
+	  echo "SKIPPED: the page is not tested in a browser: no chromium with its chromedriver" >&2
 	cargo test --locked --no-fail-fast
 
 bench: toolchain ## cost per request beside the peers, copy speed, hold of a cut-over

@@ -89,7 +89,8 @@ impl Courtesy {
         if self.is_hurried() { HURRIED_FLOOR } else { FLOOR }
     }
 
-    fn clients_are_served(&self) -> bool {
+    /// Whether there is somebody to give way to.
+    pub fn clients_are_served(&self) -> bool {
         self.left.load(Ordering::Relaxed) > 0
     }
 

@@ -44,8 +44,8 @@
 //! | assembly | [`cli`] [`copy`] [`compare`] [`check`] [`control`] [`admin`] [`telemetry`] [`config`] [`failure`] [`strangers`] [`bar`] | puts things together, speaks to operators; [`control`] owns the phase |
 //! | roles | [`proxy`] [`mirror`] [`backfill`] [`verify`] | siblings that meet only in the engine |
 //! | lanes | [`lane`] | pipelined connections, and the engine as tasks share it ([`lane::Hub`]) |
-//! | I/O | [`value`] [`backend`] [`net`] [`record`] [`metrics`] [`courtesy`] [`audit`] | servers, sockets, values read part by part, what a crash must not forget, giving way, what was done |
-//! | core | [`engine`] [`effect`] [`command`] [`payload`] [`ledger`] [`resp`] [`diff`] [`status`] [`databases`] [`capability`] [`own_keys`] | events in, decisions out: no socket, task, clock or log line |
+//! | I/O | [`value`] [`backend`] [`net`] [`record`] [`metrics`] [`courtesy`] [`audit`] [`latency`] | servers, sockets, values read part by part, what a crash must not forget, giving way, what was done, how long servers take |
+//! | core | [`engine`] [`effect`] [`command`] [`payload`] [`ledger`] [`resp`] [`diff`] [`status`] [`history`] [`databases`] [`capability`] [`own_keys`] | events in, decisions out: no socket, task, clock or log line |
 //!
 //! # The life of a write
 //!
@@ -182,7 +182,9 @@ pub mod diff;
 pub mod effect;
 pub mod engine;
 pub mod failure;
+pub mod history;
 pub mod lane;
+pub mod latency;
 pub mod ledger;
 pub mod metrics;
 pub mod mirror;

@@ -8,6 +8,7 @@
 //!
 //! *Must not know:* who fills it in, or how it is shown.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -133,6 +134,8 @@ pub struct Status {
     pub ready: bool,
     /// Why it would not be, one reason each.
     pub blockers: Vec<String>,
+    /// The same, each with what to do about it.
+    pub advice: Vec<Advice>,
 }
 
 impl Default for Status {
@@ -152,8 +155,19 @@ impl Default for Status {
             clients: Clients::default(),
             ready: false,
             blockers: Vec::new(),
+            advice: Vec::new(),
         }
     }
+}
+
+/// What to do about something that stands in the way.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Advice {
+    /// What stands there.
+    pub blocker: String,
+    /// What to do.
+    pub todo: String,
 }
 
 /// One of the two servers.
@@ -211,6 +225,8 @@ pub struct Backfill {
     pub bytes_per_mark: f64,
     /// The limit in keys a second; none is no limit.
     pub rate: Option<u64>,
+    /// What holds it back; none when it goes as fast as the servers can.
+    pub held_by: Option<String>,
     /// Why it runs (again), when that is not simply the first start.
     pub cause: Option<String>,
 }
@@ -244,6 +260,8 @@ pub struct Mirror {
     pub mismatched: u64,
     /// Commands that the secondary refused.
     pub failed: u64,
+    /// Keys copied again, by the reason.
+    pub recopies: BTreeMap<String, u64>,
     /// Keys that wait to be copied again.
     pub dirty_keys: u64,
     /// With `--ack both`: whether writes are answered without the secondary.
@@ -298,6 +316,36 @@ pub struct Verify {
     pub repaired: u64,
     /// When it ended, in Unix seconds.
     pub finished_at: Option<f64>,
+    /// What differed, by what the names have in common: the patterns of most keys.
+    pub patterns: Vec<Pattern>,
+    /// Some of the keys that differed.
+    pub samples: Vec<Sample>,
+}
+
+/// Keys that differed, and whose names are alike.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Pattern {
+    /// Their name, with `*` for what tells them apart.
+    pub pattern: String,
+    /// How many the secondary lacked.
+    pub missing: u64,
+    /// How many the primary lacks.
+    pub extra: u64,
+    /// How many had another type, value or expiry.
+    pub different: u64,
+}
+
+/// A key that differed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Sample {
+    /// Its database on the primary.
+    pub db: u32,
+    /// Its name.
+    pub key: String,
+    /// In what: `missing`, `extra`, `type`, `value`, `expiry`.
+    pub difference: String,
 }
 
 /// The write-intent record.

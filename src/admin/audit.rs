@@ -1,4 +1,4 @@
-//! `GET /v1/audit`: what was done, by whom, and what came of it.
+//! `GET /v1/audit?last=N`: what was done, by whom, and what came of it.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -6,12 +6,13 @@ use std::fmt;
 use axum::Json;
 use axum::extract::connect_info::ConnectInfo;
 use axum::extract::{FromRequestParts, State};
+use axum::http::Uri;
 use axum::http::header::USER_AGENT;
 use axum::http::request::Parts;
 
 use super::control::{Control, Refusal};
 use super::guest::Caller;
-use super::{Admin, Shared};
+use super::{Admin, Shared, query};
 use crate::audit::Deed;
 
 /// Who calls, by a name that they give themselves.
@@ -19,8 +20,10 @@ const NAME: &str = "x-crossfade-actor";
 /// Letters of it.
 const LETTERS: usize = 100;
 
-pub(super) async fn get<C: Control>(State(admin): Shared<C>) -> Json<Vec<Deed>> {
-    Json(admin.control.audit().deeds())
+pub(super) async fn get<C: Control>(State(admin): Shared<C>, uri: Uri) -> Json<Vec<Deed>> {
+    let mut deeds = admin.control.audit().deeds();
+    let last: usize = query::value(&uri, "last").unwrap_or(usize::MAX);
+    Json(deeds.split_off(deeds.len().saturating_sub(last)))
 }
 
 /// Who asks for a change: the name that they give, or that of their program, and their address.

@@ -3,7 +3,7 @@
 //! Without this any page that an operator has open could post to a loopback that asks for no token.
 
 use axum::http::header::{CONTENT_TYPE, HOST, ORIGIN, REFERER, USER_AGENT};
-use axum::http::{HeaderMap, HeaderName};
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
 
 /// Where the page stands that asks, as browsers tell where they can.
 const SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
@@ -42,20 +42,18 @@ fn is_browser(headers: &HeaderMap) -> bool {
 }
 
 fn word<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a [u8]> {
-    headers.get(name).map(|value| value.as_bytes())
+    headers.get(name).map(HeaderValue::as_bytes)
 }
 
 #[cfg(test)]
 mod tests {
-    use axum::http::HeaderValue;
-
     use super::*;
 
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
         let pairs = pairs
             .iter()
             .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
-        HeaderMap::from_iter(pairs)
+        pairs.collect()
     }
 
     #[test]

@@ -8,6 +8,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use crate::audit::Audit;
+use crate::check::Report;
+use crate::history::Point;
 use crate::status::{Phase, Status};
 
 /// A running migration, as its operator sees it.
@@ -17,6 +19,12 @@ pub trait Control: Send + Sync + 'static {
 
     /// Everything, again once a second and at each change.
     fn news(&self) -> watch::Receiver<Arc<Status>>;
+
+    /// The last hour in points, from a time in Unix seconds on.
+    fn history(&self, after: f64) -> Vec<Point>;
+
+    /// Looks at both servers for what would make a migration impossible.
+    fn check(&self) -> impl Future<Output = Result<Report, Refusal>> + Send;
 
     /// What was done.
     fn audit(&self) -> &Audit;

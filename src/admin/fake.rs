@@ -12,6 +12,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::{Access, Control, Flipped, Refusal, serve};
 use crate::audit::Audit;
 use crate::backend::Secret;
+use crate::check::Report;
+use crate::history::Point;
 use crate::metrics::Metrics;
 use crate::status::{Phase, Status, VerifyState};
 
@@ -48,6 +50,16 @@ impl Control for Fake {
 
     fn news(&self) -> watch::Receiver<Arc<Status>> {
         self.news.subscribe()
+    }
+
+    fn history(&self, after: f64) -> Vec<Point> {
+        let points = [1.0, 2.0].map(|at| Point { at, ..Point::default() });
+        points.into_iter().filter(|point| point.at > after).collect()
+    }
+
+    async fn check(&self) -> Result<Report, Refusal> {
+        self.ask("check".to_owned())?;
+        Ok(Report { ready: true, findings: Vec::new() })
     }
 
     fn audit(&self) -> &Audit {

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use axum::extract::{Request, State};
 use axum::http::header::{AUTHORIZATION, HOST};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
 
@@ -60,7 +60,7 @@ fn is_at_home(headers: &HeaderMap, hosts: &[String]) -> bool {
 /// Whether the token is there that is asked for, if any is.
 fn bears(headers: &HeaderMap, access: &Access) -> bool {
     let Some(token) = &access.token else { return true };
-    let value = headers.get(AUTHORIZATION).map_or(&b""[..], |value| value.as_bytes());
+    let value = headers.get(AUTHORIZATION).map_or(&b""[..], HeaderValue::as_bytes);
     let Some((scheme, given)) = value.split_at_checked(7) else { return false };
     scheme.eq_ignore_ascii_case(b"bearer ") && same(given, token.reveal().as_bytes())
 }
@@ -73,8 +73,6 @@ fn same(a: &[u8], b: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use axum::http::HeaderValue;
-
     use super::*;
 
     #[test]

@@ -13,6 +13,7 @@ mod audit;
 mod backfill;
 mod body;
 mod browser;
+mod check;
 mod control;
 mod cutover;
 mod door;
@@ -23,8 +24,10 @@ mod finalize;
 mod guard;
 mod guest;
 mod healthz;
+mod history;
 mod metrics;
 mod page;
+mod query;
 mod readyz;
 mod reply;
 mod resync;
@@ -92,6 +95,7 @@ pub async fn serve<C: Control>(
 
 fn router<C: Control>(admin: Arc<Admin<C>>) -> Router {
     let changes = Router::new()
+        .route("/v1/check", post(check::post::<C>))
         .route("/v1/verify", post(verify::post::<C>))
         .route("/v1/cutover", post(cutover::post::<C>))
         .route("/v1/rollback", post(rollback::post::<C>))
@@ -99,11 +103,12 @@ fn router<C: Control>(admin: Arc<Admin<C>>) -> Router {
         .route("/v1/finalize", post(finalize::post::<C>))
         .route("/v1/backfill", post(backfill::post::<C>))
         .layer(from_fn_with_state(admin.clone(), guard::check::<C>));
-    let for_people = Router::new()
-        .route("/", get(page::get))
+    let page = page::paths().fold(Router::new(), |page, path| page.route(path, get(page::get)));
+    let for_people = page
         .route("/v1/status", get(status::get::<C>))
         .route("/v1/events", get(events::get::<C>))
         .route("/v1/audit", get(audit::get::<C>))
+        .route("/v1/history", get(history::get::<C>))
         .merge(changes)
         .layer(from_fn_with_state(admin.clone(), guard::at_home::<C>));
     Router::new()

@@ -139,6 +139,34 @@ async fn what_was_asked_for_stands_in_the_audit_with_who_and_what_came_of_it() {
     assert_eq!(running.json("GET /v1/audit", "").await.1[0]["outcome"], "refused: too late");
 }
 
+#[tokio::test]
+async fn nothing_of_the_page_is_inline_or_from_elsewhere() {
+    let running = Fake::default().serve(None).await;
+    let mut stream = TcpStream::connect(running.address).await.unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+    let page = read_until(&mut stream, "</html>").await;
+    assert!(page.contains(&format!("content-security-policy: {}", page::POLICY)), "{page}");
+    for inline in ["<style", "style=", " onclick", "javascript:", "http://", "https://"] {
+        assert!(!page.contains(inline), "{inline}");
+    }
+    for path in page::paths() {
+        assert_eq!(running.call(&format!("GET {path}"), "", "").await.0, 200, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn the_last_hour_and_the_audit_are_told_from_where_the_caller_is() {
+    let running = Fake::default().serve(None).await;
+    let points = |answer: Value| answer["points"].as_array().unwrap().len();
+    assert_eq!(points(running.json("GET /v1/history", "").await.1), 2);
+    assert_eq!(points(running.json("GET /v1/history?after=1.0", "").await.1), 1);
+    for number in 0..3 {
+        running.fake.audit.note("a", &number.to_string(), "");
+    }
+    let (_, last) = running.json("GET /v1/audit?last=2", "").await;
+    assert_eq!((last.as_array().unwrap().len(), &last[1]["action"]), (2, &json!("2")));
+}
+
 impl Running {
     /// Listens to events, past the head of the answer.
     async fn listen(&self) -> TcpStream {
@@ -211,7 +239,7 @@ async fn a_refusal_is_409_with_its_blockers_and_a_timeout_504() {
     let conflict = Refusal::Conflict { error: "not ready".to_owned(), blockers };
     let running = refusing(conflict).serve(None).await;
     let expected = json!({"error": "not ready", "blockers": ["verify has not run"]});
-    for verb in ["cutover", "rollback", "resync", "finalize", "verify", "backfill"] {
+    for verb in ["check", "cutover", "rollback", "resync", "finalize", "verify", "backfill"] {
         let answer = running.json(&format!("POST /v1/{verb}"), "").await;
         assert_eq!(answer, (409, expected.clone()), "{verb}");
     }

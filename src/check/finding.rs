@@ -41,6 +41,12 @@ impl Finding {
     }
 }
 
+impl Finding {
+    fn is_about_keys(&self) -> bool {
+        self.topic == "target" && (self.text.contains(" keys already") || self.text == "is empty")
+    }
+}
+
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let level = match self.level {
@@ -62,6 +68,13 @@ pub struct Report {
 }
 
 impl Report {
+    /// The same without what it says of the target's keys: in a running migration they are the
+    /// source's.
+    pub(crate) fn without_keys(self) -> Self {
+        let others = self.findings.into_iter().filter(|finding| !finding.is_about_keys());
+        Self::new(others.collect())
+    }
+
     /// The report of these findings.
     pub(super) fn new(findings: Vec<Finding>) -> Self {
         let ready = findings.iter().all(|finding| finding.level < Level::Blocker);

@@ -4,12 +4,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 
 use super::changes;
 use super::migration::Migration;
 use crate::audit::{Audit, SELF};
+use crate::history::History;
 use crate::status::Status;
 
 /// How often it is looked at, unless it says that something has changed.
@@ -21,6 +23,7 @@ const PULSE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct Chronicle {
     pub(super) audit: Audit,
+    pub(super) history: Mutex<History>,
     pub(super) news: watch::Sender<Arc<Status>>,
     /// Something has changed that is worth a look at once.
     pub(super) stirred: Notify,
@@ -28,7 +31,12 @@ pub(super) struct Chronicle {
 
 impl Chronicle {
     pub(super) fn new(audit: Audit) -> Self {
-        Self { audit, news: watch::Sender::default(), stirred: Notify::new() }
+        Self {
+            audit,
+            history: Mutex::default(),
+            news: watch::Sender::default(),
+            stirred: Notify::new(),
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The state of a migration, and how it looks from outside.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Instant, SystemTime};
@@ -7,13 +8,13 @@ use std::time::{Instant, SystemTime};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
+use super::advice;
 use super::chronicle::Chronicle;
 use super::direction::{Direction, World};
 use super::foreign::{Books, Foreign};
 use super::halting::Halt;
 use super::state::{State, StateDir};
 use super::watch::Baseline;
-use crate::backfill::Progress;
 use crate::engine::Cause;
 use crate::lane::SideLine;
 use crate::metrics::{BackfillOutcome, Metrics, MirrorOutcome, SentBy, VerifyOutcome};
@@ -187,7 +188,7 @@ impl Migration {
             target: server(Side::Target),
             backfill: backfill(
                 &mut inner,
-                &self.world.progress,
+                &self.world,
                 hub.with(|engine| (engine.marks(), engine.is_halted())),
                 &counters,
                 left_out,
@@ -199,6 +200,7 @@ impl Migration {
                 applied: counters.applied,
                 mismatched: counters.mismatched,
                 failed: counters.failed,
+                recopies: recopies(&counters),
                 dirty_keys: (dirty + left_out) as u64,
                 degraded: hub.acks().is_some_and(crate::lane::Acks::is_degraded),
             },
@@ -210,6 +212,7 @@ impl Migration {
                 commands: registry.map_or(0, |registry| registry.totals().all_commands()),
             },
             ready: blockers.is_empty(),
+            advice: blockers.iter().map(|blocker| advice::on(blocker)).collect(),
             blockers,
             ..Status::default()
         }
@@ -365,11 +368,12 @@ impl Migration {
 
 fn backfill(
     inner: &mut Inner,
-    progress: &Progress,
+    world: &World,
     ((marks, bytes), is_halted): ((usize, usize), bool),
     counters: &crate::engine::Counters,
     left_out: usize,
 ) -> status::Backfill {
+    let progress = &world.progress;
     let (scanned, estimate) = (progress.scanned(), progress.estimate());
     let done = inner.phase != Phase::Backfilling && !inner.passing && !is_halted;
     let recopied = counters.recopies.iter().sum();
@@ -398,8 +402,30 @@ fn backfill(
         eta_seconds: (!done && keys_per_second > 0.0).then(|| left / keys_per_second),
         bytes_per_mark: if marks == 0 { 0.0 } else { bytes as f64 / marks as f64 },
         rate: progress.rate(),
+        held_by: if done { None } else { held_by(inner, world) },
         cause: inner.cause.clone(),
     }
+}
+
+/// What holds the copy back.
+fn held_by(inner: &Inner, world: &World) -> Option<String> {
+    let (progress, hub) = (&world.progress, &inner.direction.hub);
+    let (halted, may_copy) = hub.with(|engine| (engine.is_halted(), engine.may_copy()));
+    let reason = match progress.rate() {
+        _ if halted => "nothing is carried over now: see what stands in the way".to_owned(),
+        _ if progress.is_paused() => "it is paused".to_owned(),
+        _ if !inner.direction.peer.is_connected() => "the other server is not reached".to_owned(),
+        _ if !may_copy => "the other server takes no more for now".to_owned(),
+        Some(rate) => format!("the limit of {rate} keys a second"),
+        None if world.courtesy.clients_are_served() => "clients go first".to_owned(),
+        None => return None,
+    };
+    Some(reason)
+}
+
+fn recopies(counters: &crate::engine::Counters) -> BTreeMap<String, u64> {
+    let causes = Cause::ALL.iter().map(|cause| cause.label().to_owned());
+    causes.zip(counters.recopies.iter().copied()).collect()
 }
 
 /// Unix time in seconds.

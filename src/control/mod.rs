@@ -8,6 +8,7 @@
 //!
 //! *Must not know:* HTTP, commands, sockets.
 
+mod advice;
 mod calm;
 mod changes;
 mod chronicle;
@@ -22,6 +23,7 @@ mod libraries;
 mod marker;
 mod memory;
 mod migration;
+mod observing;
 mod operate;
 mod passes;
 mod predecessor;

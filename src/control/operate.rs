@@ -13,6 +13,9 @@ use super::migration::Migration;
 use super::passes::Beginning;
 use crate::admin::{Control, Flipped, Refusal};
 use crate::audit::Audit;
+use crate::check;
+use crate::config::{Servers, TargetPolicy};
+use crate::history::Point;
 use crate::ledger::Groups;
 use crate::status::{self, Phase, Side, Status, VerifyState};
 
@@ -24,6 +27,25 @@ impl Control for Arc<Migration> {
 
     fn news(&self) -> watch::Receiver<Arc<Status>> {
         self.chronicle.news.subscribe()
+    }
+
+    fn history(&self, after: f64) -> Vec<Point> {
+        self.chronicle.history.lock().after(after)
+    }
+
+    async fn check(&self) -> Result<check::Report, Refusal> {
+        let (phase, servers) = (self.phase(), &self.world.config.servers);
+        if !matches!(phase, Phase::Backfilling | Phase::Mirroring) {
+            return Err(refuse(format!(
+                "check looks ahead to a cut-over, and the phase is {phase}"
+            )));
+        }
+        let Servers { source, target, databases } = servers.clone();
+        // What the target holds now is what has been copied.
+        let target_policy = TargetPolicy::Overwrite;
+        let options = check::Options { source, target, databases, target_policy };
+        let report = check::run(options).await.map_err(|error| refuse(error.to_string()))?;
+        Ok(report.without_keys())
     }
 
     fn audit(&self) -> &Audit {

@@ -288,6 +288,7 @@ fn limits(world: &World) -> Limits {
 fn begin(migration: &Arc<Migration>, beginning: Beginning) {
     migration.world.tasks.spawn(migration.clone().watch());
     migration.world.tasks.spawn(migration.clone().keep_chronicle());
+    migration.world.tasks.spawn(migration.clone().keep_history());
     if migration.phase() == Phase::Finalized {
         let direction = migration.direction();
         direction.hub.with(Engine::let_go);

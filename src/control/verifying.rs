@@ -9,8 +9,8 @@ use tracing::warn;
 
 use super::migration::{Migration, unix_now};
 use crate::diff::Leeway;
-use crate::status::VerifyState;
-use crate::verify::{Tally, Verify};
+use crate::status::{self, VerifyState};
+use crate::verify::{Alike, Sample, Tally, Verify};
 
 impl Migration {
     /// Compares everything and keeps the result.
@@ -74,5 +74,17 @@ impl Migration {
         verify.extra = tally.extra.load(Ordering::Relaxed);
         verify.different = tally.different.load(Ordering::Relaxed);
         verify.repaired = tally.repaired.load(Ordering::Relaxed);
+        let found = tally.found.lock();
+        verify.patterns = found.patterns().into_iter().map(pattern).collect();
+        verify.samples = found.samples().iter().map(sample).collect();
     }
+}
+
+fn pattern((pattern, Alike { missing, extra, different }): (String, Alike)) -> status::Pattern {
+    status::Pattern { pattern, missing, extra, different }
+}
+
+fn sample(sample: &Sample) -> status::Sample {
+    let difference = sample.difference.name().to_owned();
+    status::Sample { db: sample.db, key: sample.key.clone(), difference }
 }

@@ -107,7 +107,7 @@ fn weight(named: &Named) -> usize {
 
 /// A key's name without what mostly tells it from its like: what stands behind the last colon, and
 /// every number.
-pub(super) fn pattern(key: &[u8]) -> String {
+pub fn pattern(key: &[u8]) -> String {
     let kept =
         key.iter().rposition(|byte| *byte == b':').map_or(key, |colon| key.split_at(colon + 1).0);
     let mut pattern = String::new();

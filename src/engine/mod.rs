@@ -49,7 +49,7 @@ pub(crate) use calls::tests::calls_of;
 pub use copies::{Accepted, Copied, Ticket};
 pub use dirty::{Cause, DirtyKey};
 pub use following::Edit;
-pub use left_out::{Group, Lack};
+pub use left_out::{Group, Lack, pattern};
 pub use log::{Entry, Kind, Named, Position};
 pub use order::{ConnId, Woken};
 pub use passing::{Passable, Passing};

@@ -12,6 +12,7 @@ use super::queue::Queue;
 use super::{Hub, Job, Lost, Mailbox, Window};
 use crate::backend::{Broken, Wire};
 use crate::engine::{Answer, ConnId, Passing, Unit, Woken};
+use crate::latency::Sampler;
 
 /// More than this is not queued for the server's socket, in bytes: what waits beyond it waits as
 /// jobs, whose clients wait too.
@@ -55,6 +56,8 @@ pub(super) struct Driver {
     pushes: Option<Arc<Mailbox>>,
     blocked: bool,
     gathering: Gathering,
+    /// Asked on shared lanes alone: what others send may be made to wait.
+    sampler: Sampler,
 }
 
 impl Driver {
@@ -78,6 +81,7 @@ impl Driver {
             pushes,
             blocked: false,
             gathering: Gathering::default(),
+            sampler: Sampler::default(),
         }
     }
 
@@ -196,6 +200,9 @@ impl Driver {
         for probe in job.unit.iter().flat_map(|unit| unit.probes()) {
             self.wire.push(probe.raw());
         }
+        if self.pushes.is_none() {
+            self.sampler.sent(self.pending.len());
+        }
         let missing = job.replies();
         self.pending.push_back(Pending {
             job,
@@ -226,6 +233,7 @@ impl Driver {
             pending.missing -= 1;
             if pending.missing == 0 {
                 steps += 1;
+                self.sampler.answered(&self.hub.primary_took);
                 done.extend(self.pending.pop_front());
             }
         };

@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 use super::job::{Shape, Sink};
 use super::{Acks, Mailbox};
 use crate::engine::{ConnId, Engine, Gate, Millis, Named, Unit, Woken};
+use crate::latency::Histogram;
 use crate::record::Record;
 
 /// Effects of so much memory are sent without waiting for more, in bytes.
@@ -38,6 +39,10 @@ pub struct Hub {
     pub copies: Notify,
     /// The primary is to be asked what scripts write.
     pub scripts: Notify,
+    /// How long the primary took to answer on lanes.
+    pub primary_took: Histogram,
+    /// How long the secondary took to answer effects.
+    pub secondary_took: Histogram,
     /// Set when answers wait for the secondary.
     acks: Option<Acks>,
 }
@@ -53,6 +58,8 @@ impl Hub {
             few_effects: Notify::new(),
             copies: Notify::new(),
             scripts: Notify::new(),
+            primary_took: Histogram::default(),
+            secondary_took: Histogram::default(),
             acks,
         })
     }

@@ -102,6 +102,15 @@ impl Totals {
         self.0.iter().map(|counts| counts.commands).sum()
     }
 
+    /// Upper ends of [`Self::waits`], in nanoseconds.
+    pub const BOUNDS: [u64; BOUNDS.len()] = BOUNDS;
+
+    /// Commands by how long they took; the last took longer than every bound.
+    pub fn waits(&self) -> Vec<u64> {
+        let bucket = |bucket| self.0.iter().filter_map(|counts| counts.took.get(bucket)).sum();
+        (0..=BOUNDS.len()).map(bucket).collect()
+    }
+
     /// The histogram of durations in Prometheus' text format.
     #[allow(clippy::cast_precision_loss, reason = "a sum of seconds needs no more than 53 bits")]
     pub(super) fn render(&self, name: &str, help: &str, page: &mut String) {

@@ -17,6 +17,7 @@ use super::judge;
 use crate::backend::{Broken, Connection, Endpoint, ServerInfo, Setup, Wire};
 use crate::engine::{Cause, Engine, Entry, Kind};
 use crate::lane::Hub;
+use crate::latency::Sampler;
 use crate::resp::{Frame, Request};
 
 /// Effects on their way to the secondary at once, in bytes: what is in doubt when it fails.
@@ -121,6 +122,7 @@ struct Link<'a> {
     db: u32,
     sent: VecDeque<Sent>,
     in_flight: usize,
+    sampler: Sampler,
 }
 
 impl Mirror {
@@ -159,6 +161,7 @@ impl Mirror {
             db: 0,
             sent: VecDeque::new(),
             in_flight: 0,
+            sampler: Sampler::default(),
         };
         let guard = InDoubt(&mut link);
         let error = guard.0.run().await;
@@ -260,6 +263,9 @@ impl Link<'_> {
             }
             self.wire.push(&entry.commands);
             self.in_flight += entry.commands.len();
+            if entry.kind == Kind::Keys {
+                self.sampler.sent(self.sent.len());
+            }
             self.sent.push_back(Sent::new(entry));
         }
     }
@@ -283,6 +289,7 @@ impl Link<'_> {
             }
             if self.sent.front().is_some_and(Sent::is_answered) {
                 let sent = self.sent.pop_front();
+                self.sampler.answered(&self.hub.secondary_took);
                 judged.extend(sent.and_then(|sent| self.judge(sent)));
                 continue;
             }

@@ -11,6 +11,7 @@
 //!
 //! *Must not know:* phases, clients.
 
+mod found;
 mod settle;
 mod walk;
 
@@ -18,6 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 
 use crate::backend::Endpoint;
 use crate::capability::Capabilities;
@@ -26,6 +28,7 @@ use crate::databases::Databases;
 use crate::diff::Leeway;
 use crate::lane::Hub;
 
+pub use found::{Alike, Found, Sample};
 pub use walk::VerifyError;
 
 /// What is compared.
@@ -58,6 +61,7 @@ pub struct Tally {
     pub extra: AtomicU64,
     pub different: AtomicU64,
     pub repaired: AtomicU64,
+    pub found: Mutex<Found>,
 }
 
 impl Tally {

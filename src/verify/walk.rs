@@ -151,6 +151,7 @@ impl Verify {
     ) -> Result<(), VerifyError> {
         let settled = self.settle(db, suspects, FOR_A_COPY, comparer).await?;
         for (key, difference) in settled.different {
+            self.tally.found.lock().add(db, &key, difference);
             let is_extra = difference == crate::diff::Difference::Extra;
             let counter = match difference {
                 crate::diff::Difference::Missing => &self.tally.missing,

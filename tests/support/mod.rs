@@ -18,6 +18,7 @@
 )]
 
 mod admin;
+mod browser;
 mod clock;
 mod conversation;
 mod crossfade;
@@ -40,6 +41,7 @@ mod twins;
 mod workload;
 
 pub use admin::{Admin, Answer};
+pub use browser::{Browser, Driver};
 pub use clock::Clock;
 pub use conversation::CONVERSATION;
 pub use crossfade::{Crossfade, Launch, Outcome, run_cli};
