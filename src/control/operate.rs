@@ -40,7 +40,7 @@ impl Control for Arc<Migration> {
                 "check looks ahead to a cut-over, and the phase is {phase}"
             )));
         }
-        let Servers { source, target, databases } = servers.clone();
+        let Servers { source, target, databases, .. } = servers.clone();
         // What the target holds now is what has been copied.
         let target_policy = TargetPolicy::Overwrite;
         let options = check::Options { source, target, databases, target_policy };
