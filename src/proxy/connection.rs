@@ -142,12 +142,11 @@ impl Client {
         self.current_route().await?;
         let route = self.route.clone();
         let (login, server) = (route.pool.setup(&self.context, "").login, route.pool.upstream());
-        match self.ask_server(server, login, &request).await {
-            Some(reply) => self.reply(|out| out.extend_from_slice(&reply)),
-            None => {
-                let reason = format!("the {} is unreachable", server.name);
-                self.refused(&Refusal::Unreachable(reason));
-            }
+        if let Some(reply) = self.ask_server(server, login, &request).await {
+            self.reply(|out| out.extend_from_slice(&reply));
+        } else {
+            let reason = format!("the {} is unreachable", server.name);
+            self.refused(&Refusal::Unreachable(reason));
         }
         Ok(())
     }
