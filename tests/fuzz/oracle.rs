@@ -10,7 +10,7 @@ use redis_protocol::resp3::{self, types::BytesFrame as Frame};
 
 /// What stands at the front of some bytes.
 #[derive(Debug)]
-pub enum Front<T> {
+pub(crate) enum Front<T> {
     /// So many bytes, and what they say.
     Whole(usize, T),
     /// The beginning of something.
@@ -21,7 +21,7 @@ pub enum Front<T> {
 
 /// The oracle's reading. It must be told the protocol, ours need not be: a null of RESP2 is the
 /// beginning of a stream in its RESP3. So it is asked for both.
-pub fn front(input: &Bytes) -> Front<Frame> {
+pub(crate) fn front(input: &Bytes) -> Front<Frame> {
     let two = resp2::decode::decode_bytes(input)
         .map(|found| found.map(|(frame, length): (Frame2, usize)| (frame.into_resp3(), length)));
     match two.or_else(|_| resp3::decode::complete::decode_bytes(input)) {
@@ -32,7 +32,7 @@ pub fn front(input: &Bytes) -> Front<Frame> {
 }
 
 /// Whether both have understood the same. A map of the oracle has each key once, and no order.
-pub fn agree(ours: &Reply, theirs: &Frame) -> bool {
+pub(crate) fn agree(ours: &Reply, theirs: &Frame) -> bool {
     let each = |ours: &[Reply], theirs: &[Frame]| {
         ours.len() == theirs.len() && ours.iter().zip(theirs).all(|(a, b)| agree(a, b))
     };
@@ -67,7 +67,7 @@ pub fn agree(ours: &Reply, theirs: &Frame) -> bool {
 }
 
 /// Whether these bytes are exactly this request for the oracle too.
-pub fn is_request(raw: &Bytes, request: &Request) -> bool {
+pub(crate) fn is_request(raw: &Bytes, request: &Request) -> bool {
     let Ok(Some((Frame2::Array(args), length))) = resp2::decode::decode_bytes(raw) else {
         return false;
     };
@@ -78,14 +78,14 @@ pub fn is_request(raw: &Bytes, request: &Request) -> bool {
 }
 
 /// Why the oracle may read a request otherwise.
-pub fn on_purpose_in_requests(raw: &[u8]) -> Option<&'static str> {
+pub(crate) fn on_purpose_in_requests(raw: &[u8]) -> Option<&'static str> {
     raw.windows(2)
         .any(|pair| pair[0] == b'\r' && pair[1] != b'\n')
         .then_some("servers end a request's line at its carriage return, whatever comes behind it")
 }
 
 /// Why one of the two may understand the front of these bytes and the other not.
-pub fn on_purpose(input: &[u8]) -> Option<&'static str> {
+pub(crate) fn on_purpose(input: &[u8]) -> Option<&'static str> {
     let (mut rest, mut wraps) = (input, 0);
     while let Some(end) = rest.windows(2).position(|pair| pair == b"\r\n") {
         let (line, after) = (&rest[..end], &rest[end + 2..]);

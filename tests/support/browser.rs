@@ -1,4 +1,4 @@
-//! A real browser, driven over the protocol that all browsers speak (WebDriver, by chromedriver).
+//! A real browser, driven over the protocol that all of them speak, by chromedriver.
 
 use std::io::{BufRead, BufReader, Lines, Write};
 use std::process::{ChildStdout, Command, Stdio};
