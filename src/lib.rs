@@ -41,7 +41,7 @@
 //!
 //! | layer | modules | |
 //! | --- | --- | --- |
-//! | assembly | [`cli`] [`copy`] [`compare`] [`check`] [`control`] [`admin`] [`telemetry`] [`config`] [`failure`] [`strangers`] [`bar`] | puts things together, speaks to operators; [`control`] owns the phase |
+//! | assembly | [`cli`] [`copy`] [`compare`] [`check`] [`control`] [`admin`] [`telemetry`] [`config`] [`failure`] [`strangers`] [`bar`] [`hooks`] [`report`] | puts things together, speaks to operators; [`control`] owns the phase |
 //! | roles | [`proxy`] [`mirror`] [`backfill`] [`verify`] | siblings that meet only in the engine |
 //! | lanes | [`lane`] | pipelined connections, and the engine as tasks share it ([`lane::Hub`]) |
 //! | I/O | [`value`] [`backend`] [`net`] [`record`] [`metrics`] [`courtesy`] [`audit`] [`latency`] | servers, sockets, values read part by part, what a crash must not forget, giving way, what was done, how long servers take |
@@ -183,6 +183,7 @@ pub mod effect;
 pub mod engine;
 pub mod failure;
 pub mod history;
+pub mod hooks;
 pub mod lane;
 pub mod latency;
 pub mod ledger;
@@ -193,6 +194,7 @@ pub mod own_keys;
 pub mod payload;
 pub mod proxy;
 pub mod record;
+pub mod report;
 pub mod resp;
 pub mod status;
 pub mod strangers;

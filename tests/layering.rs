@@ -33,7 +33,11 @@ enum Layer {
 
 /// Every module of the crate, its layer, and what it imports: only what stands below it here.
 const MODULES: &[(&str, Layer, &str)] = &[
-    ("cli", Assembly, "admin check compare config control copy failure net status telemetry"),
+    (
+        "cli",
+        Assembly,
+        "admin check compare config control copy failure net report status telemetry",
+    ),
     ("copy", Assembly, "backfill bar config control failure ledger payload status strangers"),
     (
         "compare",
@@ -43,15 +47,17 @@ const MODULES: &[(&str, Layer, &str)] = &[
     (
         "control",
         Assembly,
-        "admin audit backend backfill check command config courtesy databases diff engine failure history lane latency ledger metrics \
-         mirror net own_keys payload proxy record resp status telemetry value verify",
+        "admin audit backend backfill check command config courtesy databases diff engine failure history hooks lane latency ledger metrics \
+         mirror net own_keys payload proxy record report resp status telemetry value verify",
     ),
-    ("admin", Assembly, "audit backend check history metrics net status"),
+    ("admin", Assembly, "audit backend check history metrics net report status"),
     (
         "check",
         Assembly,
         "backend capability command config databases failure own_keys payload resp value",
     ),
+    ("hooks", Assembly, "backend net status"),
+    ("report", Assembly, "audit status"),
     ("strangers", Assembly, "backend courtesy"),
     ("telemetry", Assembly, "config"),
     ("config", Assembly, "backend databases net status"),

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use crate::audit::Audit;
 use crate::check::Report;
 use crate::history::Point;
+use crate::report;
 use crate::status::{Phase, Status};
 
 /// A running migration, as its operator sees it.
@@ -25,6 +26,9 @@ pub trait Control: Send + Sync + 'static {
 
     /// Looks at both servers for what would make a migration impossible.
     fn check(&self) -> impl Future<Output = Result<Report, Refusal>> + Send;
+
+    /// What has happened in the whole of this migration.
+    fn report(&self) -> report::Report;
 
     /// What was done.
     fn audit(&self) -> &Audit;

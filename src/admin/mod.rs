@@ -30,6 +30,7 @@ mod page;
 mod query;
 mod readyz;
 mod reply;
+mod report;
 mod resync;
 mod rollback;
 mod status;
@@ -109,6 +110,7 @@ fn router<C: Control>(admin: Arc<Admin<C>>) -> Router {
         .route("/v1/events", get(events::get::<C>))
         .route("/v1/audit", get(audit::get::<C>))
         .route("/v1/history", get(history::get::<C>))
+        .route("/v1/report", get(report::get::<C>))
         .merge(changes)
         .layer(from_fn_with_state(admin.clone(), guard::at_home::<C>));
     Router::new()

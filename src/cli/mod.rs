@@ -14,6 +14,7 @@ mod cutover;
 mod finalize;
 mod options;
 mod output;
+mod report;
 mod resync;
 mod rollback;
 mod run;
@@ -81,6 +82,8 @@ enum Command {
     Resync(resync::Args),
     /// Let the source go, after a cut-over that is to stay.
     Finalize(finalize::Args),
+    /// Tell what happened in a migration, for the change ticket.
+    Report(report::Args),
     /// Stop copying for a while; writes go on being mirrored.
     Pause(backfill::PauseArgs),
     /// Go on copying.
@@ -100,6 +103,7 @@ impl Command {
             Self::Rollback(args) => rollback::run(args),
             Self::Resync(args) => resync::run(args),
             Self::Finalize(args) => finalize::run(args),
+            Self::Report(args) => report::run(args),
             Self::Pause(args) => backfill::pause(args),
             Self::Resume(args) => backfill::resume(args),
         }

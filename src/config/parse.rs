@@ -113,6 +113,12 @@ pub(super) fn count(text: &str) -> Parsed<usize> {
     count.ok_or_else(|| expected("a number above 0", text))
 }
 
+/// An address of the web, which may be a secret.
+pub(super) fn web(text: &str) -> Parsed<Secret> {
+    let known = ["http://", "https://"].iter().any(|scheme| text.starts_with(scheme));
+    if known { Ok(Secret::new(text)) } else { Err("expected http:// or https://".to_owned()) }
+}
+
 /// A password or token: any text.
 #[allow(clippy::unnecessary_wraps, reason = "a parser like the others")]
 pub(super) fn secret(text: &str) -> Parsed<Secret> {

@@ -177,6 +177,19 @@ pub struct RunConfig {
     /// Past it whoever reads least is disconnected.
     #[arg(long, value_name = "SIZE", default_value = "1gib", value_parser = parse::size)]
     pub(crate) client_memory: u64,
+    /// Executables that are told of events by their names, and asked before a cut-over
+    ///
+    /// before-cutover (it refuses by failing), after-cutover, after-rollback, on-blocker, on-phase.
+    /// Each gets the status as JSON on stdin and the gist of it in CROSSFADE_… variables, and is
+    /// killed after 20 s.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) hooks: Option<PathBuf>,
+    /// An address that is told of the same events, as JSON by POST
+    #[arg(long, value_name = "URL", value_parser = parse::web)]
+    pub(crate) webhook: Option<Secret>,
+    /// What these options are, without the secret ones, as SHA-256.
+    #[arg(skip)]
+    pub(crate) digest: String,
     /// Let pass what is harmless to the migration, though not to the server (CONFIG SET and the like)
     #[arg(long)]
     pub(crate) allow_admin: bool,
@@ -197,6 +210,7 @@ impl RunConfig {
     /// Reads the files of TLS, and holds everything together.
     pub(super) fn complete(mut self, settings: &Settings) -> Result<Self, Faults> {
         let mut faults = Faults::default();
+        self.digest = settings.digest();
         self.servers.complete(settings, &mut faults);
         if !self.admin.ip().is_loopback() && self.admin_token.is_none() {
             let (place, admin) = (settings.locate("admin"), self.admin);

@@ -8,10 +8,12 @@
 
 use std::collections::BTreeMap;
 use std::error::Error;
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use clap::builder::PossibleValue;
 use clap::{Arg, ArgAction, Args, Command, FromArgMatches};
+
+use ring::digest::SHA256;
 
 use super::parse;
 use super::run::RunConfig;
@@ -70,6 +72,17 @@ impl fmt::Display for Faults {
 
 impl Error for Faults {}
 
+/// What stands in the name of an option that is secret.
+const SECRET: [&str; 3] = ["password", "token", "webhook"];
+
+/// A URL without its user and password.
+fn without_user(text: &str) -> String {
+    match (text.split_once("://"), text.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, host))) => format!("{scheme}://{host}"),
+        _ => text.to_owned(),
+    }
+}
+
 /// The value of each option that has one, as text.
 #[derive(Debug, Default)]
 pub(super) struct Settings(BTreeMap<String, (Origin, String)>);
@@ -110,6 +123,20 @@ impl Settings {
     /// Where `option` was given, as people would look for it; the command line when nowhere.
     pub(super) fn locate(&self, option: &str) -> String {
         self.origin(option).unwrap_or(&Origin::CommandLine).locate(option)
+    }
+
+    /// SHA-256 of everything that was said, in hexadecimal, but for what is secret.
+    pub(super) fn digest(&self) -> String {
+        let secret = |option: &str| SECRET.iter().any(|word| option.contains(word));
+        let said = self.0.iter().filter(|(option, _)| !secret(option));
+        let said = said.map(|(option, (_, text))| format!("{option}={}\n", without_user(text)));
+        let digest = ring::digest::digest(&SHA256, said.collect::<String>().as_bytes());
+        let mut text = String::new();
+        for byte in digest.as_ref() {
+            // Writing to a string does not fail.
+            let _ = write!(text, "{byte:02x}");
+        }
+        text
     }
 
     /// Each option's own value. What several of them make together is not looked at.

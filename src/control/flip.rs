@@ -19,7 +19,7 @@ use super::calm::{Bound, Calm, Late, Left};
 use super::direction::Direction;
 use super::foreign::{Books, Foreign};
 use super::marker::{connect_to_zero, mark};
-use super::migration::{Migration, unix_now};
+use super::migration::Migration;
 use super::passes::Beginning;
 use super::survey::Survey;
 use crate::admin::{Flipped, Refusal};
@@ -365,7 +365,6 @@ impl Migration {
             // A pass of the old direction that began after the drain ends with it.
             inner.passing = *beginning != Beginning::Flipped;
             inner.halt = None;
-            inner.cutover.at = Some(unix_now());
             if after == Phase::Mirroring || inner.passing {
                 super::operate::stale(&mut inner.verify);
             }

@@ -423,7 +423,7 @@ fn held_by(inner: &Inner, world: &World) -> Option<String> {
     Some(reason)
 }
 
-fn recopies(counters: &crate::engine::Counters) -> BTreeMap<String, u64> {
+pub(super) fn recopies(counters: &crate::engine::Counters) -> BTreeMap<String, u64> {
     let causes = Cause::ALL.iter().map(|cause| cause.label().to_owned());
     causes.zip(counters.recopies.iter().copied()).collect()
 }

@@ -29,6 +29,7 @@ mod passes;
 mod predecessor;
 mod preflight;
 mod recording;
+mod reporting;
 mod start;
 mod state;
 mod survey;

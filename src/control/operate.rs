@@ -9,14 +9,16 @@ use tracing::{info, warn};
 
 use super::flip::Wish;
 use super::halting::Halt;
-use super::migration::Migration;
+use super::migration::{Migration, unix_now};
 use super::passes::Beginning;
 use crate::admin::{Control, Flipped, Refusal};
 use crate::audit::Audit;
 use crate::check;
 use crate::config::{Servers, TargetPolicy};
 use crate::history::Point;
+use crate::hooks::{Event, News};
 use crate::ledger::Groups;
+use crate::report::Report;
 use crate::status::{self, Phase, Side, Status, VerifyState};
 
 /// A migration as the admin API holds it.
@@ -46,6 +48,10 @@ impl Control for Arc<Migration> {
         let options = check::Options { source, target, databases, target_policy };
         let report = check::run(options).await.map_err(|error| refuse(error.to_string()))?;
         Ok(report.without_keys())
+    }
+
+    fn report(&self) -> Report {
+        self.report_now()
     }
 
     fn audit(&self) -> &Audit {
@@ -94,7 +100,9 @@ impl Control for Arc<Migration> {
     async fn cutover(&self, timeout: Duration, force: bool) -> Result<Flipped, Refusal> {
         let _one = self.only_one()?;
         self.look().await;
-        let blockers = if force { self.obstacles() } else { self.blockers() };
+        let refused = self.ask_before_cutover(force).await;
+        let mut blockers = if force { self.obstacles() } else { self.blockers() };
+        blockers.extend(refused);
         if !blockers.is_empty() {
             let error = format!("not ready to cut over: {}", blockers.join("; "));
             return Err(Refusal::Conflict { error, blockers });
@@ -171,6 +179,23 @@ impl Control for Arc<Migration> {
 }
 
 impl Migration {
+    /// What the program says that is asked before a cut-over; one that is forced it is told of only.
+    /// It is not asked about what is refused anyway.
+    async fn ask_before_cutover(&self, force: bool) -> Option<String> {
+        let blockers = if force { self.obstacles() } else { self.blockers() };
+        if !blockers.is_empty() {
+            return None;
+        }
+        let facts = vec![("FORCE", if force { "yes" } else { "no" }.to_owned())];
+        let (event, status) = (Event::BeforeCutover, Arc::new(self.status()));
+        let answer = self.chronicle.hooks.ask(News { event, facts, status }).await;
+        // While it thought about it something may have happened.
+        self.look().await;
+        let reason = answer.err()?;
+        warn!(reason, force, "the hook before-cutover refuses");
+        (!force).then(|| format!("the hook before-cutover refuses: {reason}"))
+    }
+
     fn only_one(&self) -> Result<tokio::sync::MutexGuard<'_, ()>, Refusal> {
         self.flipping.try_lock().map_err(|_| refuse("a flip is under way".to_owned()))
     }
@@ -189,8 +214,9 @@ impl Migration {
         let mut inner = self.inner.lock();
         match &result {
             Ok(flipped) => {
-                inner.cutover.hold_ms = u64::try_from(flipped.hold.as_millis()).ok();
-                inner.cutover.last_error = None;
+                // All at once: who looks at it takes them for those of one flip.
+                let hold_ms = u64::try_from(flipped.hold.as_millis()).ok();
+                inner.cutover = status::Cutover { hold_ms, at: Some(unix_now()), last_error: None };
             }
             Err(Refusal::Conflict { error, .. } | Refusal::TimedOut { error }) => {
                 warn!(%error, to = to.name(), "clients stay where they are");

@@ -29,6 +29,7 @@ use crate::backend::Broken;
 use crate::config::RunConfig;
 use crate::engine::{Cause, Engine};
 use crate::failure::Failure;
+use crate::hooks::Hooks;
 use crate::lane::{SideLine, Unread};
 use crate::ledger::{Groups, Seed};
 use crate::metrics::Metrics;
@@ -37,6 +38,7 @@ use crate::payload::Acceptance;
 use crate::proxy::{
     Budget, Limits, Listener, Logins, Partings, Pause, Registry, Shared, Stage, Unknown,
 };
+use crate::report::Report;
 use crate::status::{self, Phase, Side, VerifyState};
 use crate::telemetry;
 
@@ -59,6 +61,9 @@ struct Found {
 pub async fn start(mut config: RunConfig) -> Result<(), Failure> {
     survive_file_limits()?;
     memory::check(config.mirror_buffer);
+    if let Some(hooks) = config.hooks.as_ref().filter(|hooks| !hooks.is_dir()) {
+        return Err(Failure::usage(format!("--hooks {}: is not a directory", hooks.display())));
+    }
     let (store, mut state, resumed) = open_state(&config)?;
     config.servers.tag_connections(&state.tag());
     let listener = Listener::bind(config.listen, config.listen_tls.clone())
@@ -177,6 +182,7 @@ fn assemble(
     };
     metrics.enter(phase);
     let left = || "an earlier process left keys in doubt".to_owned();
+    let tag = state.tag();
     let inner = Inner {
         phase,
         direction,
@@ -197,7 +203,11 @@ fn assemble(
         speed: Speed::default(),
         state,
     };
-    let chronicle = Chronicle::new(Audit::open(store.as_ref().map(StateDir::path)));
+    let kept = store.as_ref().map(StateDir::path);
+    let mut report = Report::open(kept, &tag);
+    report.configuration.clone_from(&world.config.digest);
+    let hooks = Hooks::start(world.config.hooks.clone(), world.config.webhook.clone());
+    let chronicle = Chronicle::new(Audit::open(kept), report, hooks);
     let migration = Migration {
         world,
         chronicle,
@@ -262,6 +272,7 @@ async fn serve(
     if drain(&migration).await && gone {
         migration.close_record();
     }
+    migration.keep_report();
     migration.direction().stop.cancel();
     stop_admin.cancel();
     let _ = timeout(Duration::from_secs(1), api).await;

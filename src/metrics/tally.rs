@@ -35,11 +35,18 @@ const NANOSECONDS: f64 = 1e9;
 
 /// One client's counts.
 #[derive(Debug, Default)]
-pub struct Tally([Counts<AtomicU64>; KINDS]);
+pub struct Tally {
+    kinds: [Counts<AtomicU64>; KINDS],
+    /// Of all that were answered, in nanoseconds.
+    longest: AtomicU64,
+}
 
 /// The counts of all clients, those that have left included.
 #[derive(Clone, Debug, Default)]
-pub struct Totals([Counts<u64>; KINDS]);
+pub struct Totals {
+    kinds: [Counts<u64>; KINDS],
+    longest: u64,
+}
 
 #[derive(Clone, Debug, Default)]
 struct Counts<N> {
@@ -53,25 +60,28 @@ struct Counts<N> {
 impl Tally {
     /// A command has come.
     pub fn came(&self, kind: CommandKind) {
-        if let Some(counts) = self.0.get(kind.index()) {
+        if let Some(counts) = self.kinds.get(kind.index()) {
             add(&counts.commands, 1);
         }
     }
 
     /// Commands that have come.
     pub fn commands(&self) -> u64 {
-        self.0.iter().map(|counts| counts.commands.load(Ordering::Relaxed)).sum()
+        self.kinds.iter().map(|counts| counts.commands.load(Ordering::Relaxed)).sum()
     }
 
     /// So many commands were answered, so long after they had come.
     pub fn took(&self, kind: CommandKind, time: Duration, commands: u64) {
         let nanoseconds = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         let bucket = BOUNDS.partition_point(|bound| *bound < nanoseconds);
-        let Some(counts) = self.0.get(kind.index()) else { return };
+        let Some(counts) = self.kinds.get(kind.index()) else { return };
         if let Some(count) = counts.took.get(bucket) {
             add(count, commands);
         }
         add(&counts.time, nanoseconds.saturating_mul(commands));
+        if nanoseconds > self.longest.load(Ordering::Relaxed) {
+            self.longest.store(nanoseconds, Ordering::Relaxed);
+        }
     }
 }
 
@@ -83,7 +93,8 @@ fn add(counter: &AtomicU64, by: u64) {
 impl Totals {
     /// Adds one client's.
     pub fn add(&mut self, tally: &Tally) {
-        for (total, counts) in self.0.iter_mut().zip(&tally.0) {
+        self.longest = self.longest.max(tally.longest.load(Ordering::Relaxed));
+        for (total, counts) in self.kinds.iter_mut().zip(&tally.kinds) {
             total.commands += counts.commands.load(Ordering::Relaxed);
             total.time = total.time.wrapping_add(counts.time.load(Ordering::Relaxed));
             for (total, count) in total.took.iter_mut().zip(&counts.took) {
@@ -94,12 +105,17 @@ impl Totals {
 
     /// Commands that have come, of one kind.
     pub fn commands(&self, kind: CommandKind) -> u64 {
-        self.0.get(kind.index()).map_or(0, |counts| counts.commands)
+        self.kinds.get(kind.index()).map_or(0, |counts| counts.commands)
     }
 
     /// Commands that have come.
     pub fn all_commands(&self) -> u64 {
-        self.0.iter().map(|counts| counts.commands).sum()
+        self.kinds.iter().map(|counts| counts.commands).sum()
+    }
+
+    /// The longest that a command took, in seconds.
+    pub fn longest(&self) -> f64 {
+        self.longest as f64 / NANOSECONDS
     }
 
     /// Upper ends of [`Self::waits`], in nanoseconds.
@@ -107,7 +123,7 @@ impl Totals {
 
     /// Commands by how long they took; the last took longer than every bound.
     pub fn waits(&self) -> Vec<u64> {
-        let bucket = |bucket| self.0.iter().filter_map(|counts| counts.took.get(bucket)).sum();
+        let bucket = |bucket| self.kinds.iter().filter_map(|counts| counts.took.get(bucket)).sum();
         (0..=BOUNDS.len()).map(bucket).collect()
     }
 
@@ -116,7 +132,7 @@ impl Totals {
     pub(super) fn render(&self, name: &str, help: &str, page: &mut String) {
         // Writing to a string does not fail.
         let _ = writeln!(page, "# HELP {name} {help}\n# TYPE {name} histogram");
-        for (kind, counts) in CommandKind::ALL.iter().zip(&self.0) {
+        for (kind, counts) in CommandKind::ALL.iter().zip(&self.kinds) {
             let label = format!("{}=\"{}\"", CommandKind::KEY, kind.name());
             let bounds = BOUNDS.iter().map(|bound| (*bound as f64 / NANOSECONDS).to_string());
             let mut count = 0;

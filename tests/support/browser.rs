@@ -173,6 +173,21 @@ impl Browser<'_> {
         entries.iter().filter(severe).map(|entry| entry["message"].to_string()).collect()
     }
 
+    /// How many pages it takes to print.
+    pub fn printed_pages(&self) -> usize {
+        let print = self.post("/print", &json!({"page": {"width": 21.0, "height": 29.7}}));
+        let mut decode = Command::new("base64");
+        decode.arg("-d").stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = decode.spawn().unwrap();
+        let text = print.as_str().unwrap().to_owned();
+        let mut input = child.stdin.take().unwrap();
+        let writer = std::thread::spawn(move || input.write_all(text.as_bytes()));
+        let pdf = child.wait_with_output().unwrap().stdout;
+        writer.join().unwrap().unwrap();
+        let pdf = String::from_utf8_lossy(&pdf).into_owned();
+        pdf.matches("/Type /Page").count() - pdf.matches("/Type /Pages").count()
+    }
+
     /// Makes the window so wide and high.
     pub fn resize(&self, width: u32, height: u32) {
         self.post("/window/rect", &json!({"width": width, "height": height}));
