@@ -52,7 +52,7 @@ fn no_secret_is_in_any_log_line_answer_or_metric() {
     let refused = admin.clone().with_token(CLIENT).post("/v1/verify", &serde_json::json!({}));
     assert_eq!(refused.code, 401);
     assert_silent("a refusal", &refused.text);
-    for path in ["/v1/status", "/metrics", "/"] {
+    for path in ["/v1/status", "/v1/audit", "/v1/history", "/v1/report", "/metrics", "/"] {
         assert_silent(path, &admin.get(path).text);
     }
     // The level that shows keys and values is meant to.

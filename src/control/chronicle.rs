@@ -78,7 +78,9 @@ impl Migration {
             let seen = if turned.elapsed() < TURN { forgiving(now.clone()) } else { now.clone() };
             let changes = changes::between(&last, &seen);
             chronicle.note(&changes);
-            news(&last, &now, &changes).into_iter().for_each(|news| chronicle.hooks.tell(news));
+            for news in news(&last, &now, &changes) {
+                chronicle.hooks.tell(news);
+            }
             if !changes.is_empty() || kept.elapsed() >= KEEP {
                 kept = Instant::now();
                 self.keep_report();

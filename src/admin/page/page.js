@@ -66,7 +66,9 @@ function show() {
     ["connected", count(status.clients.connected)],
     ["commands", count(status.clients.commands)],
     ["hold of the last flip", status.cutover.hold_ms === null ? "none yet" : `${count(status.cutover.hold_ms)} ms`],
-    ["a crash would leave in doubt", status.record.kept ? `${count(status.record.groups)} of 65,536 groups` : "everything"],
+    ...(status.phase === "finalized" ? [] : [
+      ["a crash would leave in doubt", status.record.kept ? `${count(status.record.groups)} of 65,536 groups` : "everything"],
+    ]),
   ]);
   put(at("version"), `crossfade ${status.version}, up ${period(Math.floor(status.uptime_seconds))}`);
   if (at("confirm").open && asked !== status.phase) {
@@ -122,6 +124,7 @@ function showBackfill(pausable) {
     ...(backfill.cause ? [["why again", backfill.cause]] : []),
   ]);
   at("pause").disabled = !pausable;
+  at("set").disabled = status.phase === "finalized";
   put(at("pause"), backfill.state === "paused" ? "Resume" : "Pause");
   at("rate").placeholder = backfill.rate ? count(backfill.rate) : "no limit";
 }
