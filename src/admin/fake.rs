@@ -14,8 +14,8 @@ use crate::audit::Audit;
 use crate::backend::Secret;
 use crate::check::Report;
 use crate::history::Point;
-use crate::metrics::Metrics;
 use crate::report;
+use crate::metrics::{Metrics, Reading};
 use crate::status::{Phase, Status, VerifyState};
 
 /// What it answers, and what it was asked.
@@ -72,7 +72,7 @@ impl Control for Fake {
     }
 
     fn metrics(&self) -> String {
-        Metrics::install().render()
+        Metrics::install().render(&Reading::default())
     }
 
     fn ready(&self) -> Result<(), String> {

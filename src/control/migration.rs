@@ -17,7 +17,7 @@ use super::state::{State, StateDir};
 use super::watch::Baseline;
 use crate::engine::Cause;
 use crate::lane::SideLine;
-use crate::metrics::{BackfillOutcome, Metrics, MirrorOutcome, SentBy, VerifyOutcome};
+use crate::metrics::{Metrics, Reading};
 use crate::proxy::{Registry, Stage};
 use crate::status::{self, BackfillState, Phase, Side, Status, VerifyState};
 
@@ -110,7 +110,6 @@ impl Migration {
     /// Enters a phase that needs no durability.
     pub(super) fn show(&self, phase: Phase) {
         self.inner.lock().phase = phase;
-        self.metrics.enter(phase);
         self.chronicle.stirred.notify_one();
     }
 
@@ -218,65 +217,12 @@ impl Migration {
         }
     }
 
-    /// Brings the gauges and counters that are not counted where things happen up to date.
-    pub(super) fn update_metrics(&self) {
-        let status = self.status();
-        let direction = self.direction();
-        let (counters, (marks, bytes)) =
-            direction.hub.with(|engine| (*engine.counters(), engine.marks()));
-        let metrics = &self.metrics;
-        metrics.mirror_lag.set(status.mirror.lag_seconds);
-        metrics.mirror_queue_commands.set(status.mirror.queued as f64);
-        metrics.mirror_queue_bytes.set(status.mirror.queued_bytes as f64);
-        metrics.dirty_keys.set(status.mirror.dirty_keys as f64);
-        for (outcome, count) in [
-            (MirrorOutcome::Applied, counters.applied),
-            (MirrorOutcome::Mismatched, counters.mismatched),
-            (MirrorOutcome::Failed, counters.failed),
-            (MirrorOutcome::Skipped, counters.skipped),
-        ] {
-            metrics.mirror_commands.of(outcome).absolute(count);
-        }
-        for (cause, count) in Cause::ALL.iter().zip(counters.recopies) {
-            metrics.recopies.of(*cause).absolute(count);
-        }
-        metrics.backfill_keys.of(BackfillOutcome::Copied).absolute(counters.copied);
-        metrics.backfill_keys.of(BackfillOutcome::Failed).absolute(status.backfill.failed);
-        let dealt_with = counters.copied + status.backfill.failed;
-        let skipped = status.backfill.scanned.saturating_sub(dealt_with);
-        metrics.backfill_keys.of(BackfillOutcome::Skipped).absolute(skipped);
-        let ways = status.backfill.ways;
-        for (way, count) in [
-            (SentBy::AsItIs, ways.as_it_is),
-            (SentBy::Rewritten, ways.rewritten),
-            (SentBy::Commands, ways.by_commands),
-        ] {
-            metrics.values.of(way).absolute(count);
-        }
-        metrics.left_out.set(status.backfill.left_out as f64);
-        metrics.backfill_keys_estimated.set(status.backfill.total_estimate as f64);
-        metrics.record_groups.set(status.record.groups as f64);
-        metrics.record_failing.set(f64::from(u8::from(status.record.error.is_some())));
-        metrics.ledger_keys.set(marks as f64);
-        metrics.ledger_bytes.set(bytes as f64);
-        if let Some(registry) = self.registry() {
-            metrics.client_connections.set(registry.connected() as f64);
-            metrics.show(registry.totals());
-        }
-        for (outcome, count) in [
-            (VerifyOutcome::Missing, status.verify.missing),
-            (VerifyOutcome::Extra, status.verify.extra),
-            (VerifyOutcome::Different, status.verify.different),
-            (VerifyOutcome::Repaired, status.verify.repaired),
-        ] {
-            metrics.verify_keys.of(outcome).absolute(count);
-        }
-        let wrong = status.verify.missing + status.verify.extra + status.verify.different;
-        let equal = status.verify.checked.saturating_sub(wrong);
-        metrics.verify_keys.of(VerifyOutcome::Equal).absolute(equal);
-        for (side, server) in [(Side::Source, &status.source), (Side::Target, &status.target)] {
-            metrics.upstream_connected.of(side).set(f64::from(u8::from(server.connected)));
-        }
+    /// What the metrics show.
+    pub(super) fn reading(&self) -> Reading {
+        let (counters, ledger) =
+            self.direction().hub.with(|engine| (*engine.counters(), engine.marks()));
+        let clients = self.registry().map(Registry::totals).unwrap_or_default();
+        Reading { status: self.status(), counters, ledger, clients }
     }
 
     /// Why a flip would be refused now.

@@ -59,8 +59,7 @@ impl Control for Arc<Migration> {
     }
 
     fn metrics(&self) -> String {
-        self.update_metrics();
-        self.metrics.render()
+        self.metrics.render(&self.reading())
     }
 
     fn ready(&self) -> Result<(), String> {

@@ -159,7 +159,6 @@ fn assemble(
     found: Found,
     opened: Opened,
 ) -> Arc<Migration> {
-    let metrics = Metrics::install();
     let Opened { record, beginning, why } = opened;
     let distrusted = why.is_some() || state.emptied;
     let known = Known { acceptances: found.acceptances, default_user: state.default_user() };
@@ -180,7 +179,6 @@ fn assemble(
         _ if doubtful.is_full() => Phase::Backfilling,
         _ => Phase::Mirroring,
     };
-    metrics.enter(phase);
     let left = || "an earlier process left keys in doubt".to_owned();
     let tag = state.tag();
     let inner = Inner {
@@ -213,7 +211,7 @@ fn assemble(
         chronicle,
         store,
         stage: watch::Sender::new(stage),
-        metrics: Arc::new(metrics),
+        metrics: Arc::new(Metrics::install()),
         inner: Mutex::new(inner),
         flipping: tokio::sync::Mutex::new(()),
         marking: tokio::sync::Mutex::new(()),

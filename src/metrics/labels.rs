@@ -1,17 +1,11 @@
 //! The labels of metrics, each a closed set of values.
 
-use crate::engine::Cause;
-use crate::status::{Phase, Side};
-
 /// A closed set of values for one label.
-pub trait Label: Copy + 'static {
-    /// The label's name.
+pub(crate) trait Label: Copy + 'static {
     const KEY: &'static str;
-    /// All its values, in the order of [`Self::index`].
+    /// In the order of [`Self::index`].
     const ALL: &'static [Self];
-    /// One value's name.
     fn name(self) -> &'static str;
-    /// One value's place in [`Self::ALL`].
     fn index(self) -> usize;
 }
 
@@ -22,7 +16,7 @@ macro_rules! labels {
     }) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        pub enum $name {
+        pub(crate) enum $name {
             $($(#[$variant_doc])* $variant,)+
         }
 
@@ -41,60 +35,6 @@ macro_rules! labels {
             }
         }
     };
-}
-
-labels! {
-    /// What became of a command for the secondary.
-    MirrorOutcome as "outcome" {
-        /// Done, with the expected reply.
-        Applied = "applied",
-        /// Done, with another reply.
-        Mismatched = "mismatched",
-        /// Refused by the secondary.
-        Failed = "failed",
-        /// Not sent: its keys had not been copied yet, or were dirty.
-        Skipped = "skipped",
-    }
-}
-
-labels! {
-    /// What became of a key in the backfill.
-    BackfillOutcome as "outcome" {
-        /// It is on the target now.
-        Copied = "copied",
-        /// There was nothing to do: it is gone, or was there already.
-        Skipped = "skipped",
-        /// It could not be copied.
-        Failed = "failed",
-    }
-}
-
-labels! {
-    /// How a value got to the other server.
-    SentBy as "way" {
-        /// Its payload as it was.
-        AsItIs = "as_it_is",
-        /// Its payload under a footer written anew.
-        Rewritten = "rewritten",
-        /// Commands of its type.
-        Commands = "by_commands",
-    }
-}
-
-labels! {
-    /// What verify found of a key.
-    VerifyOutcome as "outcome" {
-        /// The same on both.
-        Equal = "equal",
-        /// Only on the primary.
-        Missing = "missing",
-        /// Only on the secondary.
-        Extra = "extra",
-        /// Another type, value or expiry.
-        Different = "different",
-        /// Found wrong, and right after repair.
-        Repaired = "repaired",
-    }
 }
 
 labels! {
@@ -126,44 +66,5 @@ labels! {
         TooMany = "too_many",
         /// Its subscriptions could not follow a flip.
         Unmoved = "unmoved",
-    }
-}
-
-impl Label for Cause {
-    const KEY: &'static str = "cause";
-    const ALL: &'static [Self] = &Cause::ALL;
-
-    fn name(self) -> &'static str {
-        self.label()
-    }
-
-    fn index(self) -> usize {
-        self as usize
-    }
-}
-
-impl Label for Phase {
-    const KEY: &'static str = "phase";
-    const ALL: &'static [Self] = &Phase::ALL;
-
-    fn name(self) -> &'static str {
-        self.name()
-    }
-
-    fn index(self) -> usize {
-        self as usize
-    }
-}
-
-impl Label for Side {
-    const KEY: &'static str = "role";
-    const ALL: &'static [Self] = &Side::ALL;
-
-    fn name(self) -> &'static str {
-        self.name()
-    }
-
-    fn index(self) -> usize {
-        self as usize
     }
 }

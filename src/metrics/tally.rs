@@ -35,7 +35,7 @@ const NANOSECONDS: f64 = 1e9;
 
 /// One client's counts.
 #[derive(Debug, Default)]
-pub struct Tally {
+pub(crate) struct Tally {
     kinds: [Counts<AtomicU64>; KINDS],
     /// Of all that were answered, in nanoseconds.
     longest: AtomicU64,
@@ -43,7 +43,7 @@ pub struct Tally {
 
 /// The counts of all clients, those that have left included.
 #[derive(Clone, Debug, Default)]
-pub struct Totals {
+pub(crate) struct Totals {
     kinds: [Counts<u64>; KINDS],
     longest: u64,
 }
@@ -59,19 +59,19 @@ struct Counts<N> {
 
 impl Tally {
     /// A command has come.
-    pub fn came(&self, kind: CommandKind) {
+    pub(crate) fn came(&self, kind: CommandKind) {
         if let Some(counts) = self.kinds.get(kind.index()) {
             add(&counts.commands, 1);
         }
     }
 
     /// Commands that have come.
-    pub fn commands(&self) -> u64 {
+    pub(crate) fn commands(&self) -> u64 {
         self.kinds.iter().map(|counts| counts.commands.load(Ordering::Relaxed)).sum()
     }
 
     /// So many commands were answered, so long after they had come.
-    pub fn took(&self, kind: CommandKind, time: Duration, commands: u64) {
+    pub(crate) fn took(&self, kind: CommandKind, time: Duration, commands: u64) {
         let nanoseconds = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         let bucket = BOUNDS.partition_point(|bound| *bound < nanoseconds);
         let Some(counts) = self.kinds.get(kind.index()) else { return };
@@ -92,7 +92,7 @@ fn add(counter: &AtomicU64, by: u64) {
 
 impl Totals {
     /// Adds one client's.
-    pub fn add(&mut self, tally: &Tally) {
+    pub(crate) fn add(&mut self, tally: &Tally) {
         self.longest = self.longest.max(tally.longest.load(Ordering::Relaxed));
         for (total, counts) in self.kinds.iter_mut().zip(&tally.kinds) {
             total.commands += counts.commands.load(Ordering::Relaxed);
@@ -104,25 +104,25 @@ impl Totals {
     }
 
     /// Commands that have come, of one kind.
-    pub fn commands(&self, kind: CommandKind) -> u64 {
+    pub(crate) fn commands(&self, kind: CommandKind) -> u64 {
         self.kinds.get(kind.index()).map_or(0, |counts| counts.commands)
     }
 
     /// Commands that have come.
-    pub fn all_commands(&self) -> u64 {
+    pub(crate) fn all_commands(&self) -> u64 {
         self.kinds.iter().map(|counts| counts.commands).sum()
     }
 
     /// The longest that a command took, in seconds.
-    pub fn longest(&self) -> f64 {
+    pub(crate) fn longest(&self) -> f64 {
         self.longest as f64 / NANOSECONDS
     }
 
     /// Upper ends of [`Self::waits`], in nanoseconds.
-    pub const BOUNDS: [u64; BOUNDS.len()] = BOUNDS;
+    pub(crate) const BOUNDS: [u64; BOUNDS.len()] = BOUNDS;
 
     /// Commands by how long they took; the last took longer than every bound.
-    pub fn waits(&self) -> Vec<u64> {
+    pub(crate) fn waits(&self) -> Vec<u64> {
         let bucket = |bucket| self.kinds.iter().filter_map(|counts| counts.took.get(bucket)).sum();
         (0..=BOUNDS.len()).map(bucket).collect()
     }

@@ -537,7 +537,7 @@ impl Client {
 
     /// Counts an error that is not the server's answer to a command.
     pub(super) fn blame(&self, kind: ClientErrorKind) {
-        self.shared.metrics.client_errors.of(kind).increment(1);
+        self.shared.metrics.client_error(kind);
     }
 
     /// Takes the next request that has come, without waiting for one.

@@ -64,7 +64,7 @@ pub struct Shared {
     /// Who is connected.
     pub registry: Registry,
     /// What is counted.
-    pub metrics: Arc<Metrics>,
+    pub(crate) metrics: Arc<Metrics>,
     /// What clients have not read.
     pub unread: Arc<Unread>,
     /// Bounds on one client.

@@ -204,7 +204,7 @@ impl Registry {
     }
 
     /// What all clients have counted since the start.
-    pub fn totals(&self) -> Totals {
+    pub(crate) fn totals(&self) -> Totals {
         let clients = self.clients.lock();
         let mut totals = clients.left.clone();
         clients.here.values().for_each(|entry| totals.add(&entry.tally));
