@@ -41,7 +41,7 @@
 //!
 //! | layer | modules | |
 //! | --- | --- | --- |
-//! | assembly | [`cli`] [`copy`] [`compare`] [`check`] [`control`] [`admin`] [`telemetry`] [`config`] [`failure`] [`strangers`] [`bar`] [`hooks`] [`report`] | puts things together, speaks to operators; [`control`] owns the phase |
+//! | assembly | [`cli`] [`copy`] [`compare`] [`check`] [`control`] [`admin`] [`telemetry`] [`config`] [`failure`] [`strangers`] [`hooks`] [`report`] | puts things together, speaks to operators; [`control`] owns the phase |
 //! | roles | [`proxy`] [`mirror`] [`backfill`] [`verify`] | siblings that meet only in the engine |
 //! | lanes | [`lane`] | pipelined connections, and the engine as tasks share it ([`lane::Hub`]) |
 //! | I/O | [`value`] [`backend`] [`net`] [`record`] [`metrics`] [`courtesy`] [`audit`] [`latency`] | servers, sockets, values read part by part, what a crash must not forget, giving way, what was done, how long servers take |
@@ -167,7 +167,6 @@ pub mod admin;
 pub mod audit;
 pub mod backend;
 pub mod backfill;
-pub mod bar;
 pub mod capability;
 pub mod check;
 pub mod cli;

@@ -382,6 +382,15 @@ pub struct Clients {
     pub commands: u64,
 }
 
+/// How far a command is that goes over all keys.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Keys gone over.
+    pub done: u64,
+    /// Keys there are, as far as it is known.
+    pub total: u64,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

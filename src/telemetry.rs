@@ -14,18 +14,12 @@ use tracing_subscriber::util::TryInitError;
 use crate::config::LogFormat;
 
 /// Starts logging for the whole process, at the level that `RUST_LOG` asks for (`info` without).
-///
-/// # Errors
-/// It was started before.
-pub fn init(format: Option<LogFormat>) -> Result<(), TryInitError> {
+pub(crate) fn init(format: Option<LogFormat>) -> Result<(), TryInitError> {
     init_at("info", format)
 }
 
 /// As [`init`] for a command that ends by itself: only what goes wrong (without `RUST_LOG`).
-///
-/// # Errors
-/// It was started before.
-pub fn init_quiet() -> Result<(), TryInitError> {
+pub(crate) fn init_quiet() -> Result<(), TryInitError> {
     init_at("warn", None)
 }
 
@@ -45,7 +39,7 @@ fn init_at(level: &str, format: Option<LogFormat>) -> Result<(), TryInitError> {
 }
 
 /// Says that clients can connect: the one log line whose words are promised to scripts.
-pub fn announce(listen: impl std::fmt::Display, admin: impl std::fmt::Display) {
+pub(crate) fn announce(listen: impl std::fmt::Display, admin: impl std::fmt::Display) {
     tracing::info!("ready listen={listen} admin={admin}");
 }
 

@@ -38,11 +38,11 @@ const MODULES: &[(&str, Layer, &str)] = &[
         Assembly,
         "admin check compare config control copy failure net report status telemetry",
     ),
-    ("copy", Assembly, "backfill bar config control failure ledger payload status strangers"),
+    ("copy", Assembly, "backfill config control failure ledger payload status strangers"),
     (
         "compare",
         Assembly,
-        "backend bar courtesy databases diff failure own_keys resp strangers value",
+        "backend courtesy databases diff failure own_keys resp status strangers value",
     ),
     (
         "control",
@@ -62,7 +62,6 @@ const MODULES: &[(&str, Layer, &str)] = &[
     ("telemetry", Assembly, "config"),
     ("config", Assembly, "backend databases net status"),
     ("failure", Assembly, "backend value"),
-    ("bar", Assembly, ""),
     ("proxy", Role, "backend command databases engine lane metrics net resp"),
     ("mirror", Role, "backend effect engine lane latency resp"),
     (

@@ -445,6 +445,7 @@ fn compare_options(source: &Server, target: &Server) -> compare::Options {
         databases: Databases::All,
         expiry_tolerance: Duration::from_millis(50),
         show: 10,
+        progress: tokio::sync::watch::Sender::default(),
     }
 }
 

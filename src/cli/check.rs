@@ -7,8 +7,6 @@ use crate::check;
 use crate::config::Servers;
 use crate::failure::Failure;
 
-/// Reaches both servers with the given credentials and compares versions, modules, memory, databases
-/// and the rights to the commands that a migration needs. One line a finding; nothing is changed.
 #[derive(clap::Args)]
 #[command(
     after_long_help = "Example:\n  crossfade check --source redis://old:6379 --target redis://new:6379\n\nExit status: 0 ready, 1 a blocker"

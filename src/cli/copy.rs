@@ -1,15 +1,17 @@
 //! `crossfade copy`.
 
+use tokio::sync::watch;
+
 use super::options::Given;
 use super::output::print_verdict;
+use super::progress::beside_bar;
 use super::runtime::block_on_one_thread;
 use crate::config::{Copying, Servers};
 use crate::copy;
 use crate::failure::Failure;
+use crate::status::Progress;
 use crate::telemetry;
 
-/// Copies every key, value and expiry once, and exits. Writes made meanwhile may be missed: that is
-/// what `crossfade run` is for.
 #[derive(clap::Args)]
 #[command(after_long_help = "Example:
   crossfade copy --source redis://old:6379/2 --target redis://new:6379 --rate 10000
@@ -28,6 +30,8 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let config = args.servers.settings_with(&args.copying)?;
     telemetry::init_quiet().map_err(|error| Failure::no(error.to_string()))?;
-    let summary = block_on_one_thread(copy::run(config))?;
+    let (progress, shown) = watch::channel(Progress::default());
+    let copying = beside_bar("copying", shown, copy::run(config, progress));
+    let summary = block_on_one_thread(copying)?;
     print_verdict(args.json, &summary, summary.failed == 0)
 }

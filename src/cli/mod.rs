@@ -1,28 +1,25 @@
-//! The command line: one file a command, each turning arguments into one call.
+//! The command line: a file each for `run`, `check`, `copy` and `compare`, and one for all that speak
+//! to a running migration. Each turns arguments into one call.
 //!
 //! *Guarantees:* the exit statuses are those of the interface; answers go to stdout, reasons to
 //! stderr; a reader that goes away early (`| head`) is no error.
 //!
 //! *Must not know:* how anything is done.
 
-mod backfill;
 mod check;
 mod client;
 mod compare;
 mod copy;
-mod cutover;
-mod finalize;
 mod options;
 mod output;
+mod progress;
+mod remote;
 mod report;
-mod resync;
-mod rollback;
 mod run;
 mod runtime;
 mod status;
 #[cfg(test)]
 mod tests;
-mod verify;
 
 use std::process::ExitCode;
 
@@ -62,32 +59,28 @@ reached or refuses the credentials.";
 
 #[derive(Subcommand)]
 enum Command {
-    /// Serve applications, mirror their writes, copy what exists.
+    /// Serve applications, mirror their writes, copy what exists
+    ///
+    /// Each option is also an environment variable, and a key of the file that --config names.
     Run(run::Args),
-    /// Find out whether a migration could start, without changing anything.
+    /// Find out whether a migration could start, without changing anything
+    ///
+    /// Reaches both servers with the given credentials and compares versions, modules, memory,
+    /// databases and the rights to the commands that a migration needs. One line a finding.
     Check(check::Args),
-    /// Copy once, without a proxy: every key, value and expiry.
+    /// Copy once, without a proxy: every key, value and expiry
+    ///
+    /// Writes made meanwhile may be missed: that is what `crossfade run` is for.
     Copy(copy::Args),
-    /// Compare two servers key by key, both ways.
+    /// Compare two servers key by key, both ways
+    ///
+    /// Missing, extra, type, value, expiry. Values are compared by what they hold, not by how they
+    /// are stored. Nothing is changed.
     Compare(compare::Args),
-    /// Show how a running migration is doing.
-    Status(status::Args),
-    /// Compare both servers of a running migration, and repair what differs.
-    Verify(verify::Args),
-    /// Hand the applications over to the target.
-    Cutover(cutover::Args),
-    /// Hand the applications back to the source.
-    Rollback(rollback::Args),
-    /// Copy everything again, also from a server that came back empty.
-    Resync(resync::Args),
-    /// Let the source go, after a cut-over that is to stay.
-    Finalize(finalize::Args),
-    /// Tell what happened in a migration, for the change ticket.
+    /// Tell what happened in a migration, for the change ticket
     Report(report::Args),
-    /// Stop copying for a while; writes go on being mirrored.
-    Pause(backfill::PauseArgs),
-    /// Go on copying.
-    Resume(backfill::ResumeArgs),
+    #[command(flatten)]
+    Remote(remote::Remote),
 }
 
 impl Command {
@@ -97,15 +90,8 @@ impl Command {
             Self::Check(args) => check::run(args),
             Self::Copy(args) => copy::run(args),
             Self::Compare(args) => compare::run(args),
-            Self::Status(args) => status::run(args),
-            Self::Verify(args) => verify::run(args),
-            Self::Cutover(args) => cutover::run(args),
-            Self::Rollback(args) => rollback::run(args),
-            Self::Resync(args) => resync::run(args),
-            Self::Finalize(args) => finalize::run(args),
             Self::Report(args) => report::run(args),
-            Self::Pause(args) => backfill::pause(args),
-            Self::Resume(args) => backfill::resume(args),
+            Self::Remote(remote) => remote.run(),
         }
     }
 }

@@ -19,8 +19,6 @@ Examples:
   Gently, and with every write on both servers before it is answered:
     crossfade run --config /etc/crossfade.toml --backfill-rate 5000 --ack both";
 
-/// Serves applications, mirrors their writes, and copies what exists. Each option is also an
-/// environment variable and a key of the file that --config names.
 #[derive(clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub(super) struct Args {

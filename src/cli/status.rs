@@ -1,32 +1,9 @@
-//! `crossfade status`.
+//! How a running migration is doing, as people read it.
 
-use serde_json::Value;
-
-use super::client::Api;
 use super::output::{columns, grouped, period};
-use crate::failure::Failure;
 use crate::status::{Backfill, BackfillState, Mirror, Record, Server, Status, Verify};
 
-/// Shows how a running migration is doing, and what stands in the way of a cut-over.
-#[derive(clap::Args)]
-#[command(after_long_help = "Examples:
-  crossfade status
-  watch -n 1 crossfade status
-  crossfade status --json | jq .mirror.lag_seconds")]
-pub(super) struct Args {
-    #[command(flatten)]
-    admin: Api,
-}
-
-pub(super) fn run(args: &Args) -> Result<(), Failure> {
-    // As it came: a field that this version does not know is passed on too.
-    let answer: Value = args.admin.get("/v1/status")?;
-    let status: Status = serde_json::from_value(answer.clone()).unwrap_or_default();
-    args.admin.answer(&answer, || text(&status));
-    Ok(())
-}
-
-fn text(status: &Status) -> String {
+pub(super) fn text(status: &Status) -> String {
     let mut rows = vec![
         ("phase", phase(status)),
         ("source", server(&status.source)),

@@ -5,7 +5,7 @@
 //! the number of keys or of differences; every difference that is counted was seen again after a
 //! pause, except when there are very many.
 //!
-//! *Must not know:* arguments, terminals beyond a progress bar, exit codes.
+//! *Must not know:* arguments, terminals, exit codes.
 
 mod pass;
 mod report;
@@ -15,12 +15,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 use crate::backend::{ClockGap, Connection, Endpoint, ServerInfo, Setup, keyspace};
-use crate::bar::progress_bar;
 use crate::courtesy::Courtesy;
 use crate::databases::Databases;
 use crate::diff::Leeway;
 use crate::failure::ServerError as Error;
+use crate::status::Progress;
 use crate::strangers::give_way;
 use crate::value::{Fault, ReadError, Side};
 
@@ -42,12 +44,11 @@ pub struct Options {
     pub expiry_tolerance: Duration,
     /// How many differences to name; the rest is counted.
     pub show: usize,
+    /// Where to tell how far the comparison is.
+    pub progress: watch::Sender<Progress>,
 }
 
 /// Compares, and tells what differs.
-///
-/// # Errors
-/// One of the servers can't be asked.
 pub async fn run(options: Options) -> Result<Report, Error> {
     let mut source = side(&options.source, 0).await.map_err(Error::Source)?;
     let mut target = side(&options.target, 0).await.map_err(Error::Target)?;
@@ -57,14 +58,13 @@ pub async fn run(options: Options) -> Result<Report, Error> {
         tolerance: options.expiry_tolerance.as_millis() as i64,
     };
     let pairs = pairs(&options.databases, &mut source, &mut target).await?;
-    let bar = progress_bar("comparing");
     let mut report = Report::new(options.show);
     let options = Arc::new(options);
     let courtesy = Arc::new(Courtesy::default());
     let passes = async {
         for (from, to) in pairs {
-            let (options, courtesy, bar) = (options.clone(), courtesy.clone(), bar.clone());
-            let pass = pass::Pass { options, from, to, leeway, courtesy, bar };
+            let (options, courtesy) = (options.clone(), courtesy.clone());
+            let pass = pass::Pass { options, from, to, leeway, courtesy };
             report.add(pass.run().await?);
         }
         Ok(report)

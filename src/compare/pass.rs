@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use indicatif::ProgressBar;
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
@@ -32,7 +31,6 @@ pub(super) struct Pass {
     pub(super) to: u32,
     pub(super) leeway: Leeway,
     pub(super) courtesy: Arc<Courtesy>,
-    pub(super) bar: ProgressBar,
 }
 
 /// Which server's keys are gone over.
@@ -75,7 +73,7 @@ impl Pass {
     async fn scan(&self, endpoint: &Endpoint, db: u32) -> Result<Scan, Fault> {
         let mut connection = side(endpoint, db).await?.connection;
         let size = connection.command(["DBSIZE"]).await?.integer().unwrap_or(0);
-        self.bar.inc_length(size.unsigned_abs());
+        self.options.progress.send_modify(|progress| progress.total += size.unsigned_abs());
         Ok(Scan::new(connection, db))
     }
 
@@ -93,7 +91,7 @@ impl Pass {
                 (Err(fault), Way::There) => return Err(Error::Source(fault)),
                 (Err(fault), Way::Back) => return Err(Error::Target(fault)),
             };
-            self.bar.inc(page.len() as u64);
+            self.options.progress.send_modify(|progress| progress.done += page.len() as u64);
             match way {
                 Way::There => self.compare(&page, &mut comparer, &mut report).await?,
                 Way::Back => self.look_for(&page, &mut comparer, &mut report).await?,

@@ -10,36 +10,37 @@
 
 mod summary;
 
-use std::pin::pin;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::time::{interval, sleep};
+use tokio::sync::watch;
+use tokio::time::sleep;
 
 use crate::backfill::{self, Pass};
-use crate::bar::progress_bar;
 use crate::config::{RunConfig, TargetPolicy};
 use crate::control::{self, Direction, Known, Survey, World};
 use crate::failure::Failure;
 use crate::ledger::{Groups, Seed};
 use crate::payload::Acceptance;
-use crate::status::Side;
+use crate::status::{Progress, Side};
 use crate::strangers::give_way;
 
-pub use summary::Summary;
+pub(crate) use summary::Summary;
 
 /// How often a key is tried before it counts as failed.
 const ATTEMPTS: usize = 4;
 /// How often both servers are asked whether they are there.
 const HEARTBEAT: Duration = Duration::from_secs(5);
-/// How often the progress bar moves.
+/// How often it is told how far the copy is.
 const GLANCE: Duration = Duration::from_millis(100);
 
-/// Copies everything once.
-///
-/// # Errors
-/// A server can't be reached or stays away; the target holds keys that it may not.
-pub async fn run(config: RunConfig) -> Result<Summary, Failure> {
+/// Copies everything once, and tells how far it is. An error is a server that can't be reached or
+/// stays away, or a target that holds keys that it may not.
+pub(crate) async fn run(
+    config: RunConfig,
+    progress: watch::Sender<Progress>,
+) -> Result<Summary, Failure> {
     let mut source = control::open(&config, Side::Source).await?;
     let mut target = control::open(&config, Side::Target).await?;
     control::check_marker(&config).await?;
@@ -54,9 +55,10 @@ pub async fn run(config: RunConfig) -> Result<Summary, Failure> {
     let direction = Direction::new(&world, Side::Source, survey, Groups::default(), false);
     direction.start_mirror(&world);
     let summary = tokio::select! {
-        summary = shown(&world, copy(&world, &direction)) => Ok(summary),
+        summary = copy(&world, &direction) => Ok(summary),
         failure = lose(&world) => Err(failure),
         never = give_way(&world.config.servers.source, &world.courtesy) => match never {},
+        never = tell(&world, &progress) => match never {},
     };
     direction.stop.cancel();
     summary
@@ -130,18 +132,10 @@ async fn lose(world: &World) -> Failure {
     }
 }
 
-/// Does `work` beside a progress bar.
-async fn shown<T>(world: &World, work: impl Future<Output = T>) -> T {
-    let bar = progress_bar("copying");
-    let mut glances = interval(GLANCE);
-    let mut work = pin!(work);
+async fn tell(world: &World, progress: &watch::Sender<Progress>) -> Infallible {
     loop {
-        tokio::select! {
-            done = &mut work => return done,
-            _ = glances.tick() => {
-                bar.set_length(world.progress.estimate());
-                bar.set_position(world.progress.scanned());
-            }
-        }
+        let (done, total) = (world.progress.scanned(), world.progress.estimate());
+        progress.send_replace(Progress { done, total });
+        sleep(GLANCE).await;
     }
 }

@@ -7,17 +7,17 @@ use serde::Serialize;
 
 /// Counts and time.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Summary {
+pub(crate) struct Summary {
     /// Keys that the target has now.
-    pub copied: u64,
+    pub(crate) copied: u64,
     /// Keys that it has not, though they were tried again and again.
-    pub failed: u64,
+    pub(crate) failed: u64,
     /// Those of them that the target cannot hold, a line a kind.
-    pub left_out: Vec<String>,
+    pub(crate) left_out: Vec<String>,
     /// From the first key to the last.
-    pub seconds: f64,
+    pub(crate) seconds: f64,
     /// Copied keys a second.
-    pub keys_per_second: f64,
+    pub(crate) keys_per_second: f64,
 }
 
 impl Summary {
