@@ -14,8 +14,8 @@ use crate::audit::Audit;
 use crate::backend::Secret;
 use crate::check::Report;
 use crate::history::Point;
-use crate::report;
 use crate::metrics::{Metrics, Reading};
+use crate::report;
 use crate::status::{Phase, Status, VerifyState};
 
 /// What it answers, and what it was asked.
