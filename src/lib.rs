@@ -51,7 +51,7 @@
 //!
 //! 1. The client's task finds a [`resp::Request`] in the bytes and looks its name up in the table
 //!    ([`command::lookup`]); what the table does not know, the server is asked about.
-//! 2. [`Engine::write`](engine::Engine::write) finds its keys and the probes to send behind it (the
+//! 2. [`Keyer::write`](engine::Keyer::write) finds its keys and the probes to send behind it (the
 //!    expiry that the key has afterwards, say). The step goes into the queue of a lane.
 //! 3. The lane asks [`Engine::begin`](engine::Engine::begin). It waits while a write to one of the
 //!    keys is in flight on another connection; then request and probes go out as they are.

@@ -4,15 +4,19 @@
 //!
 //! *Must not know:* roles (primary, secondary), migrations, clients.
 
+mod again;
 mod connection;
 mod dial;
 mod endpoint;
+mod scan;
 mod server;
 mod wire;
 
+pub use again::{RECONNECT_AFTER, end_connection, ended};
 pub use connection::Connection;
 pub use dial::{ConnectError, Setup, dial};
 pub use endpoint::{Address, Endpoint, EndpointError, Secret};
+pub use scan::{Scan, ScanError};
 pub use server::{
     ClockGap, Lineage, ServerInfo, keyspace, parse_calls, parse_keyspace, some_key_ends, told,
 };

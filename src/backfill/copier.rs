@@ -4,15 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use tracing::warn;
 
-use super::read::Ends;
 use super::{Progress, Trials};
 use crate::backend::{Broken, ConnectError, Connection, Endpoint, Setup, some_key_ends};
 use crate::capability::Capabilities;
 use crate::courtesy::Courtesy;
-use crate::engine::{Accepted, Copied, Copies, Ticket};
+use crate::effect::Ends;
+use crate::engine::{Accepted, Copied, Copies, Engine, Ticket};
 use crate::lane::{Held, Hub};
 use crate::payload::Acceptance;
 use crate::resp::{Flat, Row, command};
@@ -26,6 +26,8 @@ const TOGETHER: i64 = 4 * 1024 * 1024;
 const LOT: usize = 128 * 1024;
 /// What surrounds key and payload in the command that restores them, in bytes, roughly.
 const OVERHEAD: usize = 64;
+/// A copy that did not fit is offered again after this time at the latest.
+const FOR_ROOM: Duration = Duration::from_millis(20);
 
 /// What copiers of one direction share.
 #[derive(Debug)]
@@ -54,7 +56,7 @@ impl Route {
     /// What to add to the primary's clock to get the secondary's, in milliseconds. When that changes,
     /// tickets given before are void: so it holds for those that one has.
     pub(super) fn clock_offset(&self) -> i64 {
-        self.hub.with(|engine| engine.settings().clock_offset)
+        self.hub.look(|engine| engine.settings().clock_offset)
     }
 }
 
@@ -210,7 +212,7 @@ impl Copier {
         let (route, wire) = (&self.route, self.connection.wire());
         wire.outgoing
             .write(|out| tickets.iter().for_each(|ticket| route.ask(ticket.key(), ends, out)));
-        wire.row(tickets.len() * ends.replies()).await
+        wire.row(tickets.len() * Route::replies(ends)).await
     }
 
     /// Gives copies up that can't be made now, and names the reason in the log, without the keys.
@@ -244,16 +246,15 @@ impl Copier {
 
     /// Waits until there may be more room in the log than there was.
     pub(super) async fn wait_for_more_room(&self) {
-        let _ = timeout(Duration::from_millis(20), self.route.hub.copies.notified()).await;
+        let hub = &self.route.hub;
+        let (_, before) = hub.look(Engine::positions);
+        let _ = timeout(FOR_ROOM, hub.until(|engine| engine.positions().1 > before)).await;
         self.wait_for_room().await;
     }
 
     /// Waits until copies are welcome in the log.
     pub(super) async fn wait_for_room(&self) {
-        let hub = &self.route.hub;
-        while !hub.with(|engine| engine.may_copy()) {
-            let _ = timeout(Duration::from_millis(20), hub.copies.notified()).await;
-        }
+        self.route.hub.until(Engine::may_copy).await;
     }
 }
 
@@ -282,9 +283,4 @@ impl Drop for Open {
         }
         self.hub.with(|engine| self.tickets.iter().for_each(|ticket| engine.abandon(ticket)));
     }
-}
-
-/// Pauses before a broken connection is opened again.
-pub(super) async fn pause() {
-    sleep(Duration::from_millis(100)).await;
 }

@@ -11,13 +11,13 @@
 //! *Must not know:* clients, phases.
 
 mod copier;
+mod keyspace;
 mod opaque;
 mod pace;
 mod pass;
 mod progress;
 mod read;
 mod recopy;
-mod scan;
 mod whole;
 
 pub use copier::{Copier, Route};

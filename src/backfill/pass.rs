@@ -1,7 +1,7 @@
 //! One pass over all keys of a server.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
@@ -9,12 +9,12 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tracing::{info, warn};
 
-use super::copier::{Copier, Route, pause};
+use super::copier::{Copier, Route};
+use super::keyspace::Keyspace;
 use super::pace::Pace;
-use super::scan::Scan;
-use crate::backend::Endpoint;
+use crate::backend::{Endpoint, RECONNECT_AFTER};
 use crate::databases::Databases;
-use crate::engine::Ticket;
+use crate::engine::{Engine, Ticket};
 use crate::own_keys::{is_left_behind, is_ours};
 
 /// Keys asked for in one step of a scan, and read together, where there are no clients to give way
@@ -46,48 +46,31 @@ pub struct Pass {
 impl Pass {
     /// Scans and copies. Gives the number of keys that were to be copied.
     pub async fn run(&self) -> u64 {
-        let mut primary = Scan::new(self.route.endpoint.clone());
+        let hub = &self.route.hub;
+        let mut primary = Keyspace::new(self.route.endpoint.clone());
         let size = primary.size(&self.databases).await;
         self.route.progress.begin(size);
         let _hurry = (self.doubtful && size <= HURRIED).then(|| self.route.courtesy.hurry());
         let mut claimed = 0;
         loop {
-            let numbering = self.route.hub.with(|engine| engine.numbering());
+            let numbering = hub.look(Engine::numbering);
             claimed += self.copy_all(&mut primary).await;
             if let Some(secondary) = &self.secondary {
                 // Before its databases can be looked into, everything said of them must be done.
-                self.catch_up().await;
+                hub.until_arrived().await;
                 self.clear_out(secondary).await;
             }
-            if self.settled_numbering().await == numbering {
+            hub.until(|engine| engine.settled_numbering().is_some()).await;
+            if hub.look(Engine::numbering) == numbering {
                 break;
             }
             // Databases changed numbers under the scan; the marks keep another one cheap.
         }
-        self.route.hub.with(crate::engine::Engine::end_pass);
+        hub.with(Engine::end_pass);
         claimed
     }
 
-    /// Waits until the secondary has done what has been appended so far.
-    async fn catch_up(&self) {
-        let (last, _) = self.route.hub.with(|engine| engine.positions());
-        while self.route.hub.with(|engine| engine.positions().1) < last {
-            sleep(Duration::from_millis(5)).await;
-        }
-    }
-
-    /// The numbering of databases, once no command is under way that might change it.
-    async fn settled_numbering(&self) -> u32 {
-        loop {
-            let now = self.route.hub.with(|engine| engine.settled_numbering());
-            match now {
-                Some(numbering) => return numbering,
-                None => sleep(Duration::from_millis(1)).await,
-            }
-        }
-    }
-
-    async fn copy_all(&self, scan: &mut Scan) -> u64 {
+    async fn copy_all(&self, scan: &mut Keyspace) -> u64 {
         let (sender, receiver) = mpsc::channel::<Vec<Ticket>>(COPIERS);
         let receiver = Arc::new(tokio::sync::Mutex::new(receiver));
         let mut copiers = JoinSet::new();
@@ -124,7 +107,7 @@ impl Pass {
     /// went on with no more, and keys that the primary did not hold.
     async fn clear_out(&self, secondary: &Endpoint) {
         let back = self.databases.reversed();
-        let mut scan = Scan::new(secondary.clone());
+        let mut scan = Keyspace::new(secondary.clone());
         for db in scan.databases(&back).await {
             let Some(home) = back.to(db) else { continue };
             scan.start(db);
@@ -152,24 +135,26 @@ async fn work(route: Arc<Route>, batches: Arc<tokio::sync::Mutex<mpsc::Receiver<
     loop {
         let batch = batches.lock().await.recv().await;
         let Some(batch) = batch else { return };
-        loop {
-            if copier.is_none() {
-                copier = Copier::open(&route).await.ok();
-            }
-            if copier.is_some() {
-                break;
-            }
-            pause().await;
+        let mut open = match copier.take() {
+            Some(open) => open,
+            None => opened(&route).await,
+        };
+        open.wait_for_room().await;
+        let (keys, began) = (batch.len(), Instant::now());
+        match open.copy(batch).await {
+            Ok(()) => copier = Some(open),
+            // What was not copied is dirty, and the recopier's.
+            Err(error) => warn!(%error, "a copier lost its connection"),
         }
-        if let Some(open) = &mut copier {
-            open.wait_for_room().await;
-            let (keys, began) = (batch.len(), Instant::now());
-            if let Err(error) = open.copy(batch).await {
-                // What was not copied is dirty, and the recopier's.
-                warn!(%error, "a copier lost its connection");
-                copier = None;
-            }
-            route.courtesy.rest(keys, began.elapsed()).await;
+        route.courtesy.rest(keys, began.elapsed()).await;
+    }
+}
+
+async fn opened(route: &Arc<Route>) -> Copier {
+    loop {
+        match Copier::open(route).await {
+            Ok(copier) => return copier,
+            Err(_) => sleep(RECONNECT_AFTER).await,
         }
     }
 }

@@ -4,31 +4,9 @@ use bytes::{BufMut, Bytes, BytesMut};
 use thiserror::Error;
 
 use super::Route;
-use crate::effect::Expiry;
+use crate::effect::{Ends, Expiry};
 use crate::payload::Payload;
-use crate::resp::{Flat, Row, array_header, bulk, bulk_integer, command, parse_integer};
-
-/// How it is asked when a key ends.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Ends {
-    /// Not at all: no key of the database does.
-    Never,
-    /// As a point in time.
-    Absolute,
-    /// From now on, and what is now.
-    Relative,
-}
-
-impl Ends {
-    /// How many replies there are to the questions about a key.
-    pub(super) fn replies(self) -> usize {
-        match self {
-            Self::Never => 2,
-            Self::Absolute => 3,
-            Self::Relative => 4,
-        }
-    }
-}
+use crate::resp::{Flat, Row, array_header, bulk, bulk_integer, command};
 
 /// What was read of one key.
 #[derive(Clone, Copy, Debug)]
@@ -63,47 +41,31 @@ pub(super) enum Restore<'a> {
 impl Route {
     /// How to ask when a key ends, given whether any key of its database may.
     pub(super) fn ends(&self, some: bool) -> Ends {
-        match (some, self.from.tells_absolute_expiry()) {
-            (false, _) => Ends::Never,
-            (true, true) => Ends::Absolute,
-            (true, false) => Ends::Relative,
-        }
+        if some { Ends::told_by(&self.from) } else { Ends::Never }
+    }
+
+    /// How many replies there are to the questions about a key.
+    pub(super) fn replies(ends: Ends) -> usize {
+        ends.replies() + 2
     }
 
     /// Writes the questions about a key.
     pub(super) fn ask(&self, key: &[u8], ends: Ends, out: &mut BytesMut) {
-        match ends {
-            Ends::Never => {}
-            Ends::Absolute => command(out, &[b"PEXPIRETIME", key]),
-            Ends::Relative => {
-                command(out, &[b"TIME"]);
-                command(out, &[b"PTTL", key]);
-            }
-        }
+        ends.ask(key, out);
         command(out, &[b"OBJECT", self.clock(), key]);
         command(out, &[b"DUMP", key]);
     }
 
     /// Understands the answers about the next key.
     pub(super) fn read<'a>(row: &mut Row<'a>, ends: Ends) -> Result<Read<'a>, Refused> {
-        let now = if matches!(ends, Ends::Relative) { time(row) } else { None };
-        let expiry = match ends {
-            // As `PEXPIRETIME` says it.
-            Ends::Never => Flat::Integer(-1),
-            Ends::Absolute | Ends::Relative => row.next().unwrap_or(Flat::Null),
-        };
+        let expiry = ends.read(row);
         let clock = row.next().and_then(Flat::integer);
-        let dump = row.next().unwrap_or(Flat::Null);
-        match (expiry, dump) {
-            (Flat::Error(text), _) | (_, Flat::Error(text)) => {
+        match (expiry, row.next().unwrap_or(Flat::Null)) {
+            (Err(Flat::Error(text)), _) | (_, Flat::Error(text)) => {
                 Err(Refused(Bytes::copy_from_slice(text)))
             }
-            (Flat::Integer(expiry), Flat::Text(payload)) => {
-                Ok(match Expiry::from_answer(expiry, now.unwrap_or(0)) {
-                    Expiry::Missing => Read::Gone,
-                    expiry => Read::Value { expiry, clock, payload },
-                })
-            }
+            (Ok(Expiry::Missing) | Err(_), _) => Ok(Read::Gone),
+            (Ok(expiry), Flat::Text(payload)) => Ok(Read::Value { expiry, clock, payload }),
             _ => Ok(Read::Gone),
         }
     }
@@ -112,10 +74,7 @@ impl Route {
     pub(super) fn restore<'a>(&self, read: Read<'a>, clock_offset: i64) -> Option<Restore<'a>> {
         let Read::Value { expiry, clock, payload } = read else { return Some(Restore::Delete) };
         let payload = Payload::new(payload).ok()?;
-        let expires_at = match expiry {
-            Expiry::At(at) => at + clock_offset,
-            Expiry::Never | Expiry::Missing => 0,
-        };
+        let expires_at = expiry.at().map_or(0, |at| at.saturating_add(clock_offset));
         // What has just been restored has been idle for 0 s anyway.
         let told = |clock: &i64| self.to.since_redis(5, 0) && (self.by_frequency || *clock > 0);
         let way = self.acceptance.way(self.from.family, &payload);
@@ -154,11 +113,4 @@ impl Restore<'_> {
             bulk_integer(out, *clock);
         }
     }
-}
-
-/// What `TIME` says, in Unix milliseconds.
-fn time(row: &mut Row<'_>) -> Option<i64> {
-    let Some(Flat::Elements(2)) = row.next() else { return None };
-    let (seconds, micros) = (row.next()?.text()?, row.next()?.text()?);
-    Some(parse_integer(seconds)? * 1000 + parse_integer(micros)? / 1000)
 }

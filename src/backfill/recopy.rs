@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use super::copier::{Copier, Open, Route, pause};
-use crate::backend::Broken;
+use super::copier::{Copier, Open, Route};
+use crate::backend::{Broken, RECONNECT_AFTER};
+use crate::engine::Engine;
 use crate::value::Fault;
 
 /// Keys copied in one pipeline.
@@ -20,17 +21,14 @@ const PATIENCE: u8 = 2;
 
 /// Copies dirty keys until `stop`. Several may run at once.
 pub async fn recopy(route: Arc<Route>, stop: CancellationToken) {
-    loop {
-        let served = tokio::select! {
-            served = serve(&route) => served,
-            () = stop.cancelled() => return,
-        };
-        debug!(reason = %served, "recopier starts over");
-        tokio::select! {
-            () = pause() => {}
-            () = stop.cancelled() => return,
+    let serving = async {
+        loop {
+            let reason = serve(&route).await;
+            debug!(%reason, "recopier starts over");
+            sleep(RECONNECT_AFTER).await;
         }
-    }
+    };
+    stop.run_until_cancelled(serving).await;
 }
 
 /// Tries every key that is dirty now once more.
@@ -39,7 +37,7 @@ pub async fn recopy(route: Arc<Route>, stop: CancellationToken) {
 /// The primary can't be reached or went away; the keys are dirty still.
 pub async fn retry(route: &Arc<Route>) -> Result<(), Fault> {
     let mut copier = Copier::open(route).await?;
-    let mut left = route.hub.with(|engine| engine.dirty_keys());
+    let mut left = route.hub.look(Engine::dirty_keys);
     while left > 0 {
         copier.wait_for_room().await;
         let tickets = route.hub.with(|engine| engine.claim_dirty(left.min(RETRY_BATCH)));
@@ -52,14 +50,15 @@ pub async fn retry(route: &Arc<Route>) -> Result<(), Fault> {
     Ok(())
 }
 
-async fn serve(route: &Arc<Route>) -> String {
+/// Works until the connection breaks; why it did.
+async fn serve(route: &Arc<Route>) -> Fault {
     let mut copier = match Copier::open(route).await {
         Ok(copier) => copier,
-        Err(error) => return error.to_string(),
+        Err(error) => return error.into(),
     };
     loop {
         if let Err(error) = round(route, &mut copier).await {
-            return error.to_string();
+            return error.into();
         }
     }
 }

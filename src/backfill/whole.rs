@@ -123,7 +123,7 @@ impl Copier {
                 began = Instant::now();
             }
             let sent = self.part(ticket, part, in_position).await;
-            if !sent || !self.route.hub.with(|engine| engine.is_untouched(ticket)) {
+            if !sent || !self.route.hub.look(|engine| engine.is_untouched(ticket)) {
                 return Ok(false);
             }
         }
@@ -139,7 +139,7 @@ impl Copier {
     ) -> Result<bool, TranscribeError> {
         let hub = self.route.hub.clone();
         for _ in 0..ROUNDS {
-            if hub.with(|engine| engine.noted(ticket)) <= copy.few() {
+            if hub.look(|engine| engine.noted(ticket)) <= copy.few() {
                 self.wait_for_room().await;
                 let _held = Held::take(&hub, ticket.named()).await;
                 return Ok(self.read_again(ticket, copy, true).await?

@@ -9,7 +9,6 @@
 
 mod pass;
 mod report;
-mod scan;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -1,19 +1,15 @@
 //! One pair of databases: every key of the source compared, then every key of the target looked for.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use bytes::Bytes;
-use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
 use super::report::Report;
-use super::scan::Scan;
 use super::{Error, Fault, Options, side};
-use crate::backend::Endpoint;
 use crate::courtesy::Courtesy;
 use crate::diff::{Difference, Leeway};
-use crate::value::{Comparer, Verdict};
+use crate::value::{Comparer, Pages, Verdict, Way};
 
 /// Keys asked for at once. Enough for one page to keep both servers busy for a millisecond.
 const PAGE: usize = 256;
@@ -33,13 +29,6 @@ pub(super) struct Pass {
     pub(super) courtesy: Arc<Courtesy>,
 }
 
-/// Which server's keys are gone over.
-#[derive(Clone, Copy, Debug)]
-enum Way {
-    There,
-    Back,
-}
-
 impl Pass {
     pub(super) async fn run(self) -> Result<Report, Error> {
         let mut report = Report::new(self.options.show);
@@ -50,15 +39,11 @@ impl Pass {
     }
 
     async fn go(&self, way: Way) -> Result<Report, Error> {
-        let scan = match way {
-            Way::There => self.scan(&self.options.source, self.from).await.map_err(Error::Source),
-            Way::Back => self.scan(&self.options.target, self.to).await.map_err(Error::Target),
-        };
-        let scan = Arc::new(Mutex::new(scan?));
+        let pages = Arc::new(self.pages(way).await.map_err(|fault| of(way, fault))?);
         let mut workers = JoinSet::new();
         for _ in 0..WORKERS {
-            let (pass, scan) = (self.clone(), scan.clone());
-            workers.spawn(async move { pass.work(way, &scan).await });
+            let (pass, pages) = (self.clone(), pages.clone());
+            workers.spawn(async move { pass.work(way, &pages).await });
         }
         let mut report = Report::new(self.options.show);
         while let Some(done) = workers.join_next().await {
@@ -70,68 +55,53 @@ impl Pass {
         Ok(report)
     }
 
-    async fn scan(&self, endpoint: &Endpoint, db: u32) -> Result<Scan, Fault> {
+    async fn pages(&self, way: Way) -> Result<Pages, Fault> {
+        let endpoint = way.of(&self.options.source, &self.options.target);
+        let db = way.of(self.from, self.to);
         let mut connection = side(endpoint, db).await?.connection;
         let size = connection.command(["DBSIZE"]).await?.integer().unwrap_or(0);
         self.options.progress.send_modify(|progress| progress.total += size.unsigned_abs());
-        Ok(Scan::new(connection, db))
+        Ok(Pages::new(connection, db, PAGE, self.courtesy.clone()))
     }
 
-    async fn work(&self, way: Way, scan: &Mutex<Scan>) -> Result<Report, Error> {
+    async fn work(&self, way: Way, pages: &Pages) -> Result<Report, Error> {
         let source = side(&self.options.source, self.from).await.map_err(Error::Source)?;
         let target = side(&self.options.target, self.to).await.map_err(Error::Target)?;
         let mut comparer = Comparer::new(source, target, self.leeway);
         let mut report = Report::new(self.options.show);
-        loop {
-            let page = scan.lock().await.next(self.courtesy.step(PAGE)).await;
-            let began = Instant::now();
-            let page = match (page, way) {
-                (Ok(Some(page)), _) => page,
-                (Ok(None), _) => return Ok(report),
-                (Err(fault), Way::There) => return Err(Error::Source(fault)),
-                (Err(fault), Way::Back) => return Err(Error::Target(fault)),
-            };
-            self.options.progress.send_modify(|progress| progress.done += page.len() as u64);
-            match way {
-                Way::There => self.compare(&page, &mut comparer, &mut report).await?,
-                Way::Back => self.look_for(&page, &mut comparer, &mut report).await?,
+        while let Some(page) = pages.next().await.map_err(|error| of(way, error.into()))? {
+            let count = page.keys.len() as u64;
+            self.options.progress.send_modify(|progress| progress.done += count);
+            let keys = way.candidates(&page, &mut comparer).await?;
+            let verdicts = judge(&keys, &mut comparer, &report).await?;
+            for (key, verdict) in keys.iter().zip(verdicts) {
+                self.note(way, key, verdict, &mut report);
             }
-            self.courtesy.rest(page.len(), began.elapsed()).await;
+            drop(keys);
+            pages.rest(page).await;
         }
+        Ok(report)
     }
 
-    async fn compare(
-        &self,
-        page: &[Bytes],
-        comparer: &mut Comparer,
-        report: &mut Report,
-    ) -> Result<(), Error> {
-        let verdicts = judge(page, comparer, report).await?;
-        for (key, verdict) in page.iter().zip(verdicts) {
-            match verdict {
-                // What the source has lost since is the way back's to find.
-                Verdict::Absent | Verdict::Different(Difference::Extra) => {}
-                Verdict::Equal => report.count_equal(),
-                Verdict::Different(difference) => report.note(self.from, key, difference),
+    fn note(&self, way: Way, key: &Bytes, verdict: Verdict, report: &mut Report) {
+        match (way, verdict) {
+            (Way::There, Verdict::Equal) => report.count_equal(),
+            // What only the target has is the way back's to find, also what the source has just lost.
+            (_, Verdict::Different(difference))
+                if (difference == Difference::Extra) == (way == Way::Back) =>
+            {
+                report.note(self.from, key, difference);
             }
+            _ => {}
         }
-        Ok(())
     }
+}
 
-    async fn look_for(
-        &self,
-        page: &[Bytes],
-        comparer: &mut Comparer,
-        report: &mut Report,
-    ) -> Result<(), Error> {
-        let lacking = comparer.lacking_first(page).await?;
-        let verdicts = judge(&lacking, comparer, report).await?;
-        for (key, verdict) in lacking.iter().zip(verdicts) {
-            if verdict == Verdict::Different(Difference::Extra) {
-                report.note(self.from, key, Difference::Extra);
-            }
-        }
-        Ok(())
+/// A fault of the server whose keys are gone over.
+fn of(way: Way, fault: Fault) -> Error {
+    match way {
+        Way::There => Error::Source(fault),
+        Way::Back => Error::Target(fault),
     }
 }
 

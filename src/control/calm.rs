@@ -46,7 +46,7 @@ impl Left {
     pub(super) fn of(direction: &Direction) -> Self {
         let hub = &direction.hub;
         let now = hub.now();
-        hub.with(|engine| Self {
+        hub.look(|engine| Self {
             dirty: engine.dirty_keys(),
             slow: engine.slow_keys(),
             bytes: engine.queued().1,

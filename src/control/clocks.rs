@@ -55,7 +55,7 @@ impl Clocks {
     ) -> Result<(), Broken> {
         loop {
             let gap = ClockGap::measure(primary, secondary).await?;
-            let known = self.hub.with(|engine| engine.settings().clock_offset);
+            let known = self.hub.look(|engine| engine.settings().clock_offset);
             if is_step(known, gap) {
                 self.hub.with(|engine| engine.set_clock_offset(gap.offset));
                 let milliseconds = gap.offset - known;

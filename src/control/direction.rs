@@ -188,7 +188,7 @@ impl Direction {
     /// Starts what listens to scripts, once: before a flip already where `before` has had some, so
     /// that none waits for it afterwards.
     pub(super) fn listen_as(&self, before: &Self, world: &World) {
-        if before.hub.with(|engine| engine.has_scripts()) {
+        if before.hub.look(Engine::has_scripts) {
             self.hub.with(Engine::expect_scripts);
             self.start_tracker(world);
         }
@@ -239,8 +239,8 @@ async fn look_after_acks(hub: Arc<Hub>, stop: CancellationToken) {
     while !stop.is_cancelled() {
         sleep(Duration::from_millis(20)).await;
         let Some(acks) = hub.acks() else { return };
-        let lag = Duration::from_millis(hub.with(|engine| engine.lag(hub.now())));
-        if hub.with(|engine| acks.look(engine, lag)) {
+        let now = hub.now();
+        if hub.look(|engine| acks.look(engine, Duration::from_millis(engine.lag(now)))) {
             warn!("the secondary takes too long: writes are answered without it until it is back");
         }
     }

@@ -24,6 +24,7 @@ use super::passes::Beginning;
 use super::survey::Survey;
 use crate::admin::{Flipped, Refusal};
 use crate::backend::Connection;
+use crate::engine::Engine;
 use crate::lane::{Context, Purpose};
 use crate::proxy::{Next, Route, Stage};
 use crate::resp::Request;
@@ -136,9 +137,7 @@ impl Migration {
         beginning: &Beginning,
     ) -> Result<Ready, Refusal> {
         let prepared = async {
-            while !old.peer.is_connected() {
-                sleep(Duration::from_millis(1)).await;
-            }
+            old.peer.connected().await;
             self.prepare(old, to, beginning).await
         };
         let error = format!("the {to} did not answer in time");
@@ -266,10 +265,10 @@ impl Migration {
         let since = Instant::now();
         loop {
             self.fail_if_replaced(beginning)?;
-            if old.route.pool.is_idle() && old.hub.with(|engine| engine.is_drained()) {
+            if old.route.pool.is_idle() && old.hub.look(Engine::is_drained) {
                 return Ok(None);
             }
-            let dirty = old.hub.with(|engine| engine.dirty_keys()) > 0;
+            let dirty = old.hub.look(Engine::dirty_keys) > 0;
             if !bound.allows(since.elapsed(), dirty) || Instant::now() >= deadline {
                 return Ok(Some(if dirty { Late::Copies } else { Late::UnderWay }));
             }
@@ -414,7 +413,7 @@ async fn open_lane(route: Arc<Route>, context: Context) {
 /// The flip's time is over; what was in the way.
 fn undrained(old: &Direction) -> Refusal {
     let (queued, dirty, in_flight) =
-        old.hub.with(|engine| (engine.queued().0, engine.dirty_keys(), engine.in_flight()));
+        old.hub.look(|engine| (engine.queued().0, engine.dirty_keys(), engine.in_flight()));
     let error = format!(
         "the mirror did not drain in time: {queued} effects, {dirty} dirty keys, \
          {in_flight} writes in flight"

@@ -63,7 +63,7 @@ impl Migration {
     /// Why nothing is mirrored, if that is so.
     pub(super) fn halt(&self) -> Option<Halt> {
         let inner = self.inner.lock();
-        let is_halted = inner.direction.hub.with(|engine| engine.is_halted());
+        let is_halted = inner.direction.hub.look(Engine::is_halted);
         is_halted.then(|| inner.halt.unwrap_or(Halt::Unsure))
     }
 
@@ -74,7 +74,7 @@ impl Migration {
 
     /// Where nothing is mirrored, finds out why, and whether it may go on.
     pub(super) async fn weigh(&self, direction: &Direction) {
-        if !direction.hub.with(|engine| engine.is_halted()) {
+        if !direction.hub.look(Engine::is_halted) {
             self.inner.lock().halt = None;
             return;
         }

@@ -15,7 +15,7 @@ use super::foreign::{Books, Foreign};
 use super::halting::Halt;
 use super::state::{State, StateDir};
 use super::watch::Baseline;
-use crate::engine::Cause;
+use crate::engine::{Cause, Engine};
 use crate::lane::SideLine;
 use crate::metrics::{Metrics, Reading};
 use crate::proxy::{Registry, Stage};
@@ -139,7 +139,7 @@ impl Migration {
     /// Whether keys are being copied, so that nobody knows how many may differ.
     pub(super) fn is_copying_again(&self) -> bool {
         let inner = self.inner.lock();
-        inner.passing || inner.direction.hub.with(|engine| engine.is_halted())
+        inner.passing || inner.direction.hub.look(Engine::is_halted)
     }
 
     pub(super) fn registry(&self) -> Option<&Registry> {
@@ -153,10 +153,11 @@ impl Migration {
         let direction = inner.direction.clone();
         let hub = &direction.hub;
         let now = hub.now();
-        let (counters, queued, dirty, lag) = hub.with(|engine| {
-            (*engine.counters(), engine.queued(), engine.dirty_keys(), engine.lag(now))
+        let (counters, queued, dirty, lag, left_out, marks) = hub.look(|engine| {
+            let marks = (engine.marks(), engine.is_halted());
+            let (queued, dirty) = (engine.queued(), engine.dirty_keys());
+            (*engine.counters(), queued, dirty, engine.lag(now), engine.left_out(), marks)
         });
-        let left_out = hub.with(|engine| engine.left_out());
         // A pass stands for keys that may differ; before the flip the phase says so.
         let unsure = inner.passing && inner.phase != Phase::Backfilling;
         let (dirty, lag) = if unsure {
@@ -185,13 +186,7 @@ impl Migration {
             uptime_seconds: self.world.started.elapsed().as_secs_f64(),
             source: server(Side::Source),
             target: server(Side::Target),
-            backfill: backfill(
-                &mut inner,
-                &self.world,
-                hub.with(|engine| (engine.marks(), engine.is_halted())),
-                &counters,
-                left_out,
-            ),
+            backfill: backfill(&mut inner, &self.world, marks, &counters, left_out),
             mirror: status::Mirror {
                 lag_seconds: lag as f64 / 1000.0,
                 queued: queued.0 as u64,
@@ -220,7 +215,7 @@ impl Migration {
     /// What the metrics show.
     pub(super) fn reading(&self) -> Reading {
         let (counters, ledger) =
-            self.direction().hub.with(|engine| (*engine.counters(), engine.marks()));
+            self.direction().hub.look(|engine| (*engine.counters(), engine.marks()));
         let clients = self.registry().map(Registry::totals).unwrap_or_default();
         Reading { status: self.status(), counters, ledger, clients }
     }

@@ -15,6 +15,7 @@ use crate::admin::{Control, Flipped, Refusal};
 use crate::audit::Audit;
 use crate::check;
 use crate::config::{Servers, TargetPolicy};
+use crate::engine::Engine;
 use crate::history::Point;
 use crate::hooks::{Event, News};
 use crate::ledger::Groups;
@@ -80,7 +81,7 @@ impl Control for Arc<Migration> {
         if !matches!(phase, Phase::Backfilling | Phase::Mirroring | Phase::CutOver) {
             return Err(refuse(format!("verify runs in mirroring and cut_over, not in {phase}")));
         }
-        if inner.direction.hub.with(|engine| engine.is_halted()) {
+        if inner.direction.hub.look(Engine::is_halted) {
             let halt = inner.halt.unwrap_or(Halt::Unsure).describe(inner.direction.primary);
             return Err(refuse(halt));
         }
@@ -157,7 +158,7 @@ impl Control for Arc<Migration> {
         self.persist(Phase::Finalized).map_err(refuse)?;
         direction.route.authority.let_go();
         direction.stop.cancel();
-        direction.hub.with(crate::engine::Engine::let_go);
+        direction.hub.with(Engine::let_go);
         if let Some(record) = direction.hub.take_record() {
             record.discard();
         }

@@ -46,9 +46,7 @@ impl Beginning {
 
 /// Waits while nothing is carried over.
 async fn until_mirroring(direction: &Direction) {
-    while direction.hub.with(|engine| engine.is_halted()) {
-        sleep(LOOK).await;
-    }
+    direction.hub.until(|engine| !engine.is_halted()).await;
 }
 
 impl Migration {
@@ -87,14 +85,14 @@ impl Migration {
             looks = looks.wrapping_add(1);
             let unsettled = looks.is_multiple_of(SECOND_LOOK);
             let blocked = !self.inner.lock().code.is_empty();
-            let stale = direction.hub.with(|engine| engine.is_code_stale());
+            let stale = direction.hub.look(Engine::is_code_stale);
             if blocked && unsettled || stale && !blocked {
                 self.copy_libraries(direction).await;
             }
             if unsettled {
                 direction.hub.with(Engine::retry_left_out);
             }
-            if direction.hub.with(|engine| engine.needs_pass()) {
+            if direction.hub.look(Engine::needs_pass) {
                 self.pass_begins();
                 let (groups, cause) = direction.hub.with(Engine::begin_pass);
                 let cause = cause.map_or("dirty keys beyond the buffer", |cause| cause.label());
@@ -109,7 +107,7 @@ impl Migration {
 
     /// Makes the libraries of both servers the same. Until that has succeeded they count as dirty.
     async fn copy_libraries(&self, direction: &Direction) {
-        let changes = direction.hub.with(|engine| engine.code_changes());
+        let changes = direction.hub.look(Engine::code_changes);
         let is_target = direction.primary.other() == Side::Target;
         // The source had none of its own when it was cut over.
         let known = self.inner.lock().state.spared_libraries.clone();
@@ -165,7 +163,7 @@ impl Migration {
             doubtful: !fresh,
         };
         pass.run().await;
-        self.catch_up(direction).await;
+        direction.hub.until_arrived().await;
         until_mirroring(direction).await;
         if groups.is_full() {
             note_processes(direction);
@@ -175,13 +173,6 @@ impl Migration {
         if self.phase() == Phase::Backfilling {
             let _ = self.persist(Phase::Mirroring);
             self.show(Phase::Mirroring);
-        }
-    }
-
-    async fn catch_up(&self, direction: &Direction) {
-        let (last, _) = direction.hub.with(|engine| engine.positions());
-        while direction.hub.with(|engine| engine.positions().1) < last {
-            sleep(Duration::from_millis(5)).await;
         }
     }
 }

@@ -83,7 +83,7 @@ fn in_order(primary: Side, first: String, second: String) -> (String, String) {
 /// The record as the status shows it.
 pub(super) fn status(hub: &Hub) -> status::Record {
     let error = hub.with_record(|record| record.fault().map(str::to_owned));
-    let groups = hub.with(|engine| engine.recorded()).unwrap_or(0);
+    let groups = hub.look(Engine::recorded).unwrap_or(0);
     match error {
         None => status::Record::default(),
         Some(error) => status::Record { kept: true, groups: groups as u64, error },
@@ -103,7 +103,7 @@ pub(super) fn note_processes(direction: &Direction) {
 
 /// A server may get another name for the same data; not while anything is copied again.
 pub(super) fn note_processes_if_settled(direction: &Direction) {
-    if direction.hub.with(|engine| engine.is_settled_throughout()) {
+    if direction.hub.look(Engine::is_settled_throughout) {
         note_processes(direction);
     }
 }

@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
@@ -326,14 +326,9 @@ async fn wait_for_signal() -> Result<(), Failure> {
 /// Gives the mirror time to empty; true when it is.
 async fn drain(migration: &Migration) -> bool {
     let hub = migration.direction().hub.clone();
-    let empty = async {
-        while !hub.with(|engine| engine.is_drained()) {
-            sleep(Duration::from_millis(5)).await;
-        }
-    };
+    let empty = hub.until(Engine::is_drained);
     if timeout(migration.world.config.drain_timeout, empty).await.is_err() {
-        let (queued, _) = hub.with(|engine| engine.queued());
-        let dirty = hub.with(|engine| engine.dirty_keys());
+        let (queued, dirty) = hub.look(|engine| (engine.queued().0, engine.dirty_keys()));
         warn!(queued, dirty, "stopped before the mirror was empty");
         return false;
     }

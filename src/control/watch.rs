@@ -16,6 +16,7 @@ use super::recording::note_processes_if_settled;
 use crate::backend::ServerInfo;
 use crate::command::{self, Serve};
 use crate::courtesy;
+use crate::engine::Engine;
 use crate::resp::{Reply, Request};
 use crate::status::{Phase, Side};
 
@@ -78,11 +79,11 @@ impl Migration {
 
     /// Holds what the primary counts against what it was sent.
     pub(super) async fn count_calls(&self, direction: &Direction) {
-        let before = direction.hub.with(|engine| engine.calls());
+        let before = direction.hub.look(Engine::calls);
         let reply = ask(direction, ["INFO", "commandstats"].as_slice()).await;
         let Some(told) = reply.as_ref().and_then(Reply::text) else { return };
         let told = String::from_utf8_lossy(told);
-        let after = direction.hub.with(|engine| engine.calls());
+        let after = direction.hub.look(Engine::calls);
         let foreign = {
             let mut books = self.books.lock();
             // A flip may have come between, and these are the books of the next primary.

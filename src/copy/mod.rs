@@ -82,7 +82,7 @@ async fn copy(world: &World, direction: &Arc<Direction>) -> Summary {
         } else if let Err(error) = backfill::retry(&direction.copies).await {
             tracing::warn!(%error, "keys that failed could not be tried again");
         }
-        quiet(direction).await;
+        direction.hub.until(|engine| engine.queued().0 == 0).await;
         if is_complete(direction) {
             break;
         }
@@ -90,7 +90,7 @@ async fn copy(world: &World, direction: &Arc<Direction>) -> Summary {
             if engine.needs_pass() { engine.begin_pass().0 } else { Groups::default() }
         });
     }
-    let failed = direction.hub.with(|engine| engine.dirty_keys() + engine.left_out()) as u64;
+    let failed = direction.hub.look(|engine| engine.dirty_keys() + engine.left_out()) as u64;
     Summary::new(keys, failed, direction.left_out(), started.elapsed())
 }
 
@@ -105,15 +105,8 @@ fn pass(world: &World, direction: &Direction) -> Pass {
     }
 }
 
-/// Waits until the target has answered everything that was sent to it.
-async fn quiet(direction: &Direction) {
-    while direction.hub.with(|engine| engine.queued().0 > 0) {
-        sleep(Duration::from_millis(1)).await;
-    }
-}
-
 fn is_complete(direction: &Direction) -> bool {
-    direction.hub.with(|engine| engine.is_drained() && !engine.needs_pass())
+    direction.hub.look(|engine| engine.is_drained() && !engine.needs_pass())
 }
 
 /// Ready when one of the servers is away twice in a row: everything else here waits for it.

@@ -21,7 +21,7 @@ use crate::command::Command;
 use crate::resp::{Reply, Request};
 
 pub use digest::Digest;
-pub use expiry::Expiry;
+pub use expiry::{Ends, Expiry};
 
 /// Requests that go to the primary right behind a write, on the same connection, because its reply
 /// alone does not say what happened: the expiry that a key has after it, the first entry of a

@@ -94,8 +94,8 @@ mod tests {
 
     fn write(engine: &mut Engine, line: &str, reply: &'static str, probes: &[&'static str]) {
         let request = Request::new(line.split(' '));
-        let write = engine.write(command::lookup(&request), request, 0, &[]);
-        let mut unit = engine.unit([write], false);
+        let write = engine.keyer().write(command::lookup(&request), request, 0, &[]);
+        let mut unit = engine.keyer().unit([write], false);
         assert!(engine.begin(CONN, &mut unit));
         let bytes = |text: &&'static str| Bytes::from_static(text.as_bytes());
         let probes: Vec<Bytes> = probes.iter().map(bytes).collect();

@@ -4,7 +4,7 @@
 //! the dirty keys. Events go in (a step wants to go, was answered, was lost; a copy has been read;
 //! the secondary has answered), decisions come out. A file for each event (`step`, `settle`,
 //! `copies`, `secondary`, `scripts`, `watch`), and for each thing that they move (`order`, `log`,
-//! `dirty`, `resting`, `passing`, `intent`, `left_out`, `spaces`, `unit`, `calls`); `view` only looks. Which rule of the design is held where: see the
+//! `dirty`, `resting`, `passing`, `intent`, `left_out`, `spaces`, `unit`, `calls`); `view` only looks; the `keyer` works outside the lock. Which rule of the design is held where: see the
 //! table in [the crate's documentation](crate#the-rules-and-where-they-are-held).
 //!
 //! *Guarantees:* for every interleaving of events, once the log is applied and no key is dirty, the
@@ -18,6 +18,7 @@ mod dependents;
 mod dirty;
 mod following;
 mod intent;
+mod keyer;
 mod left_out;
 mod log;
 mod order;
@@ -37,6 +38,7 @@ mod waits;
 mod watch;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use crate::capability::Capabilities;
 use crate::databases::Databases;
@@ -49,6 +51,7 @@ pub(crate) use calls::tests::calls_of;
 pub use copies::{Accepted, Copied, Ticket};
 pub use dirty::{Cause, DirtyKey};
 pub use following::Edit;
+pub use keyer::Keyer;
 pub use left_out::{Group, Lack, pattern};
 pub use log::{Entry, Kind, Named, Position};
 pub use order::{ConnId, Woken};
@@ -117,6 +120,7 @@ pub struct Counters {
 #[derive(Debug)]
 pub struct Engine {
     settings: Settings,
+    keyer: Arc<Keyer>,
     order: Order,
     ledger: Ledger,
     spaces: Spaces,
@@ -183,6 +187,7 @@ impl Engine {
     /// An engine whose keys stand as `migrated` says.
     pub fn new(settings: Settings, migrated: Groups) -> Self {
         Self {
+            keyer: Arc::new(Keyer::new(&settings)),
             order: Order::default(),
             passing: !migrated.is_full(),
             intent: None,
@@ -268,6 +273,11 @@ impl Engine {
         self.soil(named, cause);
     }
 
+    /// What makes units of clients' writes.
+    pub fn keyer(&self) -> &Arc<Keyer> {
+        &self.keyer
+    }
+
     /// A key by name in one of the primary's databases.
     pub fn named(&self, db: u32, key: bytes::Bytes) -> Named {
         let space = self.spaces.of(db);
@@ -277,6 +287,7 @@ impl Engine {
     /// The secondary is let go: nothing is mirrored any more.
     pub fn let_go(&mut self) {
         self.settings.mirroring = false;
+        self.keyer.let_go();
         self.log = Log::new(0);
         self.dirty = DirtyKeys::new(0);
         self.left_out.flush(None);

@@ -370,8 +370,8 @@ mod tests {
 
     fn unit(engine: &Engine, line: &str) -> Unit {
         let request = Request::new(line.split(' '));
-        let write = engine.write(command::lookup(&request), request, 0, &[]);
-        engine.unit([write], false)
+        let write = engine.keyer().write(command::lookup(&request), request, 0, &[]);
+        engine.keyer().unit([write], false)
     }
 
     fn finish(engine: &mut Engine, unit: &Unit) {

@@ -21,9 +21,22 @@ enum Undeclared {
     Logged,
 }
 
+#[cfg(test)]
+impl Gate {
+    pub(super) fn keys(&self) -> &[Named] {
+        &self.keys
+    }
+}
+
 impl Engine {
     /// What the answer to a step that has just been finished waits for.
     pub fn gate(&self, unit: &Unit) -> Gate {
+        if unit.numbering != self.spaces.numbering() {
+            // Only a copy of it has been begun, and made anew.
+            let mut unit = unit.clone();
+            self.renumber(&mut unit);
+            return self.gate(&unit);
+        }
         let keys = unit.writes.iter().flat_map(Write::written_keys).cloned().collect();
         let undeclared = if unit.scripts {
             Undeclared::Untold(self.scripts.finished())

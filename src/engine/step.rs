@@ -1,70 +1,9 @@
-//! A step on its way: looked at, admitted to the order, lost.
+//! A step on its way: admitted to the order, lost.
 
 use super::order::{Claim, Place};
-use super::unit::Touch;
-use super::{Cause, ConnId, Engine, Named, Unit, Woken, Write};
-use crate::command::{Access, Command, Reach, Serve};
-use crate::effect;
-use crate::resp::Request;
+use super::{Cause, ConnId, Engine, Named, Unit, Woken};
 
 impl Engine {
-    /// Looks at a write before it is sent.
-    ///
-    /// `command` is `None` for one that only the server knows; then `unknown` are its keys. A
-    /// command whose keys can't be told from its arguments will be refused by the server, so it is
-    /// taken as one that touches nothing.
-    pub fn write(
-        &self,
-        command: Option<&'static Command>,
-        request: Request,
-        db: u32,
-        unknown: &[bytes::Bytes],
-    ) -> Write {
-        let mut touches = smallvec::SmallVec::new();
-        if let Some(command) = command {
-            for key in command.keys(&request).unwrap_or_default() {
-                let Some(name) = request.arg_bytes(key.index) else { continue };
-                let named = self.named(key.db.unwrap_or(db), name);
-                touches.push(Touch { named, written: key.access == Access::Write });
-            }
-        }
-        for key in unknown {
-            touches.push(Touch { named: self.named(db, key.clone()), written: true });
-        }
-        let reach = command.map_or(Reach::Keys, |command| command.reach(&request));
-        let probes = match command {
-            Some(command) if self.settings.mirroring => {
-                effect::probes(command, &request, &self.settings.primary)
-            }
-            _ => effect::Probes::new(),
-        };
-        Write { command, request, db, touches, reach, probes, passive: false }
-    }
-
-    /// A command of a transaction that only reads: it has its reply among the others'.
-    pub fn passive(request: Request, db: u32) -> Write {
-        let (touches, probes) = Default::default();
-        Write { command: None, request, db, touches, reach: Reach::Keys, probes, passive: true }
-    }
-
-    /// Makes one step of one write, or of a transaction's commands.
-    pub fn unit(&self, writes: impl IntoIterator<Item = Write>, atomic: bool) -> Unit {
-        let mut writes: smallvec::SmallVec<[Write; 1]> = writes.into_iter().collect();
-        let db = writes.first().map(|write| write.db);
-        if writes.iter().any(|write| Some(write.db) != db) {
-            // Probes are asked behind the transaction, in the database that it selected last: what
-            // they would say of other databases' keys is wrong. Without them keys are copied again.
-            writes.iter_mut().for_each(|write| write.probes.clear());
-        }
-        let touches = writes.iter().flat_map(|write| &write.touches);
-        let fingerprints = touches.map(|touch| touch.named.fingerprint).collect();
-        let everything = writes.iter().any(|write| write.reach != Reach::Keys);
-        let is_script = |write: &Write| write.command.is_some_and(|c| c.serve == Serve::Script);
-        let scripts = self.settings.follow_scripts && writes.iter().any(is_script);
-        let numbering = self.spaces.numbering();
-        Unit { writes, atomic, scripts, fingerprints, everything, numbering, waits: None }
-    }
-
     /// Asks to send a step down `conn`, where no other waits; see `Order::begin`.
     pub fn begin(&mut self, conn: ConnId, unit: &mut Unit) -> bool {
         self.begin_from(Place::only(conn), unit)

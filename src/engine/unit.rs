@@ -31,6 +31,12 @@ pub struct Write {
 }
 
 impl Write {
+    /// A command of a transaction that only reads: it has its reply among the others'.
+    pub fn passive(request: Request, db: u32) -> Self {
+        let (touches, probes) = Default::default();
+        Self { command: None, request, db, touches, reach: Reach::Keys, probes, passive: true }
+    }
+
     /// As the client sent it.
     pub fn request(&self) -> &Request {
         &self.request

@@ -123,6 +123,13 @@ impl Engine {
         nothing_open && self.log.is_empty() && (self.is_halted() || self.dirty_keys() == 0)
     }
 
+    /// Is another one whenever something has come true that somebody may wait for, but for what time
+    /// alone does.
+    pub(crate) fn progress(&self) -> impl PartialEq + use<> {
+        let at_rest = self.order.in_flight() == 0 && self.log.is_empty();
+        (self.log.acknowledged(), self.settled_numbering(), self.is_halted(), at_rest)
+    }
+
     /// The last place in the log, and up to where the secondary has acknowledged.
     pub fn positions(&self) -> (Position, Position) {
         (self.log.last(), self.log.acknowledged())

@@ -73,14 +73,6 @@ fn written(unit: &Unit) -> impl Iterator<Item = &Named> {
 }
 
 impl Engine {
-    /// Makes a step of a command that waits on a connection of its own.
-    pub fn waiting_unit(&self, write: Write) -> Unit {
-        let mut unit = self.unit([write], false);
-        unit.writes.iter_mut().for_each(|write| write.probes.clear());
-        unit.waits = Some(0);
-        unit
-    }
-
     pub(super) fn begin_wait(&mut self, unit: &mut Unit) {
         if unit.numbering != self.spaces.numbering() {
             self.renumber(unit);

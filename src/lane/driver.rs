@@ -11,7 +11,7 @@ use super::gathering::Gathering;
 use super::queue::Queue;
 use super::{Hub, Job, Lost, Mailbox, Window};
 use crate::backend::{Broken, Wire};
-use crate::engine::{Answer, ConnId, Passing, Unit, Woken};
+use crate::engine::{Answer, ConnId, Gate, Passing, Unit, Woken};
 use crate::latency::Sampler;
 
 /// More than this is not queued for the server's socket, in bytes: what waits beyond it waits as
@@ -35,6 +35,8 @@ struct Pending {
     replies: SmallVec<[Bytes; 2]>,
     /// Messages that came between the replies.
     pushes: Vec<Bytes>,
+    /// What its answer waits for.
+    gate: Option<Gate>,
 }
 
 /// The state of one connection.
@@ -209,6 +211,7 @@ impl Driver {
             missing,
             replies: SmallVec::new(),
             pushes: Vec::new(),
+            gate: None,
         });
     }
 
@@ -257,30 +260,30 @@ impl Driver {
         if done.iter().any(|pending| pending.job.unit.is_some()) {
             let woken = self.hub.with(|engine| {
                 let mut woken = Woken::new();
-                for Pending { job, replies, .. } in done.iter() {
+                for Pending { job, replies, gate, .. } in done.iter_mut() {
                     let Some(unit) = &job.unit else { continue };
                     let (own, probes) = replies.split_at(job.requests.len().min(replies.len()));
                     if let Some(reply) = own.last() {
                         woken.extend(engine.finish(self.conn, unit, Answer { reply, probes }));
                     }
+                    *gate = self.hub.gate(engine, unit);
                 }
                 woken
             });
             self.hub.wake(&woken);
         }
         self.queue.answered(done.len());
-        for Pending { job, replies, pushes, .. } in done.drain(..) {
-            let gate = job.unit.as_ref().and_then(|unit| self.hub.gate(unit));
+        let mut waiting: SmallVec<[Arc<Mailbox>; 4]> = SmallVec::new();
+        for Pending { job, replies, pushes, gate, .. } in done.drain(..) {
             let sent = job.requests.len();
-            if let Some(mailbox) = job.sink.answer(job.shape, sent, &replies, gate) {
-                self.hub.hold_back(&mailbox);
-            }
+            waiting.extend(job.sink.answer(job.shape, sent, &replies, gate));
             for message in &pushes {
                 if let Some(mailbox) = &self.pushes {
                     mailbox.push(message);
                 }
             }
         }
+        self.hub.hold_back(waiting);
     }
 
     /// The connection is gone: tells everybody who waited for an answer. What may still be sent on

@@ -1,22 +1,28 @@
 //! The engine as tasks share it: one lock, held for a batch of events and never across a wait.
+//!
+//! *Order of locks:* the engine's (here), that of the answers which wait ([`Acks`]), a mailbox's. Whoever
+//! holds one of them takes none that stands before it. [`Hub::waiting`] is taken alone.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
+use tokio::time::timeout;
 
 use super::job::{Shape, Sink};
 use super::{Acks, Mailbox};
-use crate::engine::{ConnId, Engine, Gate, Millis, Named, Unit, Woken};
+use crate::engine::{ConnId, Engine, Gate, Keyer, Millis, Named, Unit, Woken};
 use crate::latency::Histogram;
 use crate::record::Record;
 
 /// Effects of so much memory are sent without waiting for more, in bytes.
 const MANY: usize = 64 * 1024;
+/// Who waits for the engine asks again so soon: some answers change with time alone.
+const ASK_AGAIN: Duration = Duration::from_millis(5);
 
 /// The engine, and what a crash must not forget of it.
 #[derive(Debug)]
@@ -29,8 +35,11 @@ struct Inner {
 #[derive(Debug)]
 pub struct Hub {
     inner: Mutex<Inner>,
+    keyer: Arc<Keyer>,
     started: Instant,
     waiting: Mutex<HashMap<ConnId, Waker>>,
+    /// Tells those who wait for the engine that it has got further.
+    progress: watch::Sender<()>,
     /// Effects wait to be sent.
     pub effects: Notify,
     /// Effects wait to be sent, but so few that others may join them first.
@@ -51,9 +60,11 @@ impl Hub {
     /// Shares an engine.
     pub fn new(engine: Engine, started: Instant, acks: Option<Acks>) -> Arc<Self> {
         Arc::new(Self {
+            keyer: engine.keyer().clone(),
             inner: Mutex::new(Inner { engine, record: None }),
             started,
             waiting: Mutex::default(),
+            progress: watch::Sender::default(),
             effects: Notify::new(),
             few_effects: Notify::new(),
             copies: Notify::new(),
@@ -70,7 +81,9 @@ impl Hub {
         let mut inner = self.inner.lock();
         let Inner { engine, record } = &mut *inner;
         engine.tick(self.now());
+        let before = self.is_waited_for().then(|| engine.progress());
         let result = act(engine);
+        let moved = before.is_some_and(|before| before != engine.progress());
         // Under the lock, so that nobody takes for written what is only about to be.
         if let (Some(groups), Some(record)) = (engine.intent(), record) {
             record.write(groups);
@@ -78,6 +91,9 @@ impl Hub {
         let (waiting, copies) = (engine.waiting(), engine.wants_copies());
         let scripts = engine.needs_tracker();
         drop(inner);
+        if moved {
+            self.progress.send_replace(());
+        }
         if waiting >= MANY || waiting > 0 && self.acks.is_some() {
             self.effects.notify_one();
         } else if waiting > 0 {
@@ -90,6 +106,42 @@ impl Hub {
             self.scripts.notify_one();
         }
         result
+    }
+
+    /// What makes units of clients' writes, without any lock.
+    pub fn keyer(&self) -> &Keyer {
+        &self.keyer
+    }
+
+    /// Looks at the engine, which notices nothing of it.
+    pub fn look<R>(&self, look: impl FnOnce(&Engine) -> R) -> R {
+        look(&self.inner.lock().engine)
+    }
+
+    /// Waits until the engine says so.
+    pub async fn until(&self, mut says: impl FnMut(&Engine) -> bool) {
+        // Before the first question, so that what changes behind it is heard of.
+        let mut progress = self.progress.subscribe();
+        while !self.says(&mut says) {
+            let _ = timeout(ASK_AGAIN, progress.changed()).await;
+        }
+    }
+
+    fn says(&self, says: &mut impl FnMut(&Engine) -> bool) -> bool {
+        let mut inner = self.inner.lock();
+        inner.engine.tick(self.now());
+        says(&inner.engine)
+    }
+
+    /// Waits until the secondary has done what has been appended so far.
+    pub async fn until_arrived(&self) {
+        let (last, _) = self.look(Engine::positions);
+        self.until(|engine| engine.positions().1 >= last).await;
+    }
+
+    /// Whether anybody is in [`Self::until`]. Who begins to wait while the engine's lock is held asks when it is let go.
+    fn is_waited_for(&self) -> bool {
+        self.progress.receiver_count() > 0
     }
 
     /// Somebody waits until the secondary has everything: what waits is sent at once.
@@ -114,32 +166,36 @@ impl Hub {
         self.inner.lock().record.take()
     }
 
-    /// What the answer to a step must wait for, if answers wait.
-    pub(super) fn gate(&self, unit: &Unit) -> Option<Gate> {
+    /// What the answer to a step that was just finished must wait for, if answers wait.
+    pub(super) fn gate(&self, engine: &Engine, unit: &Unit) -> Option<Gate> {
         let acks = self.acks.as_ref()?;
-        (!acks.is_degraded()).then(|| self.with(|engine| engine.gate(unit)))
+        (!acks.is_degraded()).then(|| engine.gate(unit))
     }
 
     /// Answers a step that no lane has settled, as a lane would.
     pub fn answer(&self, unit: &Unit, sink: Sink, reply: &Bytes) {
-        let replies = std::slice::from_ref(reply);
-        if let Some(mailbox) = sink.answer(Shape::Each, 1, replies, self.gate(unit)) {
-            self.hold_back(&mailbox);
-        }
+        let gate = self.look(|engine| self.gate(engine, unit));
+        self.hold_back(sink.answer(Shape::Each, 1, std::slice::from_ref(reply), gate));
     }
 
-    /// A mailbox holds an answer back.
-    pub(super) fn hold_back(&self, mailbox: &Arc<Mailbox>) {
+    /// Mailboxes hold answers back.
+    pub(super) fn hold_back(&self, mailboxes: impl IntoIterator<Item = Arc<Mailbox>>) {
         let Some(acks) = &self.acks else { return };
-        acks.wait(mailbox);
-        // The secondary may have been faster.
-        self.with(|engine| acks.release(engine));
+        let mut any = false;
+        for mailbox in mailboxes {
+            acks.wait(&mailbox);
+            any = true;
+        }
+        if any {
+            // The secondary may have been faster.
+            self.release_acks();
+        }
     }
 
     /// The secondary has done something that an answer may wait for.
     pub fn release_acks(&self) {
         if let Some(acks) = &self.acks {
-            self.with(|engine| acks.release(engine));
+            self.look(|engine| acks.release(engine));
         }
     }
 

@@ -13,7 +13,7 @@ use super::process::Origin;
 use super::queue::Queue;
 use super::reach::RETRY;
 use super::{Busy, Hub, Job, Lost, Mailbox, Process, Reach, SideLine};
-use crate::backend::{ConnectError, Endpoint, Setup, Wire};
+use crate::backend::{ConnectError, Endpoint, Setup, Wire, end_connection, ended};
 use crate::resp::{Reply, Request};
 
 /// Where lanes lead.
@@ -47,16 +47,9 @@ impl Upstream {
         let Some(process) = self.recognize().await else { return false };
         // A process that has ended executes nothing, and the number means another connection now.
         let Some(origin) = origin.filter(|origin| origin.process == process) else { return true };
-        let kill = Request::new(["CLIENT", "KILL", "ID", &origin.id.to_string()]);
-        match self.ask(&kill).await {
-            None => false,
-            Some(reply) if reply.is_error() => {
-                // Not allowed; then time is all that there is.
-                sleep(Duration::from_secs(1)).await;
-                true
-            }
-            Some(_) => true,
-        }
+        let Some(reply) = self.ask(&end_connection(origin.id)).await else { return false };
+        ended(&reply).await;
+        true
     }
 
     /// Waits until the server is done with a connection, and it is known who answers now.

@@ -2,19 +2,21 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 use smallvec::SmallVec;
+use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::{CancellationToken, ReusableBoxFuture};
 use tracing::{info, trace, warn};
 
 use super::judge;
-use crate::backend::{Broken, Connection, Endpoint, ServerInfo, Setup, Wire};
+use crate::backend::{
+    Broken, Connection, Endpoint, RECONNECT_AFTER, ServerInfo, Setup, Wire, end_connection, ended,
+};
 use crate::engine::{Cause, Engine, Entry, Kind};
 use crate::lane::Hub;
 use crate::latency::Sampler;
@@ -29,13 +31,11 @@ const OK: &[u8] = b"+OK\r\n";
 /// How long a few effects wait for others to share their system calls, on both ends: each by
 /// itself, at a modest rate, would cost more than all else that is done for it.
 const GATHER: Duration = Duration::from_millis(1);
-/// How soon a lost connection is tried again.
-const RETRY: Duration = Duration::from_millis(100);
 
 /// The secondary as the mirror sees it, for others to look at.
 #[derive(Debug)]
 pub struct Peer {
-    connected: AtomicBool,
+    connected: watch::Sender<bool>,
     /// The server that holds the copies, as it was when it answered last.
     known: Mutex<ServerInfo>,
 }
@@ -43,12 +43,18 @@ pub struct Peer {
 impl Peer {
     /// A server that is not connected yet; another one, or one with other data, is not to be trusted.
     pub fn new(known: ServerInfo) -> Self {
-        Self { connected: AtomicBool::default(), known: Mutex::new(known) }
+        Self { connected: watch::Sender::default(), known: Mutex::new(known) }
     }
 
     /// Whether it can be talked to.
     pub fn is_connected(&self) -> bool {
-        self.connected.load(Ordering::Relaxed)
+        *self.connected.borrow()
+    }
+
+    /// Waits until it can.
+    pub async fn connected(&self) {
+        // The sender is our own: it can't be gone.
+        let _ = self.connected.subscribe().wait_for(|connected| *connected).await;
     }
 
     /// Whether it followed another server when it answered last.
@@ -128,19 +134,16 @@ struct Link<'a> {
 impl Mirror {
     /// Runs until `stop`.
     pub async fn run(mut self, stop: CancellationToken) {
-        loop {
-            let lost = tokio::select! {
-                lost = self.serve() => lost,
-                () = stop.cancelled() => return,
-            };
-            if self.peer.connected.swap(false, Ordering::Relaxed) {
-                warn!(server = self.name, error = %lost, "mirror lost its connection");
+        let serving = async {
+            loop {
+                let lost = self.serve().await;
+                if self.peer.connected.send_replace(false) {
+                    warn!(server = self.name, error = %lost, "mirror lost its connection");
+                }
+                sleep(RECONNECT_AFTER).await;
             }
-            tokio::select! {
-                () = sleep(RETRY) => {}
-                () = stop.cancelled() => return,
-            }
-        }
+        };
+        stop.run_until_cancelled(serving).await;
     }
 
     /// Serves one connection; the reason why it ended.
@@ -150,7 +153,7 @@ impl Mirror {
             Ok(wire) => wire,
             Err(reason) => return reason,
         };
-        if !self.peer.connected.swap(true, Ordering::Relaxed) {
+        if !self.peer.connected.send_replace(true) {
             info!(server = self.name, "mirror connected");
         }
         let mut link = Link {
@@ -176,23 +179,14 @@ impl Mirror {
         if info.is_replica() {
             return Err("it is a replica now".to_owned());
         }
-        finish_off(self.before.take(), &mut connection).await.map_err(|error| error.to_string())?;
+        if let Some(before) = self.before.take() {
+            let answer = connection.ask(&end_connection(before)).await;
+            ended(&answer.map_err(|error| error.to_string())?).await;
+        }
         self.before = connection.wire().id;
         self.peer.note(info, self.name, &self.hub);
         Ok(connection.into_wire())
     }
-}
-
-/// What the server has received on a connection that we have given up, it may still execute: later
-/// than what the next connection sends. So the old one is ended before the next is used.
-async fn finish_off(before: Option<i64>, connection: &mut Connection) -> Result<(), Broken> {
-    let Some(before) = before else { return Ok(()) };
-    let kill = ["CLIENT", "KILL", "ID", &before.to_string()];
-    if connection.command(kill).await?.is_error() {
-        // Not allowed; then time is all that there is.
-        sleep(Duration::from_secs(1)).await;
-    }
-    Ok(())
 }
 
 /// Waits until effects wait that are many enough to be sent, or the first few of them have waited

@@ -9,13 +9,13 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use crate::backend::{Broken, ConnectError, Endpoint, Setup, Wire, parse_calls, parse_keyspace};
+use crate::backend::{
+    Broken, ConnectError, Endpoint, RECONNECT_AFTER, Setup, Wire, parse_calls, parse_keyspace,
+};
 use crate::engine::{Engine, Question, Reading};
 use crate::lane::Hub;
 use crate::resp::{Frame, Protocol, Reply, Request};
 
-/// How soon a lost connection is tried again.
-const RETRY: Duration = Duration::from_millis(100);
 /// Scripts that end in so short a time are asked about together.
 const TOGETHER: Duration = Duration::from_millis(5);
 
@@ -45,16 +45,13 @@ impl From<Broken> for Ended {
 impl Tracker {
     /// Runs until `stop`.
     pub async fn run(self, stop: CancellationToken) {
-        tokio::select! {
-            () = self.follow() => {}
-            () = stop.cancelled() => {}
-        }
+        stop.run_until_cancelled(self.follow()).await;
         let woken = self.hub.with(Engine::tracking_is_impossible);
         self.hub.wake(&woken);
     }
 
     async fn follow(&self) {
-        while !self.hub.with(|engine| engine.needs_tracker()) {
+        while !self.hub.look(Engine::needs_tracker) {
             self.hub.scripts.notified().await;
         }
         loop {
@@ -70,7 +67,7 @@ impl Tracker {
             if self.hub.with(Engine::tracking_ended) {
                 warn!(%error, "no longer told which keys scripts write; trying again");
             }
-            sleep(RETRY).await;
+            sleep(RECONNECT_AFTER).await;
         }
     }
 
@@ -123,11 +120,11 @@ impl Line<'_> {
         loop {
             let hub = self.hub;
             let due = async {
-                while hub.with(|engine| engine.question()).is_none() {
+                while hub.look(Engine::question).is_none() {
                     hub.scripts.notified().await;
                 }
                 sleep_until(not_before).await;
-                hub.with(|engine| engine.question())
+                hub.look(Engine::question)
             };
             tokio::select! {
                 question = due => if let Some(question) = question { return Ok(question) },

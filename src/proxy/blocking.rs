@@ -218,9 +218,8 @@ impl Client {
         let route = self.route.clone();
         let id = session.id();
         let db = route.databases.to(self.context.db).unwrap_or(self.context.db);
-        let unit = route.hub.with(|engine| {
-            engine.waiting_unit(engine.write(Some(command), request.clone(), db, &[]))
-        });
+        let keyer = route.hub.keyer();
+        let unit = keyer.waiting_unit(keyer.write(Some(command), request.clone(), db, &[]));
         let (sender, mut receiver) = oneshot::channel();
         // The server does both in one go: the wait stands when the first is answered. A session of
         // the client's own is not told more than the client said (`CLIENT CACHING`).

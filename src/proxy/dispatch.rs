@@ -9,8 +9,8 @@ use super::client::{Client, Close, Replies, Way};
 use super::numbers;
 use crate::command::{self, Command, Serve};
 use crate::databases::Databases;
-use crate::engine::{Engine, Unit};
-use crate::lane::{Hub, Job, Lane, Mailbox, Purpose, Refusal, Shape, Sink};
+use crate::engine::{Keyer, Unit, Write};
+use crate::lane::{Job, Lane, Mailbox, Purpose, Refusal, Shape, Sink};
 use crate::metrics::{ClientErrorKind, CommandKind};
 use crate::resp::{self, Request};
 
@@ -149,7 +149,7 @@ impl Client {
     }
 
     fn brings_script(&self, command: &Command, request: &Request) -> bool {
-        command.name == "EVAL_RO" && self.route.hub.with(|engine| engine.brings_script(request))
+        command.name == "EVAL_RO" && self.route.hub.look(|engine| engine.brings_script(request))
     }
 
     /// A command that changes no key. One whose answer is short may ride behind what the client has
@@ -242,7 +242,13 @@ impl Client {
                 continue;
             };
             let room = self.room();
-            self.batch.build(room, &self.route.hub, db, &self.mailbox, &self.route.databases);
+            self.batch.build(
+                room,
+                self.route.hub.keyer(),
+                db,
+                &self.mailbox,
+                &self.route.databases,
+            );
             let count = self.batch.jobs.len();
             if lane.submit(&mut self.batch.jobs) {
                 self.submitted += count as u64;
@@ -379,11 +385,11 @@ impl Batch {
         self.steps.retain(|step| !matches!(step.meaning, Meaning::Read));
     }
 
-    /// Makes jobs of the first `most` steps, under one lock of the engine.
+    /// Makes jobs of the first `most` steps.
     fn build(
         &mut self,
         most: usize,
-        hub: &Arc<Hub>,
+        keyer: &Keyer,
         db: u32,
         mailbox: &Arc<Mailbox>,
         databases: &Databases,
@@ -391,21 +397,11 @@ impl Batch {
         self.jobs.clear();
         let Self { steps, jobs } = self;
         let steps = steps.get(..most).unwrap_or(steps);
-        if steps
-            .iter()
-            .all(|step| matches!(step.meaning, Meaning::Read | Meaning::Pass | Meaning::Queue))
-        {
-            let job = |step: &Step| step.job(step.translated(databases), None, mailbox);
-            jobs.extend(steps.iter().map(job));
-            return;
-        }
-        hub.with(|engine| {
-            for step in steps {
-                let requests = step.translated(databases);
-                let unit = step.meaning.unit(&requests, engine, db, databases);
-                jobs.push(step.job(requests, unit, mailbox));
-            }
-        });
+        jobs.extend(steps.iter().map(|step| {
+            let requests = step.translated(databases);
+            let unit = step.meaning.unit(&requests, keyer, db, databases);
+            step.job(requests, unit, mailbox)
+        }));
     }
 }
 
@@ -454,7 +450,7 @@ impl Meaning {
     fn unit(
         &self,
         requests: &[Request],
-        engine: &Engine,
+        keyer: &Keyer,
         db: u32,
         databases: &Databases,
     ) -> Option<Unit> {
@@ -462,11 +458,11 @@ impl Meaning {
             Self::Read | Self::Pass | Self::Queue => None,
             Self::Write(command, unknown) => {
                 let request = requests.first()?.clone();
-                Some(engine.unit([engine.write(*command, request, db, unknown)], false))
+                Some(keyer.unit([keyer.write(*command, request, db, unknown)], false))
             }
             Self::Attempt(command) => {
                 let request = requests.get(1)?.clone();
-                Some(engine.unit([engine.write(Some(command), request, db, &[])], true))
+                Some(keyer.unit([keyer.write(Some(command), request, db, &[])], true))
             }
             Self::Block(queued) | Self::Exec(queued) => {
                 let writes = queued.iter().map(|queued| {
@@ -474,12 +470,12 @@ impl Meaning {
                     // Where one of them leads elsewhere, probes behind all would ask there.
                     let db = databases.to(queued.db).unwrap_or(db);
                     if queued.writes {
-                        engine.write(queued.command, request, db, &queued.unknown_keys)
+                        keyer.write(queued.command, request, db, &queued.unknown_keys)
                     } else {
-                        Engine::passive(request, db)
+                        Write::passive(request, db)
                     }
                 });
-                Some(engine.unit(writes, true))
+                Some(keyer.unit(writes, true))
             }
         }
     }

@@ -104,12 +104,11 @@ pub(super) fn refusal(text: &[u8]) -> ReadError {
     ReadError::Refused(String::from_utf8_lossy(text).into_owned())
 }
 
-/// The integer that one of many answers must be.
-pub(super) fn integer(answer: Option<Flat<'_>>, question: &'static str) -> Result<i64, ReadError> {
+/// One of many answers that is not what it must be.
+pub(super) fn misfit(answer: Flat<'_>, question: &'static str) -> ReadError {
     match answer {
-        Some(Flat::Integer(value)) => Ok(value),
-        Some(Flat::Error(text)) => Err(refusal(text)),
-        _ => Err(ReadError::Unexpected(question)),
+        Flat::Error(text) => refusal(text),
+        _ => ReadError::Unexpected(question),
     }
 }
 

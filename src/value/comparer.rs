@@ -133,7 +133,7 @@ impl Comparer {
             (_, Expiry::Missing) => Seen::Settled(Verdict::Different(Difference::Missing)),
             (Expiry::Missing, _) => Seen::Settled(Verdict::Different(Difference::Extra)),
             _ if a.big || b.big => Seen::Open,
-            (a, b) => Seen::Small { same_end: same_expiry(end(a), end(b), self.leeway) },
+            (a, b) => Seen::Small { same_end: same_expiry(a.at(), b.at(), self.leeway) },
         }
     }
 
@@ -301,13 +301,6 @@ enum Seen {
     /// Too big to be dumped, or dumped and not the same: another value, or the same in another
     /// encoding.
     Open,
-}
-
-fn end(expiry: Expiry) -> Option<i64> {
-    match expiry {
-        Expiry::At(at) => Some(at),
-        Expiry::Never | Expiry::Missing => None,
-    }
 }
 
 /// Asks both servers at the same time.

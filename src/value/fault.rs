@@ -3,7 +3,7 @@
 use thiserror::Error;
 
 use super::ReadError;
-use crate::backend::{Broken, ConnectError};
+use crate::backend::{Broken, ConnectError, ScanError};
 
 /// What is wrong with one server.
 #[derive(Debug, Error)]
@@ -14,6 +14,15 @@ pub enum Fault {
     /// It refuses a question, or went away.
     #[error(transparent)]
     Read(#[from] ReadError),
+}
+
+impl From<ScanError> for Fault {
+    fn from(error: ScanError) -> Self {
+        Self::Read(match error {
+            ScanError::Broken(broken) => broken.into(),
+            refused @ ScanError::Refused(_) => ReadError::Refused(refused.to_string()),
+        })
+    }
 }
 
 impl From<Broken> for Fault {

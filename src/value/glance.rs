@@ -7,11 +7,10 @@
 use bytes::Bytes;
 
 use super::ReadError;
-use super::answer::{Answer, integer, refusal};
-use super::head::clock;
+use super::answer::{Answer, misfit, refusal};
 use crate::backend::Connection;
 use crate::capability::Capabilities;
-use crate::effect::Expiry;
+use crate::effect::{Ends, Expiry};
 use crate::resp::{Flat, Row, command};
 
 /// Above this estimate of its memory a key is not dumped but read in parts, in bytes. It bounds
@@ -33,26 +32,21 @@ pub(super) async fn glance(
     server: &Capabilities,
     connection: &mut Connection,
 ) -> Result<Vec<Glance>, ReadError> {
-    let absolute = server.tells_absolute_expiry();
-    let expiry: &[u8] = if absolute { b"PEXPIRETIME" } else { b"PTTL" };
-    connection.wire().outgoing.write(|out| {
-        if !absolute {
-            command(out, &[b"TIME"]);
-        }
+    let (wire, ends) = (connection.wire(), Ends::told_by(server));
+    wire.outgoing.write(|out| {
         for key in keys {
             command(out, &[b"MEMORY", b"USAGE", key]);
-            command(out, &[expiry, key]);
+            ends.ask(key, out);
         }
     });
-    let time = if absolute { 0 } else { clock(connection.answer().await?)? };
-    let answers = connection.wire().row(2 * keys.len()).await?;
+    let answers = wire.row((1 + ends.replies()) * keys.len()).await?;
     let mut row = Row::new(&answers);
     let mut glances = Vec::with_capacity(keys.len());
     for _ in keys {
         // A server that may not be asked for sizes has its keys dumped, whatever their size.
         let size = row.next().and_then(Flat::integer);
         let big = size.is_some_and(|size| size > BIG);
-        let expiry = Expiry::from_answer(integer(row.next(), "PTTL")?, time);
+        let expiry = ends.read(&mut row).map_err(|other| misfit(other, "PTTL"))?;
         glances.push(Glance { expiry, big });
     }
     Ok(glances)

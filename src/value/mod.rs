@@ -22,6 +22,7 @@ mod probe;
 mod reader;
 mod stream;
 mod transcribe;
+mod walk;
 mod writing;
 
 pub use answer::ReadError;
@@ -31,4 +32,5 @@ pub use head::{Head, Type, head};
 pub use probe::probe;
 pub use reader::Reader;
 pub use transcribe::{TranscribeError, Transcribed, Transcription, transcribe};
+pub use walk::{Page, Pages, Way};
 pub use writing::{CannotWrite, Writing};

@@ -11,7 +11,6 @@ use bytes::Bytes;
 
 use super::ReadError;
 use super::answer::Answer;
-use super::head::clock;
 use super::pace::Pace;
 use crate::backend::Connection;
 use crate::diff::{Entry, Group, Part, Pending, StreamId, StreamState};
@@ -210,7 +209,7 @@ async fn read_pending(
     from.queue(&Request::new(["TIME"]));
     from.queue(&request.finish());
     let (time, page) = (from.answer().await?, from.answer().await?);
-    let now = clock(time)?;
+    let now = Answer::new(time, "TIME")?.milliseconds()?;
     let pending = |answer: Answer| {
         let [id, consumer, age, deliveries] = answer.tuple()?;
         Ok(Pending {

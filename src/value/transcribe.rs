@@ -4,7 +4,7 @@ use bytes::Bytes;
 use thiserror::Error;
 
 use super::answer::Answer;
-use super::head::{Head, Type, clock, head};
+use super::head::{Head, Type, head};
 use super::reader::Elements;
 use super::{CannotWrite, ReadError, Reader, Writing};
 use crate::backend::{Broken, Connection};
@@ -156,7 +156,8 @@ impl Transcription {
         let Some(head) = head(&self.key, from, &self.from).await? else { return Ok(false) };
         self.expires_at = head.expires_at;
         let Some(first) = first else { return Ok(head.kind == Type::Known(self.kind)) };
-        let now = clock(from.command(["TIME"]).await.map_err(ReadError::from)?)?;
+        let now = from.command(["TIME"]).await.map_err(ReadError::from)?;
+        let now = Answer::new(now, "TIME")?.milliseconds()?;
         Ok(now < first && head.kind == Type::Known(self.kind))
     }
 

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::Verify;
-use super::walk::{VerifyError, pause};
+use super::walk::VerifyError;
 use crate::diff::Difference;
-use crate::engine::Named;
+use crate::engine::{Engine, Named};
 use crate::lane::Held;
 use crate::value::{Comparer, Verdict};
 
@@ -18,8 +18,6 @@ const ATTEMPTS: u32 = 8;
 const ARRIVAL: Duration = Duration::from_secs(20);
 /// How long a key may be held for a look.
 const HOLD: Duration = Duration::from_millis(250);
-/// How soon a key that can't be looked at now is held again.
-const AGAIN: Duration = Duration::from_millis(20);
 
 /// What has become of suspects.
 #[derive(Debug, Default)]
@@ -107,22 +105,16 @@ impl Verify {
     /// settled at some moment: all of them at once they seldom are where some are copied again and
     /// again. False when the former takes too long.
     async fn wait_for_effects(&self, keys: &[Named], patience: Patience) -> bool {
-        let (last, _) = self.hub.with(|engine| engine.positions());
+        let (last, _) = self.hub.look(Engine::positions);
         let mut unsettled: Vec<&Named> = keys.iter().collect();
-        loop {
-            let arrived = self.hub.with(|engine| {
-                unsettled.retain(|key| !engine.is_settled(key));
-                engine.positions().1 >= last
-            });
-            let now = Instant::now();
-            if arrived && (unsettled.is_empty() || now >= patience.copies) {
-                return true;
-            }
-            if now >= patience.arrival {
-                return arrived;
-            }
-            pause().await;
-        }
+        let mut arrived = false;
+        let settled = self.hub.until(|engine| {
+            unsettled.retain(|key| !engine.is_settled(key));
+            arrived = engine.positions().1 >= last;
+            arrived && (unsettled.is_empty() || Instant::now() >= patience.copies)
+        });
+        let _ = timeout_at(patience.arrival, settled).await;
+        arrived
     }
 
     /// The last resort for a key that is written all the time: its writes wait for one look.
@@ -134,11 +126,11 @@ impl Verify {
         comparer: &mut Comparer,
         settled: &mut Settled,
     ) -> Result<(), VerifyError> {
-        let named = self.hub.with(|engine| engine.named(db, key.clone()));
+        let named = self.hub.look(|engine| engine.named(db, key.clone()));
         loop {
             let held = Held::take(&self.hub, &named).await;
             // A copier may have to hold a dirty key too.
-            let dirty = !self.hub.with(|engine| engine.is_migrated(&named));
+            let dirty = !self.hub.look(|engine| engine.is_migrated(&named));
             if !dirty && self.has_arrived(&named).await {
                 let verdicts = comparer.compare(std::slice::from_ref(&key)).await?;
                 if let Some(Verdict::Different(difference)) = verdicts.first() {
@@ -155,7 +147,7 @@ impl Verify {
             if now >= patience.arrival {
                 return Err(VerifyError::Behind);
             }
-            sleep(AGAIN).await;
+            self.wait_for_effects(std::slice::from_ref(&named), patience).await;
         }
     }
 
@@ -164,6 +156,6 @@ impl Verify {
         let soon = Instant::now() + HOLD;
         let patience = Patience { arrival: soon, copies: soon };
         self.wait_for_effects(std::slice::from_ref(held), patience).await
-            && self.hub.with(|engine| engine.is_settled(held))
+            && self.hub.look(|engine| engine.is_settled(held))
     }
 }

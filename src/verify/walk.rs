@@ -1,19 +1,15 @@
 //! Walking over both key spaces.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use thiserror::Error;
-use tokio::sync::Mutex;
-use tokio::time::sleep;
 use tracing::{info, warn};
 
 use super::{Tally, Verify, Wrong};
-use crate::backend::{Broken, ConnectError, Connection, Endpoint, Setup, keyspace};
+use crate::backend::{Broken, ConnectError, Connection, Endpoint, ScanError, Setup, keyspace};
 use crate::engine::Cause;
-use crate::own_keys::is_ours;
-use crate::resp::{Reply, Request};
-use crate::value::{CompareError, Comparer, Side, Verdict};
+use crate::value::{CompareError, Comparer, Pages, Side, Verdict, Way};
 
 /// Keys compared at once.
 const BATCH: usize = 128;
@@ -53,8 +49,8 @@ pub enum VerifyError {
     )]
     Behind,
     /// A scan went wrong.
-    #[error("SCAN is refused: {0}")]
-    Scan(String),
+    #[error(transparent)]
+    Scan(#[from] ScanError),
 }
 
 impl Verify {
@@ -66,12 +62,12 @@ impl Verify {
         let wrong = Wrongs::default();
         let mut remain = 0;
         for db in self.used(&self.primary.0, |db| self.databases.to(db).is_some()).await? {
-            Box::pin(self.forward(db, &wrong)).await?;
+            Box::pin(self.go(Way::There, db, db, &wrong)).await?;
         }
         let back = self.databases.reversed();
         for db in self.used(&self.secondary.0, |db| back.to(db).is_some()).await? {
             let Some(home) = back.to(db) else { continue };
-            Box::pin(self.backward(db, home, &wrong)).await?;
+            Box::pin(self.go(Way::Back, db, home, &wrong)).await?;
         }
         let mut wrong = wrong.into_inner();
         // Several walkers found them.
@@ -83,60 +79,36 @@ impl Verify {
         Ok(remain == 0)
     }
 
-    async fn forward(&self, db: u32, wrong: &Wrongs) -> Result<(), VerifyError> {
-        let scan = Mutex::new(Scan::new(open(&self.primary.0, db).await?, db));
-        let walk = || self.walk_forward(db, &scan, wrong);
+    /// Goes over the keys of `db` on one of the servers; `home` is its number on the primary.
+    async fn go(&self, way: Way, db: u32, home: u32, wrong: &Wrongs) -> Result<(), VerifyError> {
+        let endpoint = way.of(&self.primary.0, &self.secondary.0);
+        let pages = Pages::new(open(endpoint, db).await?, db, BATCH, self.courtesy.clone());
+        let work = || self.work(way, home, &pages, wrong);
         // While one waits for a server, the others keep it busy.
-        tokio::try_join!(walk(), walk(), walk()).map(drop)
+        tokio::try_join!(work(), work(), work()).map(drop)
     }
 
-    async fn walk_forward(
+    async fn work(
         &self,
-        db: u32,
-        scan: &Mutex<Scan>,
-        wrong: &Wrongs,
-    ) -> Result<(), VerifyError> {
-        let mut comparer = self.comparer(db).await?;
-        let mut doubtful = Vec::new();
-        while let Some(keys) = self.page(scan).await? {
-            let began = Instant::now();
-            let verdicts = comparer.compare(&keys).await?;
-            let suspects = keys.iter().zip(&verdicts);
-            let suspects = suspects.filter(|(_, verdict)| matches!(verdict, Verdict::Different(_)));
-            doubtful.extend(suspects.map(|(key, _)| key.clone()));
-            Tally::add(&self.tally.checked, keys.len());
-            if doubtful.len() >= DOUBTFUL {
-                self.judge(db, std::mem::take(&mut doubtful), &mut comparer, wrong).await?;
-            }
-            self.courtesy.rest(keys.len(), began.elapsed()).await;
-        }
-        self.judge(db, doubtful, &mut comparer, wrong).await
-    }
-
-    /// Keys of the secondary that the primary does not hold.
-    async fn backward(&self, db: u32, home: u32, wrong: &Wrongs) -> Result<(), VerifyError> {
-        let scan = Mutex::new(Scan::new(open(&self.secondary.0, db).await?, db));
-        let walk = || self.walk_backward(home, &scan, wrong);
-        tokio::try_join!(walk(), walk(), walk()).map(drop)
-    }
-
-    async fn walk_backward(
-        &self,
+        way: Way,
         home: u32,
-        scan: &Mutex<Scan>,
+        pages: &Pages,
         wrong: &Wrongs,
     ) -> Result<(), VerifyError> {
         let mut comparer = self.comparer(home).await?;
         let mut doubtful = Vec::new();
-        while let Some(keys) = self.page(scan).await? {
-            let began = Instant::now();
-            let suspects = comparer.lacking_first(&keys).await?;
-            Tally::add(&self.tally.checked, suspects.len());
-            doubtful.extend(suspects);
+        while let Some(page) = pages.next().await? {
+            let keys = way.candidates(&page, &mut comparer).await?;
+            let verdicts = comparer.compare(&keys).await?;
+            let differs = |verdict: &Verdict| matches!(verdict, Verdict::Different(_));
+            let suspects = keys.iter().zip(&verdicts).filter(|(_, verdict)| differs(verdict));
+            doubtful.extend(suspects.map(|(key, _)| key.clone()));
+            Tally::add(&self.tally.checked, keys.len());
             if doubtful.len() >= DOUBTFUL {
                 self.judge(home, std::mem::take(&mut doubtful), &mut comparer, wrong).await?;
             }
-            self.courtesy.rest(keys.len(), began.elapsed()).await;
+            drop(keys);
+            pages.rest(page).await;
         }
         self.judge(home, doubtful, &mut comparer, wrong).await
     }
@@ -196,12 +168,6 @@ impl Verify {
         Ok(remain)
     }
 
-    /// The next keys of a scan that several walk along.
-    async fn page(&self, scan: &Mutex<Scan>) -> Result<Option<Vec<Bytes>>, VerifyError> {
-        let count = self.courtesy.step(BATCH);
-        scan.lock().await.next(count).await
-    }
-
     async fn comparer(&self, db: u32) -> Result<Comparer, VerifyError> {
         let other = self.databases.to(db).unwrap_or(db);
         let first = Side { connection: open(&self.primary.0, db).await?, server: self.primary.1 };
@@ -222,39 +188,7 @@ impl Verify {
     }
 }
 
-pub(super) async fn pause() {
-    sleep(Duration::from_millis(2)).await;
-}
-
 async fn open(endpoint: &Endpoint, db: u32) -> Result<Connection, ConnectError> {
     let setup = Setup { no_touch: true, ..Setup::own(endpoint, db, "crossfade-verify") };
     Connection::open(endpoint, &setup).await
-}
-
-/// The keys of one database, page by page.
-struct Scan {
-    connection: Connection,
-    db: u32,
-    /// `None` once the scan is through.
-    cursor: Option<Bytes>,
-}
-
-impl Scan {
-    fn new(connection: Connection, db: u32) -> Self {
-        Self { connection, db, cursor: Some(Bytes::from_static(b"0")) }
-    }
-
-    /// The next keys that are the users', about `count`, perhaps none; `None` after the last.
-    async fn next(&mut self, count: usize) -> Result<Option<Vec<Bytes>>, VerifyError> {
-        let Some(cursor) = self.cursor.take() else { return Ok(None) };
-        let count = count.to_string();
-        let request = Request::new([b"SCAN".as_ref(), &cursor, b"COUNT", count.as_bytes()]);
-        let reply = self.connection.ask(&request).await?;
-        let Some([next, Reply::Array(keys)]) = reply.items() else {
-            return Err(VerifyError::Scan(format!("{reply:?}")));
-        };
-        self.cursor = next.text().filter(|cursor| cursor.as_ref() != b"0").cloned();
-        let keys = keys.iter().filter_map(Reply::text);
-        Ok(Some(keys.filter(|key| !is_ours(self.db, key)).cloned().collect()))
-    }
 }

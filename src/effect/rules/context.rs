@@ -4,12 +4,14 @@
 use bytes::Bytes;
 
 use crate::capability::Capabilities;
-use crate::effect::{Digest, Effect, Executed, Expect, Expiry, Outcome, Probes, Step, expiry};
+use crate::effect::{
+    Digest, Effect, Ends, Executed, Expect, Expiry, Outcome, Probes, Step, expiry,
+};
 use crate::resp::{Builder, Reply, Request};
 
 /// What asks for the expiry of the key at argument `index`.
 pub(super) fn ask_expiry(request: &Request, index: usize, primary: &Capabilities) -> Probes {
-    request.arg(index).map(|key| expiry::questions(key, primary)).unwrap_or_default()
+    request.arg(index).map(|key| Ends::told_by(primary).requests(key)).unwrap_or_default()
 }
 
 /// A step whose reply must equal `reply`.
@@ -86,14 +88,12 @@ impl<'a> Executed<'a> {
 
     /// What the expiry probe said, on the secondary's clock. It is always the first probe.
     pub(super) fn expiry(&self) -> Option<Expiry> {
-        let count = if self.primary.tells_absolute_expiry() { 1 } else { 2 };
-        Some(expiry::answer(self.probes.get(..count)?)?.shifted(self.clock_offset))
+        Some(Ends::told_by(self.primary).answer(self.probes)?.shifted(self.clock_offset))
     }
 
     /// The probes behind the one for the expiry.
     pub(super) fn later_probes(&self) -> &'a [Reply] {
-        let count = if self.primary.tells_absolute_expiry() { 1 } else { 2 };
-        self.probes.get(count..).unwrap_or_default()
+        self.probes.get(Ends::told_by(self.primary).replies()..).unwrap_or_default()
     }
 
     /// Steps that may create `key`: without it they are its removal, with it its expiry is

@@ -89,9 +89,9 @@ impl Upstream {
         };
         let requests: Vec<Request> = (0..length).map(|_| command(rng)).collect();
         let write = |request: &Request| {
-            engine.write(command::lookup(request), request.clone(), self.db, &[])
+            engine.keyer().write(command::lookup(request), request.clone(), self.db, &[])
         };
-        let unit = engine.unit(requests.iter().map(write), atomic);
+        let unit = engine.keyer().unit(requests.iter().map(write), atomic);
         let mut left: VecDeque<Ask> = if atomic {
             [Ask::Block(requests)].into()
         } else {

@@ -35,8 +35,8 @@ pub(super) struct Waiter {
 impl Waiter {
     pub(super) fn new(who: u64, db: u32, engine: &mut Engine, rng: &mut Rng) -> Self {
         let request = upstream::waiting(rng);
-        let write = engine.write(command::lookup(&request), request.clone(), db, &[]);
-        let mut unit = engine.waiting_unit(write);
+        let write = engine.keyer().write(command::lookup(&request), request.clone(), db, &[]);
+        let mut unit = engine.keyer().waiting_unit(write);
         let conn = engine.connect();
         assert!(engine.begin(conn, &mut unit), "who waits holds nothing");
         Self { who, db, conn, state: State::Sent(unit, request) }

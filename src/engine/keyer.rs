@@ -1,0 +1,158 @@
+//! What the engine must know of a write, made in the task of its client and without the engine's lock.
+//!
+//! *Rule:* a unit is made as if no databases had ever changed numbers; [`Engine::begin`] makes it
+//! anew, in its place in the order, where they have.
+//!
+//! [`Engine::begin`]: super::Engine::begin
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+
+use super::unit::Touch;
+use super::{Named, Settings, Unit, Write};
+use crate::capability::Capabilities;
+use crate::command::{Access, Command, Reach, Serve};
+use crate::effect;
+use crate::ledger::Seed;
+use crate::resp::Request;
+
+/// Finds the keys of writes, and the probes to send behind them.
+#[derive(Debug)]
+pub struct Keyer {
+    seed: Seed,
+    primary: Capabilities,
+    follow_scripts: bool,
+    /// Whether anybody wants to know what writes did.
+    mirroring: AtomicBool,
+}
+
+impl Keyer {
+    pub(super) fn new(settings: &Settings) -> Self {
+        Self {
+            seed: settings.seed,
+            primary: settings.primary,
+            follow_scripts: settings.follow_scripts,
+            mirroring: AtomicBool::new(settings.mirroring),
+        }
+    }
+
+    /// Nothing is mirrored any more.
+    pub(super) fn let_go(&self) {
+        self.mirroring.store(false, Ordering::Relaxed);
+    }
+
+    fn named(&self, db: u32, key: Bytes) -> Named {
+        Named { fingerprint: self.seed.fingerprint(db, &key), space: db, key }
+    }
+
+    /// Looks at a write before it is sent.
+    ///
+    /// `command` is `None` for one that only the server knows; then `unknown` are its keys. A
+    /// command whose keys can't be told from its arguments will be refused by the server, so it is
+    /// taken as one that touches nothing.
+    pub fn write(
+        &self,
+        command: Option<&'static Command>,
+        request: Request,
+        db: u32,
+        unknown: &[Bytes],
+    ) -> Write {
+        let mut touches = SmallVec::new();
+        if let Some(command) = command {
+            for key in command.keys(&request).unwrap_or_default() {
+                let Some(name) = request.arg_bytes(key.index) else { continue };
+                let named = self.named(key.db.unwrap_or(db), name);
+                touches.push(Touch { named, written: key.access == Access::Write });
+            }
+        }
+        for key in unknown {
+            touches.push(Touch { named: self.named(db, key.clone()), written: true });
+        }
+        let reach = command.map_or(Reach::Keys, |command| command.reach(&request));
+        let probes = match command {
+            Some(command) if self.mirroring.load(Ordering::Relaxed) => {
+                effect::probes(command, &request, &self.primary)
+            }
+            _ => effect::Probes::new(),
+        };
+        Write { command, request, db, touches, reach, probes, passive: false }
+    }
+
+    /// Makes one step of one write, or of a transaction's commands.
+    pub fn unit(&self, writes: impl IntoIterator<Item = Write>, atomic: bool) -> Unit {
+        let mut writes: SmallVec<[Write; 1]> = writes.into_iter().collect();
+        let db = writes.first().map(|write| write.db);
+        if writes.iter().any(|write| Some(write.db) != db) {
+            // Probes are asked behind the transaction, in the database that it selected last: what
+            // they would say of other databases' keys is wrong. Without them keys are copied again.
+            writes.iter_mut().for_each(|write| write.probes.clear());
+        }
+        let touches = writes.iter().flat_map(|write| &write.touches);
+        let fingerprints = touches.map(|touch| touch.named.fingerprint).collect();
+        let everything = writes.iter().any(|write| write.reach != Reach::Keys);
+        let is_script = |write: &Write| write.command.is_some_and(|c| c.serve == Serve::Script);
+        let scripts = self.follow_scripts && writes.iter().any(is_script);
+        Unit { writes, atomic, scripts, fingerprints, everything, numbering: 0, waits: None }
+    }
+
+    /// Makes a step of a command that waits on a connection of its own.
+    pub fn waiting_unit(&self, write: Write) -> Unit {
+        let mut unit = self.unit([write], false);
+        unit.writes.iter_mut().for_each(|write| write.probes.clear());
+        unit.waits = Some(0);
+        unit
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::command;
+    use crate::engine::together::tests::engine;
+    use crate::engine::{Answer, ConnId, Engine, Unit};
+    use crate::resp::Request;
+
+    const CONN: ConnId = ConnId(1);
+
+    fn unit(engine: &Engine, line: &str) -> Unit {
+        let request = Request::new(line.split(' '));
+        let keyer = engine.keyer();
+        keyer.unit([keyer.write(command::lookup(&request), request, 0, &[])], false)
+    }
+
+    fn run(engine: &mut Engine, unit: &mut Unit) {
+        assert!(engine.begin(CONN, unit));
+        let reply = bytes::Bytes::from_static(b"+OK\r\n");
+        engine.finish(CONN, unit, Answer { reply: &reply, probes: &[] });
+    }
+
+    #[test]
+    fn a_unit_made_before_databases_changed_numbers_is_made_anew_when_it_begins() {
+        let mut engine = engine(1 << 20);
+        let mut early = unit(&engine, "SET k v");
+        engine.spaces.swap(0, 1);
+        let key = engine.named(0, "k".into());
+        assert_ne!(early.fingerprints[0], key.fingerprint);
+        run(&mut engine, &mut early);
+        assert_eq!(early.fingerprints[0], key.fingerprint);
+        assert_eq!(early.writes()[0].written_keys().next().unwrap().space, key.space);
+    }
+
+    #[test]
+    fn an_answer_waits_for_the_key_under_its_number_of_today() {
+        let mut engine = engine(1 << 20);
+        let early = unit(&engine, "SET k v");
+        engine.spaces.swap(0, 1);
+        let key = engine.named(0, "k".into());
+        assert_eq!(engine.gate(&early).keys()[0].fingerprint, key.fingerprint);
+    }
+
+    #[test]
+    fn no_probes_are_sent_once_nothing_is_mirrored_any_more() {
+        let mut engine = engine(1 << 20);
+        assert_eq!(unit(&engine, "INCR k").probes().count(), 2);
+        engine.let_go();
+        assert_eq!(unit(&engine, "INCR k").probes().count(), 0);
+    }
+}
