@@ -134,6 +134,7 @@
 //! | big values stall nobody | parts of bounded size, built under a scratch name; writes meanwhile are followed, or the copy waits for none | `backfill/whole.rs`, `engine/following.rs`, `engine/resting.rs`, [`value`] |
 //! | a wait is for those who need the key | other clients' writes of other keys pass a write that waits | `engine/passing.rs`, `lane/driver.rs` |
 //! | a difference is one | it is looked at again when nothing is on its way | `verify/settle.rs` |
+//! | a client is the same wherever it is served | what it is in is a state machine without connections; one function makes it anew on any other | `proxy/session/` |
 //! | a flip happens whole or not | before the durable phase everything goes back by itself | `control/flip.rs` |
 //! | nobody writes unseen | what the primary has counted is held against what it was sent, also in the hold of a flip | `control/foreign.rs`, `engine/calls.rs` |
 //! | nobody is held in vain | clients are held when what is left is known to fit, and for milliseconds | `control/calm.rs` |

@@ -89,6 +89,9 @@ const MODULES: &[(&str, Layer, &str)] = &[
     ("own_keys", Core, ""),
 ];
 
+/// Folders further up that are as pure as the core, and whose modules they may name.
+const PURE: &[(&str, &str)] = &[("proxy/session", "command databases lane resp")];
+
 /// What the core has no use for: tasks, clocks, sockets, files, logs.
 const IMPURE: [&str; 7] =
     ["tokio", "tracing", "Instant", "SystemTime", "std::net", "std::fs", "std::io"];
@@ -139,6 +142,25 @@ fn the_core_does_no_io_and_has_no_clock() {
             let found = IMPURE.iter().find(|word| has_word(line, word));
             assert_eq!(found, None, "{}: {line}", file.display());
         }
+    }
+}
+
+#[test]
+fn a_pure_folder_knows_nothing_beside_it_and_has_no_clock() {
+    for (folder, imports) in PURE {
+        let files = sources().filter(|file| file.starts_with(root().join(folder)));
+        let mut edges = BTreeSet::new();
+        for file in files {
+            let text = fs::read_to_string(&file).unwrap();
+            for line in code_lines(&text) {
+                let found = IMPURE.iter().find(|word| has_word(line, word));
+                assert_eq!(found, None, "{}: {line}", file.display());
+                assert!(!line.contains("super::super"), "{}: {line}", file.display());
+                edges.extend(imports_of(line).filter(|module| module != "proxy"));
+            }
+        }
+        let allowed = imports.split_whitespace().map(str::to_owned).collect();
+        assert_eq!(edges, allowed, "{folder}");
     }
 }
 

@@ -319,3 +319,51 @@ fn a_block_that_ends_in_another_database_is_mirrored_as_what_was_done() {
     }
     assert_eq!(migration.target.ok("GET s").text(), "1");
 }
+
+#[test]
+fn what_is_queued_when_a_client_leaves_its_transaction_is_not_done() {
+    let migration = Migration::start();
+    for leave in ["QUIT", "RESET"] {
+        let mut client = migration.client();
+        let answers = client.pipeline(["MULTI", "SET left 1", leave]);
+        assert_eq!(answers[1].text(), "QUEUED", "{leave}");
+        assert_eq!(migration.client().ok("EXISTS left").integer(), 0, "{leave}");
+    }
+    migration.finish();
+}
+
+#[test]
+fn what_follows_an_unwatch_in_a_transaction_is_mirrored_as_what_was_done() {
+    let migration = Migration::lasting();
+    migration.crossfade.wait_phase("mirroring");
+    let mut client = migration.client();
+    for line in ["MULTI", "UNWATCH", "INCR n", "RPUSH list a", "LPOP list"] {
+        client.ok(line);
+    }
+    assert_eq!(client.ok("EXEC").texts(), ["OK", "1", "1", "a"]);
+    migration.assert_equal();
+    for line in ["MULTI", "UNWATCH", "INCR n"] {
+        client.ok(line);
+    }
+    migration.crossfade.cut_over();
+    assert_eq!(client.ok("EXEC").texts(), ["OK", "2"]);
+    drop(client);
+    migration.finish();
+}
+
+#[test]
+fn a_client_that_tracks_goes_on_after_a_flip_has_broken_its_transaction() {
+    let migration = Migration::lasting();
+    let mut client = migration.client();
+    for line in ["WATCH k", "CLIENT TRACKING ON NOLOOP", "MULTI", "SET k 1"] {
+        client.ok(line);
+    }
+    migration.crossfade.cut_over();
+    assert_eq!(client.call("EXEC"), Value::Null);
+    assert_eq!(client.ok("INCR n").integer(), 1, "outside a transaction");
+    client.ok("MULTI");
+    client.ok("INCR n");
+    assert_eq!(client.ok("EXEC").texts(), ["2"]);
+    drop(client);
+    migration.finish();
+}

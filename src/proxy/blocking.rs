@@ -89,7 +89,7 @@ impl Client {
 
     /// Answers what a wait has brought; with `--ack both` when the secondary has it too.
     async fn hand_over(&mut self, reply: &Bytes, unit: &Unit) -> Result<(), Close> {
-        if is_nothing(reply) || self.replies != super::client::Replies::On {
+        if is_nothing(reply) || self.session.is_silent() {
             self.reply(|out| out.extend_from_slice(reply));
             return Ok(());
         }
@@ -102,7 +102,7 @@ impl Client {
         let keys = command.keys(request).unwrap_or_default().into_iter();
         let written = keys.filter(|key| key.access == Access::Write);
         let names = written.filter_map(|key| request.arg_bytes(key.index));
-        Turn::new(self.shared.turns.clone(), self.context.db, names)
+        Turn::new(self.shared.turns.clone(), self.session.context.db, names)
     }
 
     /// The request with the entry that is the last one now in the place of each `$`: what comes
@@ -113,7 +113,7 @@ impl Client {
         request: Request,
         command: &'static Command,
     ) -> Result<Option<Request>, Close> {
-        if command.name != "XREAD" || self.pinned.is_some() {
+        if command.name != "XREAD" || self.session.is_pinned() {
             return Ok(Some(request));
         }
         let keys = command.keys(&request).unwrap_or_default();
@@ -136,7 +136,7 @@ impl Client {
     }
 
     fn answer_nothing(&mut self, request: &Request) {
-        let protocol = self.context.protocol;
+        let protocol = self.session.context.protocol;
         let bulk = request.is(0, "BLMOVE") || request.is(0, "BRPOPLPUSH");
         self.reply(|out| match protocol {
             Protocol::Resp2 if bulk => resp::null(out, protocol),
@@ -151,7 +151,7 @@ impl Client {
         command: &'static Command,
     ) -> Result<Attempt, Close> {
         self.settle().await?;
-        if self.pinned.is_some() || !self.may_attempt().await? {
+        if self.session.is_pinned() || !self.may_attempt().await? {
             return Ok(Attempt::Impossible);
         }
         self.enter(Way::Lane(Purpose::Write)).await?;
@@ -214,10 +214,14 @@ impl Client {
         command: &'static Command,
         turn: &mut Turn,
     ) -> Result<Option<Woken>, Close> {
-        let Some(session) = self.open_session().await? else { return Ok(None) };
+        let own = match &self.own {
+            Some(own) => Some(own.clone()),
+            None => self.connect().await?,
+        };
+        let Some(own) = own else { return Ok(None) };
         let route = self.route.clone();
-        let id = session.id();
-        let db = route.databases.to(self.context.db).unwrap_or(self.context.db);
+        let id = own.id();
+        let db = route.databases.to(self.session.context.db).unwrap_or(self.session.context.db);
         let keyer = route.hub.keyer();
         let unit = keyer.waiting_unit(keyer.write(Some(command), request.clone(), db, &[]));
         let (sender, mut receiver) = oneshot::channel();
@@ -225,9 +229,9 @@ impl Client {
         // the client's own is not told more than the client said (`CLIENT CACHING`).
         let (begun, mut begins) = oneshot::channel();
         let ping = || Job::pass(Request::new(["PING"]), Sink::Task(begun));
-        let mut jobs: Vec<Job> = self.pinned.is_none().then(ping).into_iter().collect();
+        let mut jobs: Vec<Job> = (!self.session.is_pinned()).then(ping).into_iter().collect();
         jobs.push(Job::write(request.clone(), unit.clone(), Sink::Task(sender)));
-        if !session.submit(&mut jobs) {
+        if !own.submit(&mut jobs) {
             return Ok(Some(Woken::Flip));
         }
         let ends = Deadline::of(request).ends.is_some();

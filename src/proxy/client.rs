@@ -13,12 +13,12 @@ use tracing::debug;
 use super::dispatch::Batch;
 use super::parting::Parting;
 use super::registry::Entry;
-use super::session::Standing;
+use super::relay::Relay;
+use super::session::Session;
 use super::stopwatch::Stopwatch;
 use super::subscriber::Subscriber;
-use super::transaction::Transaction;
 use super::{Route, Shared};
-use crate::lane::{Context, Lane, Lanes, MOST, Mailbox, Purpose, Refusal, STEP, Window};
+use crate::lane::{Lane, Lanes, MOST, Mailbox, Purpose, Refusal, STEP, Window};
 use crate::metrics::ClientErrorKind;
 use crate::net::{Outgoing, Room, Stream};
 use crate::resp::{self, Decoder, Request};
@@ -53,19 +53,7 @@ pub(super) enum Way {
     /// A lane that others use too.
     Lane(Purpose),
     /// A connection of its own.
-    Session,
-}
-
-/// Whether replies are sent (`CLIENT REPLY`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Replies {
-    #[default]
-    On,
-    Off,
-    /// Not to the next command.
-    SkipNext,
-    /// Not to this command.
-    Skip,
+    Own,
 }
 
 /// What a wait is for.
@@ -104,8 +92,8 @@ pub(super) struct Client {
     pub(super) stopwatch: Stopwatch,
     /// Set by the lane when a blocking command found nothing.
     pub(super) would_block: bool,
-    /// Who and where it is; the database by the source's number.
-    pub(super) context: Context,
+    /// What the client is in.
+    pub(super) session: Session,
     pub(super) route: Arc<Route>,
     pub(super) stage: tokio::sync::watch::Receiver<super::Stage>,
     /// Whether the route is that of the last stage seen, and commands are not held.
@@ -117,14 +105,12 @@ pub(super) struct Client {
     /// The lanes of its context, so that they stay open.
     pub(super) lanes: Option<Arc<Lanes>>,
     pub(super) batch: Batch,
-    pub(super) transaction: Option<Transaction>,
-    /// A session that all its commands go down, once it needed one for good.
-    pub(super) pinned: Option<Arc<Lane>>,
-    /// What that session has to be told again after a flip.
-    pub(super) standing: Standing,
+    /// A connection of its own, while something about it belongs to one.
+    pub(super) own: Option<Arc<Lane>>,
+    /// Hears invalidations in the place of the client that they are redirected to.
+    pub(super) relay: Option<Relay>,
     pub(super) last_command: &'static str,
     pub(super) subscriber: Option<Box<Subscriber>>,
-    pub(super) replies: Replies,
     /// The client has closed its end, and what it asked for before is still answered.
     parting: Option<Parting>,
     /// Nobody reads any more.
@@ -163,7 +149,7 @@ impl Client {
             came: Instant::now(),
             stopwatch: Stopwatch::default(),
             would_block: false,
-            context: Context::default(),
+            session: Session::default(),
             route,
             stage,
             routed: false,
@@ -173,12 +159,10 @@ impl Client {
             lane: None,
             lanes: None,
             batch: Batch::default(),
-            transaction: None,
-            pinned: None,
-            standing: Standing::default(),
+            own: None,
+            relay: None,
             last_command: "NULL",
             subscriber: None,
-            replies: Replies::On,
             parting: None,
             gone: false,
             stop,
@@ -194,7 +178,7 @@ impl Client {
         }
         // Whatever is in flight will be settled by its lane; only the goodbye is left.
         self.mailbox.close();
-        if self.gone && self.transaction.is_none() {
+        if self.gone && !self.session.has_transaction() {
             // What can't be sent could not have been answered either.
             let _ = self.submit().await;
         }
@@ -297,8 +281,8 @@ impl Client {
                     self.asked = 0;
                 }
                 self.would_block |= news.would_block;
-                if let (true, Some(open)) = (news.spoiled, &mut self.transaction) {
-                    open.spoil();
+                if news.spoiled {
+                    self.session.spoil();
                 }
                 self.called |= news.called;
                 for _ in 0..news.refused {
@@ -318,7 +302,7 @@ impl Client {
                 }
             }
             let messages = match &mut self.subscriber {
-                Some(subscriber) => subscriber.poll(cx, &mut self.out),
+                Some(subscriber) => subscriber.poll(cx, &mut self.session.channels, &mut self.out),
                 None => Poll::Pending,
             };
             if let Poll::Ready(Err(close)) = messages {
@@ -343,8 +327,7 @@ impl Client {
                 self.blame(ClientErrorKind::SlowReader);
                 return Poll::Ready(Err(Close::Now));
             }
-            let settled = self.submitted == self.answered
-                && self.subscriber.as_ref().is_none_or(|subscriber| subscriber.is_settled());
+            let settled = self.submitted == self.answered && self.session.channels.is_settled();
             if until == Until::Settled && settled {
                 return Poll::Ready(Ok(()));
             }
@@ -442,7 +425,7 @@ impl Client {
             return 0;
         }
         let short = self.way == Way::Lane(Purpose::Write) && self.window.is_new();
-        if short || self.transaction.is_some() {
+        if short || self.session.has_transaction() {
             return MOST;
         }
         self.window.steps(self.out.len()).saturating_sub(self.under_way())
@@ -488,7 +471,8 @@ impl Client {
                     self.lane = None;
                     let context = self.upstream_context().ok().filter(|_| self.lanes.is_some());
                     self.lanes = context.and_then(|context| self.route.pool.open_lanes(&context));
-                    self.rehome().await?;
+                    self.take_subscriber_along().await?;
+                    self.move_own().await?;
                 }
                 return Ok(());
             }
@@ -500,16 +484,9 @@ impl Client {
         Ok(())
     }
 
-    /// The clients have moved to another server: what this one had open is opened there.
-    async fn rehome(&mut self) -> Result<(), Close> {
-        self.take_subscriber_along().await?;
-        self.rehome_pinned().await?;
-        self.rehome_transaction().await
-    }
-
     /// Answers by itself, in its turn: everything before is settled.
     pub(super) fn reply(&mut self, write: impl FnOnce(&mut BytesMut)) {
-        if self.replies == Replies::On {
+        if !self.session.is_silent() {
             self.out.write(write);
         }
     }

@@ -4,9 +4,8 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::authority::{Decision, logs_in};
-use super::client::{Client, Close, Replies, Way};
+use super::client::{Client, Close, Way};
 use super::scan::Asked;
-use super::session::Standing;
 use crate::backend::{Secret, Wire};
 use crate::command::Connection;
 use crate::lane::{Context, Identity, Job, Purpose, Refusal, Sink, Upstream};
@@ -45,20 +44,14 @@ impl Client {
     }
 
     fn reset(&mut self) {
-        self.context = crate::lane::Context::default();
-        self.transaction = None;
-        self.pinned = None;
-        self.standing = Standing::default();
-        if self.subscriber.take().is_some() {
-            self.shared.registry.unsubscribed();
-        }
-        self.replies = Replies::On;
+        self.session.reset();
+        self.leave_own();
+        self.leave_subscriber();
         self.shared.registry.stop_monitor(self.entry.id);
         // What it was shown until now comes before the reply; after it nothing does.
         self.mailbox.take_messages(&mut self.out);
         self.show_identity();
         let mut seen = self.entry.seen.lock();
-        seen.name.clear();
         (seen.monitors, seen.no_evict) = (false, false);
         drop(seen);
         self.forget_lane();
@@ -73,11 +66,13 @@ impl Client {
     /// Tells the registry who the client is now.
     pub(super) fn show_identity(&mut self) {
         let mut seen = self.entry.seen.lock();
-        self.context.identity.user().clone_into(&mut seen.user);
-        seen.db = self.context.db;
-        self.decoder
-            .restrict(self.shared.limits.login && self.context.identity == Identity::Anonymous);
-        seen.resp = if self.context.protocol == Protocol::Resp3 { 3 } else { 2 };
+        let context = &self.session.context;
+        context.identity.user().clone_into(&mut seen.user);
+        self.session.name.clone_into(&mut seen.name);
+        seen.db = context.db;
+        seen.resp = if context.protocol == Protocol::Resp3 { 3 } else { 2 };
+        let is_restricted = self.shared.limits.login && context.identity == Identity::Anonymous;
+        self.decoder.restrict(is_restricted);
     }
 
     async fn select(&mut self, request: Request) -> Result<(), Close> {
@@ -87,14 +82,14 @@ impl Client {
             return self.pass(request).await;
         };
         self.settle().await?;
-        let before = std::mem::replace(&mut self.context.db, db);
+        let before = std::mem::replace(&mut self.session.context.db, db);
         self.forget_lane();
         let Some((answer, select)) = self.ask_to_select().await? else {
-            self.context.db = before;
+            self.session.context.db = before;
             return Ok(());
         };
         if answer.starts_with(b"-") {
-            self.context.db = before;
+            self.session.context.db = before;
         } else {
             self.tell_open_session(select).await?;
             self.show_identity();
@@ -128,7 +123,7 @@ impl Client {
     /// A session that stays open (`WATCH`, tracking) is told too. One that a flip puts in its place
     /// meanwhile has been opened in the new state.
     async fn tell_open_session(&mut self, request: Request) -> Result<(), Close> {
-        let Some(session) = self.session_lane() else { return Ok(()) };
+        let Some(session) = self.own.clone() else { return Ok(()) };
         match Self::ask_on(&session, request).await {
             Some(answer) => answer.map(drop),
             None => self.current_route().await,
@@ -141,7 +136,8 @@ impl Client {
         self.settle().await?;
         self.current_route().await?;
         let route = self.route.clone();
-        let (login, server) = (route.pool.setup(&self.context, "").login, route.pool.upstream());
+        let (login, server) =
+            (route.pool.setup(&self.session.context, "").login, route.pool.upstream());
         if let Some(reply) = self.ask_server(server, login, &request).await {
             self.reply(|out| out.extend_from_slice(&reply));
         } else {
@@ -159,7 +155,7 @@ impl Client {
             return Ok(());
         };
         if let Some(identity) = identity {
-            self.context.identity = identity;
+            self.session.log_in(identity);
             self.reopen().await?;
         }
         self.reply(|out| out.extend_from_slice(&reply));
@@ -170,8 +166,7 @@ impl Client {
     async fn reopen(&mut self) -> Result<(), Close> {
         self.show_identity();
         self.forget_lane();
-        self.rehome_pinned().await?;
-        self.rehome_transaction().await
+        self.move_own().await
     }
 
     async fn hello(&mut self, request: Request) -> Result<(), Close> {
@@ -185,40 +180,18 @@ impl Client {
             self.reply(|out| out.extend_from_slice(&reply));
             return Ok(());
         }
-        self.adopt(&request);
-        let changes = identity.is_some_and(|identity| {
-            std::mem::replace(&mut self.context.identity, identity.clone()) != identity
-        });
-        if changes {
+        self.session.on_answer(&request, &reply);
+        if identity.is_some_and(|identity| self.session.log_in(identity)) {
             self.reopen().await?;
         } else {
             self.show_identity();
             self.forget_lane();
-            let version = if self.context.protocol == Protocol::Resp3 { "3" } else { "2" };
+            let version = if self.session.context.protocol == Protocol::Resp3 { "3" } else { "2" };
             self.tell_open_session(Request::new(["HELLO", version])).await?;
         }
         let text = self.greeting().await.unwrap_or(reply);
         self.reply(|out| out.extend_from_slice(&text));
         Ok(())
-    }
-
-    /// Takes over what an accepted `HELLO` says.
-    fn adopt(&mut self, request: &Request) {
-        match request.arg(1) {
-            Some(b"3") => self.context.protocol = Protocol::Resp3,
-            Some(_) => self.context.protocol = Protocol::Resp2,
-            None => {}
-        }
-        let mut index = 2;
-        while index < request.len() {
-            if request.is(index, "AUTH") {
-                index += 3;
-            } else {
-                let name = request.arg(index + 1).unwrap_or_default();
-                self.entry.seen.lock().name = String::from_utf8_lossy(name).into_owned();
-                index += 2;
-            }
-        }
     }
 
     /// What the primary says of itself in the client's protocol version, with the client's own ID.
@@ -267,7 +240,7 @@ impl Client {
 
     /// Has a request about users answered by whoever knows them.
     async fn ask_authority(&self, request: &Request) -> Option<Bytes> {
-        let (authority, identity) = (&self.route.authority, &self.context.identity);
+        let (authority, identity) = (&self.route.authority, &self.session.context.identity);
         let known = authority.known();
         if known.is_none() || logs_in(request) {
             let source = authority.source();
@@ -280,7 +253,7 @@ impl Client {
             Decision::Answer(text) => Some(Bytes::from_static(text.as_bytes())),
             Decision::Ask(request, identity) => {
                 let pool = &self.route.pool;
-                let context = Context { identity, ..self.context.clone() };
+                let context = Context { identity, ..self.session.context.clone() };
                 let login = pool.setup(&context, "").login;
                 self.ask_server(pool.upstream(), login, &request).await
             }
@@ -300,7 +273,7 @@ impl Client {
             let user = user.as_deref().unwrap_or("default");
             before.push(Request::new(["AUTH", user, password.reveal()]));
         }
-        if self.context.protocol == Protocol::Resp3 && request.len() == 1 {
+        if self.session.context.protocol == Protocol::Resp3 && request.len() == 1 {
             before.push(Request::new(["HELLO", "3"]));
         }
         let answer = async {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use super::client::{Client, Close, Replies, Way};
-use super::numbers;
+use super::client::{Client, Close, Way};
+use super::session::{Action, Queued, Reason, Rules, translated};
 use crate::command::{self, Command, Serve};
 use crate::databases::Databases;
 use crate::engine::{Keyer, Unit, Write};
@@ -52,37 +52,16 @@ pub(super) enum Meaning {
     Attempt(&'static Command),
 }
 
-/// A command queued in a transaction.
-#[derive(Clone, Debug)]
-pub(super) struct Queued {
-    pub(super) request: Request,
-    pub(super) command: Option<&'static Command>,
-    /// The client's database when it runs.
-    pub(super) db: u32,
-    pub(super) writes: bool,
-    /// The keys that a command writes which only the server knows.
-    pub(super) unknown_keys: Vec<Bytes>,
-    /// What the client sent, when the server's answer is not all that comes of it.
-    pub(super) answered_here: Option<Request>,
-}
-
-impl Queued {
-    /// One that writes no key.
-    pub(super) fn passive(request: Request, db: u32) -> Self {
-        let (command, unknown_keys, answered_here) = (None, Vec::new(), None);
-        Self { request, command, db, writes: false, unknown_keys, answered_here }
-    }
-}
-
 impl Client {
     /// Handles one request.
     pub(super) async fn handle(&mut self, request: Request) -> Result<(), Close> {
         if self.shared.pause.is_on() {
-            self.wait_out_pause(self.is_paused_as_write(&request)).await?;
+            self.wait_out_pause(self.session.is_paused_as_write(&request)).await?;
         }
         if self.shared.registry.is_monitored() {
             self.show_monitors(&request);
         }
+        self.session.take_skip();
         let Some(command) = command::lookup(&request) else {
             // A web page that makes a browser speak to this port: the server hangs up too.
             if request.is(0, "POST") || request.is(0, "HOST:") {
@@ -92,53 +71,55 @@ impl Client {
             return Box::pin(self.handle_unknown(request)).await;
         };
         self.last_command = command.name;
-        self.take_skip();
         let serve = command.serve(&request);
         self.entry.tally.came(kind(serve));
-        if self.is_queueing() {
+        match self.session.on_request(&request, (command, serve), &self.rules()) {
+            Action::Read { rides } => self.beside_writes(request, Meaning::Read, rides).await,
+            Action::Once { rides } => self.beside_writes(request, Meaning::Pass, rides).await,
+            Action::Write => self.write(request, Some(command), Vec::new()).await,
             // What is seldom under way takes no room in the task of every client.
-            return Box::pin(self.queue(request, command, serve)).await;
-        }
-        if self.is_confined(serve) {
-            return self.handle_confined(request).await;
-        }
-        if let Some(db) = self.unmigrated(&request) {
-            return self.refuse(&numbers::refusal(db)).await;
-        }
-        match serve {
-            Serve::Read { .. } if self.must_check_cursor(command) => {
-                Box::pin(self.scan(request, command)).await
-            }
-            // Its body is to be known on both servers.
-            Serve::Read { .. } if self.brings_script(command, &request) => {
-                self.write(request, Some(command), Vec::new()).await
-            }
-            Serve::Read { bulky } => self.beside_writes(request, Meaning::Read, !bulky).await,
-            Serve::Once { rides } => self.beside_writes(request, Meaning::Pass, rides).await,
-            Serve::Write | Serve::Barrier | Serve::Script => {
-                self.write(request, Some(command), Vec::new()).await
-            }
-            Serve::Blocking => Box::pin(self.block(request, command)).await,
-            Serve::Transaction(kind) => Box::pin(self.transact(request, kind)).await,
-            Serve::Subscribe => Box::pin(self.subscribe(request)).await,
-            Serve::Connection(kind) => Box::pin(self.connection(request, kind)).await,
-            Serve::Session => Box::pin(self.in_session(request)).await,
-            Serve::Admin if self.shared.allow_admin => self.pass(request).await,
-            Serve::Admin => {
-                let name = command.name;
-                self.refuse(&format!("{name} passes only with --allow-admin")).await
-            }
-            Serve::Refused(reason) => self.refuse(reason).await,
+            action => Box::pin(self.carry_out(action, request, command)).await,
         }
     }
 
-    /// `CLIENT REPLY SKIP` means the next command, once.
-    fn take_skip(&mut self) {
-        self.replies = match self.replies {
-            Replies::SkipNext => Replies::Skip,
-            Replies::Skip => Replies::On,
-            other => other,
+    pub(super) fn rules(&self) -> Rules<'_> {
+        Rules {
+            databases: &self.route.databases,
+            allow_admin: self.shared.allow_admin,
+            checks_cursors: self.route.cursors.is_some(),
+        }
+    }
+
+    /// Does what is more than sending a request.
+    async fn carry_out(
+        &mut self,
+        action: Action,
+        request: Request,
+        command: &'static Command,
+    ) -> Result<(), Close> {
+        let done = match action {
+            Action::ReadByScript if self.brings_script(&request) => {
+                self.write(request, Some(command), Vec::new()).await
+            }
+            Action::Read { .. } | Action::ReadByScript => {
+                self.beside_writes(request, Meaning::Read, false).await
+            }
+            Action::Once { .. } => self.pass(request).await,
+            Action::Write => self.write(request, Some(command), Vec::new()).await,
+            Action::Scan(place) => self.scan(request, place).await,
+            Action::Block => self.block(request, command).await,
+            Action::Multi => self.multi(request).await,
+            Action::Watch(keys) => self.watch(request, keys).await,
+            Action::Unwatch => self.end_by(request).await,
+            Action::Queue => self.queue(request, command).await,
+            Action::Subscribe => self.subscribe(request).await,
+            Action::Confined => self.handle_confined(request).await,
+            Action::Connection(kind) => self.connection(request, kind).await,
+            Action::Alone => self.alone(request).await,
+            Action::Refuse(reason) => self.refuse(&reason.to_string()).await,
         };
+        self.leave_own();
+        done
     }
 
     pub(super) async fn refuse(&mut self, reason: &str) -> Result<(), Close> {
@@ -148,8 +129,8 @@ impl Client {
         Ok(())
     }
 
-    fn brings_script(&self, command: &Command, request: &Request) -> bool {
-        command.name == "EVAL_RO" && self.route.hub.look(|engine| engine.brings_script(request))
+    fn brings_script(&self, request: &Request) -> bool {
+        self.route.hub.look(|engine| engine.brings_script(request))
     }
 
     /// A command that changes no key. One whose answer is short may ride behind what the client has
@@ -193,7 +174,7 @@ impl Client {
 
     /// Makes `way` the one that serves; before changing it, all steps in flight are answered.
     pub(super) async fn enter(&mut self, way: Way) -> Result<(), Close> {
-        let way = if self.pinned.is_some() { Way::Session } else { way };
+        let way = if self.session.is_pinned() { Way::Own } else { way };
         if way != self.way {
             self.settle().await?;
             self.way = way;
@@ -203,7 +184,10 @@ impl Client {
     }
 
     pub(super) fn add(&mut self, requests: Requests, meaning: Meaning) {
-        let silent = self.replies != Replies::On;
+        self.add_silently(requests, meaning, self.session.is_silent());
+    }
+
+    pub(super) fn add_silently(&mut self, requests: Requests, meaning: Meaning, silent: bool) {
         self.batch.steps.push(Step { requests, meaning, silent });
     }
 
@@ -217,9 +201,7 @@ impl Client {
         }
         while !self.batch.steps.is_empty() {
             self.current_route().await?;
-            if self.breaks_exec() {
-                return Ok(());
-            }
+            self.break_exec();
             if self.room() == 0 {
                 self.make_room().await?;
                 if self.gone {
@@ -236,9 +218,9 @@ impl Client {
                 self.refuse_as_busy(&busy);
                 continue;
             }
-            let context_db = self.context.db;
-            let Some(db) = self.route.databases.to(context_db) else {
-                self.refuse_batch(&numbers::refusal(context_db));
+            let client_db = self.session.context.db;
+            let Some(db) = self.route.databases.to(client_db) else {
+                self.refuse_batch(&Reason::Unmigrated(client_db).to_string());
                 continue;
             };
             let room = self.room();
@@ -259,7 +241,7 @@ impl Client {
                 }
             } else {
                 self.batch.jobs.clear();
-                if self.way != Way::Session {
+                if self.way != Way::Own {
                     self.lane = None;
                 }
                 tokio::task::yield_now().await;
@@ -273,7 +255,7 @@ impl Client {
         if let Some(lane) = &self.lane {
             return Ok(Some(lane.clone()));
         }
-        if let (Way::Session, Some(lane)) = (self.way, self.session_lane()) {
+        if let (Way::Own, Some(lane)) = (self.way, self.own.clone()) {
             return Ok(Some(lane));
         }
         let context = match self.upstream_context() {
@@ -292,7 +274,7 @@ impl Client {
         }
         let purpose = match self.way {
             Way::Lane(purpose) => purpose,
-            Way::Session => Purpose::Write,
+            Way::Own => Purpose::Write,
         };
         self.lane = self.lanes.as_ref().map(|lanes| lanes.pick(purpose));
         Ok(self.lane.clone())
@@ -310,17 +292,10 @@ impl Client {
         }
     }
 
-    pub(super) fn session_lane(&self) -> Option<Arc<Lane>> {
-        let own = self.transaction.as_ref().map(|open| open.session().clone());
-        own.or_else(|| self.pinned.clone())
-    }
-
     /// The client's context with the database under the primary's number.
     pub(super) fn upstream_context(&self) -> Result<crate::lane::Context, String> {
-        let client = &self.context;
-        let db = self.route.databases.to(client.db);
-        let db = db.ok_or_else(|| numbers::refusal(client.db))?;
-        Ok(crate::lane::Context { db, ..client.clone() })
+        let context = self.session.context_behind(&self.route.databases);
+        context.map_err(|db| Reason::Unmigrated(db).to_string())
     }
 
     fn refuse_batch(&mut self, reason: &str) {
@@ -408,7 +383,7 @@ impl Batch {
 impl Step {
     /// The requests as the server has to get them.
     fn translated(&self, databases: &Databases) -> Requests {
-        self.requests.iter().map(|request| numbers::translated(request, databases)).collect()
+        self.requests.iter().map(|request| translated(request, databases)).collect()
     }
 
     /// The requests that the client is answered one by one.
@@ -466,7 +441,7 @@ impl Meaning {
             }
             Self::Block(queued) | Self::Exec(queued) => {
                 let writes = queued.iter().map(|queued| {
-                    let request = numbers::translated(&queued.request, databases);
+                    let request = translated(&queued.request, databases);
                     // Where one of them leads elsewhere, probes behind all would ask there.
                     let db = databases.to(queued.db).unwrap_or(db);
                     if queued.writes {

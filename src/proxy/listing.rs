@@ -9,7 +9,6 @@ use std::time::Instant;
 
 use super::client::Client;
 use super::registry::{Entry, Seen, Tracking, Wait};
-use super::transaction::Transaction;
 use crate::resp::parse_integer;
 
 impl Client {
@@ -18,14 +17,14 @@ impl Client {
         let mut seen = self.entry.seen.lock();
         seen.last_active = self.came;
         seen.last_command = self.last_command;
-        seen.subscriptions = self.subscriber.as_ref().map_or([0; 3], |own| own.counts());
-        seen.queued = self.transaction.as_ref().and_then(Transaction::queued);
-        seen.watched = self.transaction.as_ref().map_or(0, Transaction::watched);
-        seen.no_touch = self.standing.avoids_touch();
+        seen.subscriptions = self.session.channels.counts();
+        seen.queued = self.session.queued();
+        seen.watched = self.session.watched();
+        seen.no_touch = self.session.standing.avoids_touch();
         seen.tracking = Tracking {
-            on: self.standing.has_tracking(),
-            broadcasts: self.standing.broadcasts(),
-            redirect: self.standing.redirect(),
+            on: self.session.standing.has_tracking(),
+            broadcasts: self.session.standing.broadcasts(),
+            redirect: self.session.standing.redirect(),
         };
     }
 

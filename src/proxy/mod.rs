@@ -11,7 +11,6 @@
 
 mod authority;
 mod blocking;
-mod budget;
 mod client;
 mod client_command;
 mod connection;
@@ -21,7 +20,7 @@ mod listener;
 mod listing;
 mod logins;
 mod monitor;
-mod numbers;
+mod own;
 mod parting;
 mod pause;
 mod registry;
@@ -37,13 +36,13 @@ mod turns;
 mod unknown;
 
 pub use authority::{Authority, DefaultUser, password_digest};
-pub use budget::Budget;
 pub use listener::{Limits, Listener};
 pub use logins::Logins;
 pub use parting::Partings;
 pub use pause::Pause;
 pub use registry::Registry;
 pub use scan::Cursors;
+pub use session::Budget;
 pub use stage::{Next, Route, Stage};
 pub use turns::Turns;
 pub use unknown::Unknown;

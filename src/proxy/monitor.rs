@@ -16,7 +16,7 @@ impl Client {
     /// The server decides whether this user may.
     pub(super) async fn monitor(&mut self, request: Request) -> Result<(), Close> {
         self.settle().await?;
-        let Some(session) = self.open_fresh_session().await? else { return Ok(()) };
+        let Some(session) = self.connect().await? else { return Ok(()) };
         let answer = Self::ask_on(&session, request).await.unwrap_or(Err(Close::Now))?;
         self.reply(|out| out.extend_from_slice(&answer));
         if !answer.starts_with(b"-") {
@@ -48,7 +48,7 @@ impl Client {
             "+{}.{:06} [{} {address}]",
             now.as_secs(),
             now.subsec_micros(),
-            self.context.db
+            self.session.context.db
         );
         line.put_slice(head.as_bytes());
         for arg in request.args() {

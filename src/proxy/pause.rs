@@ -12,7 +12,6 @@ use tokio::time::{Instant, sleep_until};
 
 use super::client::{Client, Close, Until};
 use super::registry::Wait;
-use crate::command::{self, Serve, Transaction};
 use crate::resp::{Request, parse_integer};
 
 /// The longest pause, so that the end is a moment that exists: ten years.
@@ -84,20 +83,6 @@ impl Client {
             if let Some(end) = end {
                 return end;
             }
-        }
-    }
-
-    /// Whether a request waits while writes are paused. One that nobody knows does.
-    pub(super) fn is_paused_as_write(&self, request: &Request) -> bool {
-        let Some(command) = command::lookup(request) else { return true };
-        if self.is_queueing() {
-            let exec = command.serve == Serve::Transaction(Transaction::Exec);
-            return exec && self.has_queued_writes();
-        }
-        match command.serve(request) {
-            Serve::Write | Serve::Barrier | Serve::Script => true,
-            Serve::Blocking => command.mirror != command::Mirror::Never,
-            _ => matches!(command.name, "PUBLISH" | "SPUBLISH" | "PFCOUNT"),
         }
     }
 

@@ -24,7 +24,6 @@ const PUSH: &[u8] = b">2\r\n$10\r\ninvalidate\r\n";
 #[derive(Debug)]
 pub(super) struct Relay {
     id: i64,
-    receiver: u64,
     _listening: DropGuard,
 }
 
@@ -51,17 +50,12 @@ impl Relay {
                 () = listen(wire, &shared, &tracker, receiver) => {}
             }
         });
-        Some(Self { id, receiver, _listening: listening })
+        Some(Self { id, _listening: listening })
     }
 
     /// The number that the server gave the connection.
     pub(super) fn id(&self) -> i64 {
         self.id
-    }
-
-    /// The client that gets what is heard.
-    pub(super) fn receiver(&self) -> u64 {
-        self.receiver
     }
 }
 

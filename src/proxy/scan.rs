@@ -12,7 +12,6 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::client::{Client, Close};
-use crate::command::Command;
 use crate::lane::{Job, Lane, Lost, Purpose, Refusal, Sink};
 use crate::resp::{Reply, Request};
 
@@ -44,29 +43,14 @@ impl Cursors {
     }
 }
 
-/// Where a command has its cursor, if it has one.
-fn cursor_place(command: &Command) -> Option<usize> {
-    match command.name {
-        "SCAN" => Some(1),
-        "HSCAN" | "SSCAN" | "ZSCAN" => Some(2),
-        _ => None,
-    }
-}
-
 impl Client {
-    /// Whether this command needs [`Self::scan`].
-    pub(super) fn must_check_cursor(&self, command: &Command) -> bool {
-        self.route.cursors.is_some() && cursor_place(command).is_some()
-    }
-
-    pub(super) async fn scan(&mut self, request: Request, command: &Command) -> Result<(), Close> {
+    pub(super) async fn scan(&mut self, request: Request, place: usize) -> Result<(), Close> {
         self.settle().await?;
         let reply = loop {
             self.current_route().await?;
-            let (Some(place), Some(cursors)) = (cursor_place(command), &self.route.cursors) else {
-                return self.pass(request).await;
-            };
-            let known = request.arg(place).is_none_or(|cursor| cursors.knows(cursor));
+            let cursors = self.route.cursors.as_ref();
+            let known = |cursor| cursors.is_none_or(|cursors| cursors.knows(cursor));
+            let known = request.arg(place).is_none_or(known);
             let request = if known { request.clone() } else { started_over(&request, place) };
             match self.try_asking(request).await? {
                 Asked::Answered(reply) => break reply,
@@ -125,8 +109,8 @@ impl Client {
     }
 
     async fn asking_lane(&self) -> Result<Arc<Lane>, Refusal> {
-        if let Some(pinned) = &self.pinned {
-            return Ok(pinned.clone());
+        if let Some(own) = self.own.as_ref().filter(|_| self.session.is_pinned()) {
+            return Ok(own.clone());
         }
         let context = self.upstream_context().map_err(Refusal::Unreachable)?;
         self.route.pool.lane(&context, Purpose::LongRead).await

@@ -33,7 +33,10 @@ impl Client {
     pub(super) async fn handle_unknown(&mut self, request: Request) -> Result<(), Close> {
         self.current_route().await?;
         let kind = self.kind_of(&request).await;
-        if kind == Some(Kind::Nonexistent) && !self.is_queueing() && !self.is_admitted().await {
+        if kind == Some(Kind::Nonexistent)
+            && !self.session.is_queueing()
+            && !self.is_admitted().await
+        {
             self.settle().await?;
             self.error(&nonexistent(&request));
             return Ok(());
@@ -47,8 +50,8 @@ impl Client {
             None => Err("the server can't be asked about this unknown command"),
         };
         match written {
-            Ok(keys) if self.is_queueing() => self.queue_unknown(request, keys).await,
-            Err(reason) if self.is_queueing() => self.poison(reason).await,
+            Ok(keys) if self.session.is_queueing() => self.queue_unknown(request, keys).await,
+            Err(reason) if self.session.is_queueing() => self.poison(reason).await,
             Ok(keys) if keys.is_empty() => self.pass(request).await,
             Ok(keys) => self.write(request, None, keys).await,
             Err(reason) => self.refuse(reason).await,

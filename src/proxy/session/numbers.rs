@@ -4,31 +4,22 @@
 //! serves when the command is sent, so it is put in then and not before: what was queued before a
 //! flip means the same database after it.
 
-use super::client::Client;
 use crate::command;
 use crate::databases::Databases;
 use crate::resp::{Request, parse_integer};
 
-impl Client {
-    /// A database that a request names and that is not migrated, as the client numbers it.
-    pub(super) fn unmigrated(&self, request: &Request) -> Option<u32> {
-        let databases = &self.route.databases;
-        if *databases == Databases::All {
-            return None;
-        }
-        let places = command::databases(request);
-        let mut named = places.iter().filter_map(|place| number(request, *place));
-        named.find(|db| databases.to(*db).is_none())
+/// A database that a request names and that is not migrated, as the client numbers it.
+pub(super) fn unmigrated(request: &Request, databases: &Databases) -> Option<u32> {
+    if *databases == Databases::All {
+        return None;
     }
-}
-
-/// What is said of a database that is not migrated.
-pub(super) fn refusal(db: u32) -> String {
-    format!("database {db} is not migrated")
+    let places = command::databases(request);
+    let mut named = places.iter().filter_map(|place| number(request, *place));
+    named.find(|db| databases.to(*db).is_none())
 }
 
 /// A request as the server behind `databases` has to get it.
-pub(super) fn translated(request: &Request, databases: &Databases) -> Request {
+pub(in crate::proxy) fn translated(request: &Request, databases: &Databases) -> Request {
     if *databases == Databases::All {
         return request.clone();
     }
@@ -48,7 +39,7 @@ pub(super) fn translated(request: &Request, databases: &Databases) -> Request {
 }
 
 /// The database that an argument names.
-pub(super) fn number(request: &Request, index: usize) -> Option<u32> {
+pub(in crate::proxy) fn number(request: &Request, index: usize) -> Option<u32> {
     u32::try_from(parse_integer(request.arg(index)?)?).ok()
 }
 

@@ -3,6 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+/// What transactions may have queued before their `EXEC`, of all clients together, in bytes. A server
+/// disconnects a client that alone queues four times as much.
+const ROOM: usize = 256 * 1024 * 1024;
+
 /// So many bytes, for all together.
 #[derive(Debug)]
 pub struct Budget {
@@ -13,24 +17,24 @@ pub struct Budget {
 impl Budget {
     /// What transactions may have queued.
     pub fn of_queues() -> Arc<Self> {
-        Self::new(super::transaction::ROOM)
+        Self::new(ROOM)
     }
 
-    fn new(limit: usize) -> Arc<Self> {
+    pub(super) fn new(limit: usize) -> Arc<Self> {
         Arc::new(Self { limit, taken: AtomicUsize::new(0) })
     }
 }
 
 /// What one of them has taken; it is given back at the latest when this is dropped.
 #[derive(Debug)]
-pub(super) struct Share {
+pub(in crate::proxy) struct Share {
     budget: Arc<Budget>,
     bytes: usize,
 }
 
 impl Share {
     /// Nothing yet.
-    pub(super) fn of(budget: Arc<Budget>) -> Self {
+    pub(in crate::proxy) fn of(budget: Arc<Budget>) -> Self {
         Self { budget, bytes: 0 }
     }
 
