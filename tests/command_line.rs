@@ -103,6 +103,18 @@ fn copy_wants_an_empty_target_unless_told_otherwise() {
 }
 
 #[test]
+fn a_flush_empties_nothing_when_the_target_has_no_such_database() {
+    let (source, target) = (Server::source(), Server::target_with(&["--databases", "4"]));
+    source.client().pipeline(["SELECT 9", "SET a 1"]);
+    target.ok("SET theirs 1");
+    let flushing = ["--target-policy", "flush", "--databases", "9"];
+    let refused = between("copy", &source, &target, &flushing);
+    assert_eq!(refused.code, 1, "{refused:?}");
+    assert!(refused.stderr.contains("can't be flushed: ERR DB index"), "{refused:?}");
+    assert_eq!(target.ok("EXISTS theirs").integer(), 1);
+}
+
+#[test]
 fn copy_counts_what_it_may_not_read_and_ends() {
     let (source, target) = (Server::source(), Server::target());
     source.client().pipeline((0..100).map(|n| format!("SET open:{n} {n}")));

@@ -9,7 +9,7 @@ use crate::config::{RunConfig, TargetPolicy};
 use crate::databases::Databases;
 use crate::failure::Failure;
 use crate::own_keys::MARKER;
-use crate::resp::Request;
+use crate::resp::{Reply, Request};
 use crate::status::{Phase, Side};
 
 /// A connection to one of the servers.
@@ -67,16 +67,20 @@ pub(crate) async fn check_target(
     }
 }
 
+/// One by one: a FLUSHDB sent along with a SELECT that is refused would empty another database.
 async fn flush(databases: &Databases, target: &mut Connection) -> Result<(), Failure> {
     let requests: Vec<Request> = match databases {
         Databases::All => vec![Request::new(["FLUSHALL"])],
         Databases::Only(pairs) => pairs.iter().flat_map(|(db, _)| flush_one(*db)).collect(),
     };
-    let replies = target.ask_all(&requests).await.map_err(|error| lost(&error))?;
-    match replies.iter().find(|reply| reply.is_error()) {
-        Some(error) => Err(Failure::no(format!("the target can't be flushed: {error:?}"))),
-        None => Ok(()),
+    for request in &requests {
+        let reply = target.ask(request).await.map_err(|error| lost(&error))?;
+        if let Reply::Error(error) = reply {
+            let error = String::from_utf8_lossy(&error);
+            return Err(Failure::no(format!("the target can't be flushed: {error}")));
+        }
     }
+    Ok(())
 }
 
 fn flush_one(db: u32) -> [Request; 2] {
