@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use crate::backend::{Connection, Endpoint, Setup};
+use crate::backend::{Connection, Endpoint, Info, Setup};
 use crate::courtesy::{Courtesy, LOOK};
 
 /// What copies and comparisons send, and what connections are opened, kept and watched with;
@@ -58,9 +58,8 @@ pub(crate) async fn give_way(endpoint: &Endpoint, courtesy: &Courtesy) -> Infall
     loop {
         if let Ok(mut server) = Connection::open(endpoint, &setup).await {
             let mut before = None;
-            while let Ok(reply) = server.command(["INFO", "commandstats"]).await {
-                let Some(text) = reply.text() else { break };
-                let served = served(&String::from_utf8_lossy(text));
+            while let Ok(Ok(info)) = server.info("commandstats").await {
+                let served = served(&info);
                 courtesy.look(served.saturating_sub(*before.get_or_insert(served)));
                 sleep(LOOK).await;
             }
@@ -69,15 +68,11 @@ pub(crate) async fn give_way(endpoint: &Endpoint, courtesy: &Courtesy) -> Infall
     }
 }
 
-/// How many commands of others a server has served: `cmdstat_memory|usage:calls=1,usec=…` a line.
-fn served(info: &str) -> u64 {
-    let calls = |line: &str| {
-        let (name, rest) = line.strip_prefix("cmdstat_")?.split_once(":calls=")?;
-        let command = name.split('|').next()?;
-        let calls: u64 = rest.split(',').next()?.parse().ok()?;
-        (!OURS.contains(&command)).then_some(calls)
-    };
-    info.lines().filter_map(calls).sum()
+/// How many commands of others a server has served.
+fn served(info: &Info) -> u64 {
+    let is_ours =
+        |command: &str| command.split('|').next().is_some_and(|name| OURS.contains(&name));
+    info.calls().filter(|calls| !is_ours(calls.command)).map(|calls| calls.calls).sum()
 }
 
 #[cfg(test)]
@@ -89,7 +84,7 @@ mod tests {
         let info = "# Commandstats\r\ncmdstat_get:calls=7,usec=1,usec_per_call=1.00\r\n\
                     cmdstat_memory|usage:calls=900,usec=1\r\ncmdstat_dump:calls=900,usec=1\r\n\
                     cmdstat_hset:calls=5,usec=1\r\n";
-        assert_eq!(served(info), 12);
-        assert_eq!(served(""), 0);
+        assert_eq!(served(&Info::new(info)), 12);
+        assert_eq!(served(&Info::new("")), 0);
     }
 }

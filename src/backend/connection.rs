@@ -1,5 +1,7 @@
 //! A connection of crossfade's own: questions in, answers out, in order.
 
+use bytes::Bytes;
+
 use super::{Broken, ConnectError, Endpoint, Setup, Wire};
 use crate::resp::{self, Reply, Request};
 
@@ -68,10 +70,15 @@ impl Connection {
     /// # Errors
     /// As [`Self::ask`].
     pub async fn answer(&mut self) -> Result<Reply, Broken> {
+        Ok(Reply::parse(&self.frame().await?)?)
+    }
+
+    /// The next answer as it came.
+    pub(super) async fn frame(&mut self) -> Result<Bytes, Broken> {
         loop {
             let frame = self.wire.frame().await?;
             if !frame.is_push() {
-                return Ok(Reply::parse(&frame.raw)?);
+                return Ok(frame.raw);
             }
         }
     }

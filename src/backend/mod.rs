@@ -8,6 +8,8 @@ mod again;
 mod connection;
 mod dial;
 mod endpoint;
+mod info;
+mod questions;
 mod scan;
 mod server;
 mod wire;
@@ -16,8 +18,8 @@ pub use again::{RECONNECT_AFTER, end_connection, ended};
 pub use connection::Connection;
 pub use dial::{ConnectError, Setup, dial};
 pub use endpoint::{Address, Endpoint, EndpointError, Secret};
+pub use info::{Called, Client, Clients, Info, Library, Text};
+pub use questions::{Answer, words};
 pub use scan::{Scan, ScanError};
-pub use server::{
-    ClockGap, Lineage, ServerInfo, keyspace, parse_calls, parse_keyspace, some_key_ends, told,
-};
+pub use server::{ClockGap, Lineage, ServerInfo, told};
 pub use wire::{Broken, Wire};

@@ -1,6 +1,8 @@
 //! What a server says of itself.
 
-use super::{Broken, Connection};
+use redis::cmd;
+
+use super::{Answer, Broken, Connection, Info};
 use crate::capability::{Capabilities, Family};
 use crate::resp::{Reply, Request};
 
@@ -73,9 +75,7 @@ impl ServerInfo {
     /// # Errors
     /// The connection is broken. A server that refuses `INFO` is taken for the oldest.
     pub async fn ask(connection: &mut Connection) -> Result<Self, Broken> {
-        let reply = connection.command(["INFO"]).await?;
-        let text = reply.text().map(|text| String::from_utf8_lossy(text).into_owned());
-        Ok(Self::parse(&text.unwrap_or_default()))
+        Ok(Self::of(&connection.info("").await?.unwrap_or_default()))
     }
 
     /// The questions whose answers say who a server is, cheaper than all of `INFO`.
@@ -85,14 +85,12 @@ impl ServerInfo {
 
     /// Understands the answers to [`Self::questions`]; `None` when the server refuses to tell.
     pub fn answered(replies: &[Reply]) -> Option<Self> {
-        told(replies).map(|info| Self::parse(&info))
+        told(replies).map(|info| Self::of(&info))
     }
 
-    /// Understands what `INFO` says; what it does not say stays empty.
-    pub fn parse(info: &str) -> Self {
-        let field = |name: &str| {
-            info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap_or("")
-        };
+    /// By what `INFO` says; what it does not say stays empty.
+    pub fn of(info: &Info) -> Self {
+        let field = |name| info.text(name);
         let valkey = field("valkey_version");
         let (family, version) = match valkey {
             "" => (Family::Redis, field("redis_version")),
@@ -113,52 +111,15 @@ impl ServerInfo {
 }
 
 /// What a server said of several sections of `INFO`; `None` when it refuses one.
-pub fn told(replies: &[Reply]) -> Option<String> {
+pub fn told(replies: &[Reply]) -> Option<Info> {
     let texts = replies.iter().map(|reply| Some(String::from_utf8_lossy(reply.text()?)));
-    texts.collect()
+    texts.collect::<Option<String>>().map(|text| Info::new(&text))
 }
 
 fn numbers(version: &str) -> (u32, u32, u32) {
     let mut parts = version.split('.').map(|part| part.parse().unwrap_or(0));
     let mut next = || parts.next().unwrap_or(0);
     (next(), next(), next())
-}
-
-/// Which databases of a server hold keys, and how many; `None` when it refuses to say.
-///
-/// # Errors
-/// The connection is broken.
-pub async fn keyspace(connection: &mut Connection) -> Result<Option<Vec<(u32, u64)>>, Broken> {
-    let reply = connection.command(["INFO", "keyspace"]).await?;
-    Ok(reply.text().map(|text| parse_keyspace(&String::from_utf8_lossy(text))))
-}
-
-/// What `INFO keyspace` says: `db0:keys=1,expires=0,…` a line.
-pub fn parse_keyspace(info: &str) -> Vec<(u32, u64)> {
-    let line = |line: &str| {
-        let (db, rest) = line.trim().strip_prefix("db")?.split_once(':')?;
-        let keys = rest.strip_prefix("keys=")?.split(',').next()?;
-        Some((db.parse().ok()?, keys.parse().ok()?))
-    };
-    info.lines().filter_map(line).collect()
-}
-
-/// How often a command was executed, by what `INFO commandstats` says; `None` when it says nothing.
-pub fn parse_calls(info: &str, command: &str) -> Option<u64> {
-    if !info.contains("cmdstat_") {
-        return None;
-    }
-    let name = format!("cmdstat_{command}:calls=");
-    let calls = info.lines().find_map(|line| line.strip_prefix(&name)?.split(',').next());
-    Some(calls.and_then(|calls| calls.parse().ok()).unwrap_or(0))
-}
-
-/// Whether a key of this database may end, by what `INFO keyspace` says.
-pub fn some_key_ends(info: &[u8], db: u32) -> bool {
-    let info = String::from_utf8_lossy(info);
-    let name = format!("db{db}:");
-    let line = info.lines().find_map(|line| line.strip_prefix(&name));
-    !line.is_some_and(|line| line.split(',').any(|field| field.trim() == "expires=0"))
 }
 
 /// How far two clocks are apart.
@@ -197,20 +158,24 @@ impl ClockGap {
 
 /// A server's clock in Unix milliseconds.
 async fn clock(connection: &mut Connection) -> Result<i64, Broken> {
-    let reply = connection.command(["TIME"]).await?;
-    Ok(reply.unix_milliseconds().unwrap_or(0))
+    let time: Answer<(i64, i64)> = connection.query(&cmd("TIME")).await?;
+    Ok(time.map_or(0, |(seconds, micros)| seconds * 1000 + micros / 1000))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn server(info: &str) -> ServerInfo {
+        ServerInfo::of(&Info::new(info))
+    }
+
     #[test]
     fn the_family_is_told_from_what_info_says() {
-        let redis = ServerInfo::parse("redis_version:7.0.15\r\nrun_id:ab\r\nrole:master\r\n");
+        let redis = server("redis_version:7.0.15\r\nrun_id:ab\r\nrole:master\r\n");
         assert_eq!(redis.capabilities.version, (7, 0, 15));
         assert_eq!((redis.run_id.as_str(), redis.role.as_str()), ("ab", "master"));
-        let valkey = ServerInfo::parse("redis_version:7.2.4\r\nvalkey_version:8.0.1\r\n");
+        let valkey = server("redis_version:7.2.4\r\nvalkey_version:8.0.1\r\n");
         assert_eq!(valkey.capabilities.family, Family::Valkey);
         assert_eq!(valkey.version, "8.0.1");
     }
@@ -221,7 +186,7 @@ mod tests {
             let replication = format!(
                 "run_id:1\nmaster_replid:{id}\nmaster_replid2:{second}\nmaster_repl_offset:{offset}"
             );
-            ServerInfo::parse(&replication)
+            server(&replication)
         };
         let before = seen("aa", "00", 70);
         assert!(seen("aa", "00", 90).continues(&before));
@@ -232,21 +197,5 @@ mod tests {
         let promoted = seen("bb", "aa", 80);
         assert!(seen("bb", "aa", 90).continues(&promoted));
         assert!(ServerInfo::default().continues(&ServerInfo::default()), "one that does not tell");
-    }
-
-    #[test]
-    fn calls_of_a_command_are_told_from_those_of_its_like() {
-        let info = "cmdstat_swapdb2:calls=9,usec=1\r\ncmdstat_swapdb:calls=12,usec=3\r\n";
-        assert_eq!(parse_calls(info, "swapdb"), Some(12));
-        assert_eq!(parse_calls(info, "flushdb"), Some(0));
-        assert_eq!(parse_calls("# Commandstats\r\n", "swapdb"), None);
-    }
-
-    #[test]
-    fn the_keyspace_says_which_databases_hold_keys() {
-        let info = "# Keyspace\r\ndb0:keys=3,expires=1,avg_ttl=0\r\ndb12:keys=40,expires=0\r\n";
-        assert_eq!(parse_keyspace(info), [(0, 3), (12, 40)]);
-        assert!(some_key_ends(info.as_bytes(), 0) && !some_key_ends(info.as_bytes(), 12));
-        assert!(some_key_ends(b"# Keyspace\r\n", 0));
     }
 }

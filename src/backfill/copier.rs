@@ -8,7 +8,7 @@ use tokio::time::timeout;
 use tracing::warn;
 
 use super::{Progress, Trials};
-use crate::backend::{Broken, ConnectError, Connection, Endpoint, Setup, some_key_ends};
+use crate::backend::{Broken, ConnectError, Connection, Endpoint, Info, Setup};
 use crate::capability::Capabilities;
 use crate::courtesy::Courtesy;
 use crate::effect::Ends;
@@ -165,7 +165,8 @@ impl Copier {
         let answers = wire.row(1 + tickets.len()).await?;
         let mut row = Row::new(&answers);
         let info = row.next().and_then(Flat::text);
-        let some = info.is_none_or(|info| some_key_ends(info, self.db));
+        let info = info.map(|info| Info::new(&String::from_utf8_lossy(info)));
+        let some = info.is_none_or(|info| info.some_key_ends(self.db));
         let sizes = row.map(|size| size.integer().unwrap_or(0));
         let sizes = sizes.chain(std::iter::repeat(0)).take(tickets.len()).collect();
         Ok((sizes, self.route.ends(some)))

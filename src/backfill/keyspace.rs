@@ -4,7 +4,7 @@ use bytes::Bytes;
 use tokio::time::sleep;
 use tracing::info;
 
-use crate::backend::{Connection, Endpoint, RECONNECT_AFTER, Scan, ServerInfo, Setup, keyspace};
+use crate::backend::{Connection, Endpoint, RECONNECT_AFTER, Scan, ServerInfo, Setup};
 use crate::databases::Databases;
 use crate::resp::{Reply, Request};
 use crate::value::{Fault, ReadError};
@@ -95,12 +95,13 @@ impl Keyspace {
     async fn held(&mut self, wanted: &Databases) -> Vec<(u32, u64)> {
         loop {
             let (connection, _) = self.connected().await;
-            match keyspace(connection).await {
-                Ok(Some(mut held)) => {
+            match connection.info("keyspace").await {
+                Ok(Ok(info)) => {
+                    let mut held = info.keyspace();
                     held.retain(|(db, _)| wanted.to(*db).is_some());
                     return held;
                 }
-                Ok(None) => self.lose(&ReadError::Unexpected("INFO").into()).await,
+                Ok(Err(_)) => self.lose(&ReadError::Unexpected("INFO").into()).await,
                 Err(reason) => self.lose(&reason.into()).await,
             }
         }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::facts::Facts;
 use super::finding::Finding;
 use super::permissions::Refusal;
+use crate::backend::Library;
 use crate::capability::{Capabilities, Family};
 use crate::command;
 use crate::config::TargetPolicy;
@@ -28,7 +29,7 @@ pub(super) fn servers(source: &Facts, target: &Facts, pairs: &[(u32, u32)]) -> V
             "master" => Finding::ok(name, text),
             _ => Finding::blocker(name, format!("{text}: not a master, so it takes no writes")),
         });
-        if facts.number("cluster_enabled") == 1 {
+        if facts.info.number("cluster_enabled") == 1 {
             let text = "runs in cluster mode: only keys of this node's slots can be migrated";
             findings.push(Finding::warning(name, text));
         }
@@ -77,7 +78,7 @@ pub(super) fn keys(
     policy: TargetPolicy,
 ) -> Vec<Finding> {
     let count = |facts: &Facts, databases: &Databases| -> u64 {
-        let keyspace = facts.keyspace().into_iter();
+        let keyspace = facts.info.keyspace().into_iter();
         keyspace.filter(|(db, _)| databases.to(*db).is_some()).map(|(_, keys)| keys).sum()
     };
     let held = count(target, &databases.reversed());
@@ -103,9 +104,9 @@ pub(super) fn keys(
 
 /// Whether the data will fit.
 pub(super) fn memory(source: &Facts, target: &Facts) -> Vec<Finding> {
-    let used = source.number("used_memory");
-    let limit = target.number("maxmemory");
-    let free = limit.saturating_sub(target.number("used_memory"));
+    let used = source.info.number("used_memory");
+    let limit = target.info.number("maxmemory");
+    let free = limit.saturating_sub(target.info.number("used_memory"));
     let mut findings = vec![match limit {
         0 => Finding::ok("memory", format!("{used} bytes used here, no limit there")),
         _ if used <= free => {
@@ -116,7 +117,7 @@ pub(super) fn memory(source: &Facts, target: &Facts) -> Vec<Finding> {
             Finding::blocker("memory", text)
         }
     }];
-    let policy = target.text("maxmemory_policy");
+    let policy = target.info.text("maxmemory_policy");
     if limit > 0 && !policy.is_empty() && policy != "noeviction" {
         let text = format!("the target may evict keys ({policy}): verify would find them missing");
         findings.push(Finding::warning("eviction", text));
@@ -148,8 +149,8 @@ pub(super) fn code(source: &Facts, target: &Facts) -> Vec<Finding> {
 }
 
 fn libraries(source: &Facts, target: &Facts) -> Finding {
-    let conflicting = |library: &&super::Library| {
-        let same_name = |other: &&super::Library| other.name == library.name;
+    let conflicting = |library: &&Library| {
+        let same_name = |other: &&Library| other.name == library.name;
         target.libraries.iter().find(same_name).is_some_and(|other| other.code != library.code)
     };
     let names: Vec<_> =
@@ -289,9 +290,9 @@ pub(super) fn permissions(name: &str, facts: &Facts, refusals: &[Refusal]) -> Ve
 mod tests {
     use bytes::Bytes;
 
-    use super::super::facts::Library;
     use super::super::finding::Level;
     use super::*;
+    use crate::backend::Info;
 
     fn redis(major: u32, minor: u32) -> Facts {
         let capabilities = Capabilities { family: Family::Redis, version: (major, minor, 0) };
@@ -299,8 +300,9 @@ mod tests {
     }
 
     fn with_info(facts: Facts, fields: &[(&str, &str)]) -> Facts {
-        let info = fields.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
-        Facts { info, ..facts }
+        let line = |(name, value): &(&str, &str)| format!("{name}:{value}\r\n");
+        let info: String = fields.iter().map(line).collect();
+        Facts { info: Info::new(&info), ..facts }
     }
 
     fn worst(findings: &[Finding]) -> Level {

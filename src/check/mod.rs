@@ -19,7 +19,7 @@ use crate::databases::Databases;
 use crate::failure::ServerError as Error;
 use crate::value::{Fault, ReadError, probe};
 
-pub use facts::{Facts, Library};
+pub use facts::Facts;
 pub use finding::{Finding, Level, Report};
 
 /// The name of our connections in `CLIENT LIST`.

@@ -5,11 +5,11 @@
 //! needs no right to read access lists.
 
 use bytes::Bytes;
+use redis::{Cmd, RedisError, Value};
 
-use crate::backend::Connection;
+use crate::backend::{Answer, Connection, words};
 use crate::capability::Capabilities;
 use crate::own_keys::probe_key;
-use crate::resp::{Reply, Request};
 use crate::value::ReadError;
 
 /// What was refused, in the words of an access rule (`dump`, `memory|usage`), and how it was.
@@ -98,27 +98,28 @@ async fn of(
     let key = probe_key();
     let mut refusals = Vec::new();
     for (need, trial) in trials.iter().chain(newer) {
-        let reply = connection.ask(&request(trial, &key)).await?;
+        let answer: Answer<Value> = connection.query(&question(trial, &key)).await?;
         let rule = trial.split(' ').next().unwrap_or_default().to_owned();
         let optional = *need == May;
-        refusals.extend(refusal(&reply).map(|error| Refusal { rule, error, optional }));
+        let refusal = answer.err().as_ref().and_then(refusal);
+        refusals.extend(refusal.map(|error| Refusal { rule, error, optional }));
     }
     Ok(refusals)
 }
 
-fn request(trial: &str, key: &Bytes) -> Request {
-    let words = trial.split([' ', '|']).map(|word| match word {
-        "KEY" => key.as_ref(),
-        word => word.as_bytes(),
-    });
-    Request::new(words)
+fn question(trial: &str, key: &Bytes) -> Cmd {
+    let mut question = Cmd::new();
+    for word in trial.split([' ', '|']) {
+        question.arg(if word == "KEY" { key.as_ref() } else { word.as_bytes() });
+    }
+    question
 }
 
 /// The error, when it says that the command is not for us; all others come after the permission.
-fn refusal(reply: &Reply) -> Option<String> {
-    let Reply::Error(text) = reply else { return None };
-    let refused = text.starts_with(b"NOPERM") || text.starts_with(b"ERR unknown command");
-    refused.then(|| String::from_utf8_lossy(text).into_owned())
+fn refusal(error: &RedisError) -> Option<String> {
+    let text = words(error);
+    let refused = text.starts_with("NOPERM") || text.starts_with("ERR unknown command");
+    refused.then_some(text)
 }
 
 #[cfg(test)]
@@ -127,16 +128,20 @@ mod tests {
 
     #[test]
     fn only_a_missing_permission_counts_as_refused() {
-        let error = |text: &'static str| Reply::Error(Bytes::from_static(text.as_bytes()));
-        assert!(refusal(&error("NOPERM this user has no permissions")).is_some());
-        assert!(refusal(&error("ERR unknown command 'dump'")).is_some());
-        assert!(refusal(&error("ERR no such key")).is_none());
-        assert!(refusal(&Reply::Null).is_none());
+        let refused = |text: &str| {
+            let value = redis::parse_redis_value(format!("-{text}\r\n").as_bytes()).unwrap();
+            refusal(&value.extract_error().unwrap_err())
+        };
+        for text in ["NOPERM this user has no permissions", "ERR unknown command 'dump'"] {
+            assert_eq!(refused(text).as_deref(), Some(text));
+        }
+        assert_eq!(refused("ERR no such key"), None);
     }
 
     #[test]
     fn a_trial_is_asked_about_the_scratch_key() {
-        let request = request("memory|usage KEY", &Bytes::from_static(b"k"));
-        assert_eq!(request.args().collect::<Vec<_>>(), [b"memory".as_ref(), b"usage", b"k"]);
+        let question = question("memory|usage KEY", &Bytes::from_static(b"k"));
+        let asked = b"*3\r\n$6\r\nmemory\r\n$5\r\nusage\r\n$1\r\nk\r\n";
+        assert_eq!(question.get_packed_command(), asked);
     }
 }

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::backend::{ClockGap, Connection, Endpoint, ServerInfo, Setup, keyspace};
+use crate::backend::{ClockGap, Connection, Endpoint, ServerInfo, Setup};
 use crate::courtesy::Courtesy;
 use crate::databases::Databases;
 use crate::diff::Leeway;
@@ -90,8 +90,9 @@ async fn pairs(
 }
 
 async fn held(side: &mut Side) -> Result<Vec<(u32, u64)>, Fault> {
-    let held = keyspace(&mut side.connection).await?;
-    held.ok_or(Fault::Read(ReadError::Unexpected("INFO")))
+    let info = side.connection.info("keyspace").await?;
+    let info = info.map_err(|_| Fault::Read(ReadError::Unexpected("INFO")))?;
+    Ok(info.keyspace())
 }
 
 async fn side(endpoint: &Endpoint, db: u32) -> Result<Side, Fault> {

@@ -1,9 +1,11 @@
 //! What the source asks of clients that are its default user: to be known when the source is not
 //! there any more to be asked.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use redis::{Value, cmd};
 use tokio::time::{sleep, timeout};
 use tracing::warn;
 
@@ -11,7 +13,6 @@ use super::migration::Migration;
 use super::survey::connect;
 use crate::backend::{Broken, ConnectError, Connection, Endpoint, Secret, Setup};
 use crate::proxy::{DefaultUser, password_digest};
-use crate::resp::Reply;
 use crate::status::{Phase, Side};
 
 /// How long the source may take to answer before what is known stands.
@@ -74,23 +75,17 @@ pub(super) async fn ask(source: &Endpoint) -> Result<DefaultUser, ConnectError> 
 
 /// The digests that the source tells; none when it does not tell.
 async fn digests(connection: &mut Connection) -> Result<Vec<String>, Broken> {
-    let reply = connection.command(["ACL", "GETUSER", "default"]).await?;
-    if let Some(passwords) = listed(&reply) {
+    let user = connection.query(cmd("ACL").arg("GETUSER").arg("default")).await?;
+    if let Some(passwords) = user.ok().and_then(listed) {
         return Ok(passwords);
     }
-    let reply = connection.command(["CONFIG", "GET", "requirepass"]).await?;
-    let password = reply.items().and_then(|items| items.get(1)).and_then(Reply::text);
-    Ok(password
-        .filter(|password| !password.is_empty())
-        .map(|text| password_digest(text))
-        .into_iter()
-        .collect())
+    let setting = connection.query(cmd("CONFIG").arg("GET").arg("requirepass")).await?;
+    let setting: HashMap<String, Vec<u8>> = setting.unwrap_or_default();
+    let passwords = setting.values().filter(|password| !password.is_empty());
+    Ok(passwords.map(|password| password_digest(password)).collect())
 }
 
-/// The passwords in the reply to `ACL GETUSER`.
-fn listed(reply: &Reply) -> Option<Vec<String>> {
-    let items = reply.items()?;
-    let place = items.iter().position(|item| item.text().is_some_and(|t| t == "passwords"))?;
-    let digests = items.get(place + 1)?.items()?.iter().filter_map(Reply::text);
-    Some(digests.map(|digest| String::from_utf8_lossy(digest).into_owned()).collect())
+/// The passwords in the answer to `ACL GETUSER`.
+fn listed(mut user: HashMap<String, Value>) -> Option<Vec<String>> {
+    redis::from_redis_value(user.remove("passwords")?).ok()
 }

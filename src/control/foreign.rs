@@ -21,6 +21,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
+use crate::backend::{Called, Info};
 use crate::command::{self, Command, Serve};
 use crate::engine::Calls;
 use crate::resp::Request;
@@ -46,11 +47,11 @@ impl Books {
     pub(super) fn look(
         &mut self,
         before: &Calls,
-        told: &str,
+        told: &Info,
         after: &Calls,
     ) -> BTreeMap<&'static str, u64> {
         let (mut succeeded, mut opaque) = (BTreeMap::new(), 0);
-        for (command, calls, failed) in told.lines().filter_map(statistics) {
+        for (command, calls, failed) in told.calls().map(statistics) {
             match command {
                 Some(command) => {
                     succeeded.insert(command.name, calls - failed);
@@ -110,16 +111,10 @@ fn tells(command: &Command) -> bool {
     writes && !command.may_only_read()
 }
 
-/// `cmdstat_xgroup|create:calls=3,usec=9,…,failed_calls=1`: which command of the table it is, its
-/// calls, and how many of them failed.
-fn statistics(line: &str) -> Option<(Option<&'static Command>, i64, i64)> {
-    let (name, fields) = line.trim().strip_prefix("cmdstat_")?.split_once(':')?;
-    let field = |name: &str| {
-        let value = fields.split(',').find_map(|field| field.strip_prefix(name));
-        value.and_then(|value| value.parse().ok()).unwrap_or(0)
-    };
-    let command = command::lookup(&Request::new(name.split('|')));
-    Some((command, field("calls="), field("failed_calls=")))
+/// Which command of the table it is, its calls, and how many of them failed.
+fn statistics(told: Called<'_>) -> (Option<&'static Command>, i64, i64) {
+    let command = command::lookup(&Request::new(told.command.split('|')));
+    (command, signed(told.calls), signed(told.failed))
 }
 
 #[cfg(test)]
@@ -129,7 +124,7 @@ mod tests {
 
     fn look(books: &mut Books, before: &[&str], told: &str, after: &[&str]) -> Vec<String> {
         let (ended, begun) = (calls_of(before, before), calls_of(after, after));
-        let foreign = books.look(&ended, told, &begun);
+        let foreign = books.look(&ended, &Info::new(told), &begun);
         foreign.into_iter().map(|(name, count)| format!("{name} {count}")).collect()
     }
 

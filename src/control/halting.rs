@@ -15,7 +15,7 @@ use super::migration::Migration;
 use super::operate::{refuse, stale};
 use super::watch::PATIENCE;
 use crate::admin::Refusal;
-use crate::backend::{parse_keyspace, told};
+use crate::backend::told;
 use crate::databases::Databases;
 use crate::engine::{Cause, Engine};
 use crate::resp::{Reply, Request};
@@ -133,12 +133,12 @@ impl Migration {
     async fn size(&self, side: Side, databases: &Databases) -> Option<Option<u64>> {
         let questions = ["persistence", "keyspace"].map(|section| Request::new(["INFO", section]));
         let replies = self.ask_side(side, &questions).await?;
-        let Some(text) = told(&replies) else { return Some(None) };
-        if text.lines().any(|line| matches!(line.trim(), "loading:1" | "async_loading:1")) {
+        let Some(info) = told(&replies) else { return Some(None) };
+        if info.number("loading") + info.number("async_loading") > 0 {
             return None;
         }
         let migrated = |(db, keys): (u32, u64)| databases.to(db).map(|_| keys);
-        Some(Some(parse_keyspace(&text).into_iter().filter_map(migrated).sum()))
+        Some(Some(info.keyspace().into_iter().filter_map(migrated).sum()))
     }
 
     /// Asks one of the servers beside everything else.

@@ -3,20 +3,12 @@
 
 use std::collections::BTreeSet;
 
-use bytes::Bytes;
+use redis::{Cmd, cmd};
 use thiserror::Error;
 
 use super::direction::{Direction, World};
 use super::survey::connect;
-use crate::backend::{Broken, ConnectError, Connection};
-use crate::resp::{Reply, Request};
-
-/// A library, by what `FUNCTION LIST WITHCODE` says.
-#[derive(PartialEq, Eq)]
-struct Library {
-    name: Bytes,
-    code: Bytes,
-}
+use crate::backend::{Answer, Broken, ConnectError, Connection, Library, words};
 
 /// Libraries of the secondary that are somebody else's, by name. `None`: whatever it has that the
 /// primary has not is.
@@ -49,7 +41,7 @@ pub(crate) async fn copy(
     let secondary = direction.primary.other();
     let ours = libraries(&mut connect(world.endpoint(direction.primary)).await?).await?;
     if !direction.survey.secondary.capabilities.since_redis(7, 0) {
-        let names: Vec<_> = ours.iter().map(Library::name).collect();
+        let names: Vec<_> = ours.iter().map(|library| library.name.clone()).collect();
         let lacking = || {
             format!("the {secondary} knows no function libraries, to hold: {}", names.join(", "))
         };
@@ -58,24 +50,25 @@ pub(crate) async fn copy(
     let mut to = connect(world.endpoint(secondary)).await?;
     let mut theirs = libraries(&mut to).await?;
     theirs.retain(|library| !ours.contains(library));
-    let names = theirs.iter().map(Library::name);
+    let names = theirs.iter().map(|library| library.name.clone());
     let kept: BTreeSet<String> = match &spared {
         None => names.collect(),
         Some(spared) => names.filter(|name| spared.contains(name)).collect(),
     };
     for library in &ours {
-        if !kept.contains(&library.name()) {
+        if !kept.contains(&library.name) {
             let code: &[u8] = &library.code;
-            change(&mut to, &[b"FUNCTION", b"LOAD", b"REPLACE", code]).await?;
+            change(&mut to, cmd("FUNCTION").arg("LOAD").arg("REPLACE").arg(code)).await?;
         }
     }
     for library in &theirs {
         let is_there = ours.iter().any(|ours| ours.name == library.name);
-        if !is_there && !kept.contains(&library.name()) {
-            change(&mut to, &[b"FUNCTION", b"DELETE", &library.name]).await?;
+        if !is_there && !kept.contains(&library.name) {
+            change(&mut to, cmd("FUNCTION").arg("DELETE").arg(&library.name)).await?;
         }
     }
-    let conflicts = ours.iter().map(Library::name).filter(|name| kept.contains(name));
+    let conflicts =
+        ours.iter().map(|library| library.name.clone()).filter(|name| kept.contains(name));
     let conflicts = conflicts
         .map(|name| {
             format!("the {secondary} has another function library named {name}: delete it there")
@@ -85,36 +78,12 @@ pub(crate) async fn copy(
     Ok(conflicts)
 }
 
-async fn change(connection: &mut Connection, args: &[&[u8]]) -> Result<(), LibraryError> {
-    match connection.ask(&Request::new(args)).await? {
-        Reply::Error(error) => Err(LibraryError::Refused(printable(&error))),
-        _ => Ok(()),
-    }
+async fn change(connection: &mut Connection, question: &Cmd) -> Result<(), LibraryError> {
+    let done: Answer<redis::Value> = connection.query(question).await?;
+    done.map(drop).map_err(|error| LibraryError::Refused(words(&error)))
 }
 
 async fn libraries(connection: &mut Connection) -> Result<Vec<Library>, LibraryError> {
-    let reply = connection.command(["FUNCTION", "LIST", "WITHCODE"]).await?;
-    if let Reply::Error(error) = &reply {
-        return Err(LibraryError::Refused(printable(error)));
-    }
-    Ok(reply.items().unwrap_or_default().iter().filter_map(library).collect())
-}
-
-fn library(reply: &Reply) -> Option<Library> {
-    let items = reply.items()?;
-    let field = |name: &str| {
-        let place = items.iter().position(|item| item.text().is_some_and(|text| text == name))?;
-        items.get(place + 1)?.text().cloned()
-    };
-    Some(Library { name: field("library_name")?, code: field("library_code")? })
-}
-
-impl Library {
-    fn name(&self) -> String {
-        printable(&self.name)
-    }
-}
-
-fn printable(text: &[u8]) -> String {
-    String::from_utf8_lossy(text).into_owned()
+    let answer = connection.query(cmd("FUNCTION").arg("LIST").arg("WITHCODE")).await?;
+    answer.map_err(|error| LibraryError::Refused(words(&error)))
 }

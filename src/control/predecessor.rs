@@ -5,7 +5,7 @@
 
 use tracing::info;
 
-use crate::backend::{Broken, Connection, end_connection, ended};
+use crate::backend::{Broken, Client, Clients, Connection, end_connection, ended};
 
 /// How our connections that write are named.
 const WRITERS: [&str; 3] = ["crossfade-lane:", "crossfade-session:", "crossfade-mirror:"];
@@ -18,8 +18,7 @@ pub(super) async fn end(tag: &str, connection: &mut Connection) -> Result<(), Br
     let reply = connection.command(["CLIENT", "LIST"]).await?;
     // Not allowed to look counts as not allowed to end.
     let mut last = reply.clone();
-    let list = reply.text().map(|text| String::from_utf8_lossy(text).into_owned());
-    for id in list.iter().flat_map(|list| list.lines()).filter_map(|line| left_behind(line, tag)) {
+    for id in left_behind(&Clients::answered(&reply), tag) {
         info!(id, "a connection that an earlier process left behind is ended");
         last = connection.ask(&end_connection(id)).await?;
         if last.is_error() {
@@ -30,12 +29,13 @@ pub(super) async fn end(tag: &str, connection: &mut Connection) -> Result<(), Br
     Ok(())
 }
 
-/// The number of the connection, if it is one.
-fn left_behind(line: &str, tag: &str) -> Option<i64> {
-    let field = |name: &str| line.split(' ').find_map(|field| field.strip_prefix(name));
-    let name = field("name=")?;
-    let ours = WRITERS.iter().any(|writer| name.strip_prefix(writer) == Some(tag));
-    ours.then(|| field("id=")?.parse().ok())?
+/// The numbers of such connections.
+fn left_behind(clients: &Clients, tag: &str) -> Vec<i64> {
+    let is_one = |client: &Client<'_>| {
+        WRITERS.iter().any(|writer| client.field("name").strip_prefix(writer) == Some(tag))
+    };
+    let ours = clients.iter().filter(is_one);
+    ours.filter_map(|client| client.field("id").parse().ok()).collect()
 }
 
 #[cfg(test)]
@@ -44,11 +44,10 @@ mod tests {
 
     #[test]
     fn only_writers_of_the_same_migration_are_ended() {
-        let id = |name: &str| left_behind(&format!("id=7 addr=a name={name} cmd=set"), "ab");
-        assert_eq!(id("crossfade-lane:ab"), Some(7));
-        assert_eq!(id("crossfade-mirror:ab"), Some(7));
-        for other in ["crossfade-lane:cd", "crossfade-lane", "crossfade-scan:ab", "app", ""] {
-            assert_eq!(id(other), None, "{other}");
-        }
+        let names = ["lane:ab", "mirror:ab", "lane:cd", "lane", "scan:ab"];
+        let line = |(id, name)| format!("id={id} addr=a name=crossfade-{name} cmd=set\n");
+        let ours: String = names.into_iter().enumerate().map(line).collect();
+        let clients = Clients::new(ours + "id=8 addr=a name=app cmd=set\nid=9 name= cmd=set\n");
+        assert_eq!(left_behind(&clients, "ab"), [0, 1]);
     }
 }

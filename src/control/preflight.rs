@@ -1,15 +1,15 @@
 //! What must be so before anything is copied.
 
+use redis::{Cmd, cmd};
 use tracing::warn;
 
 use super::marker::{connect_to_zero, mark};
 use super::survey::connect;
-use crate::backend::{Broken, Connection, keyspace};
+use crate::backend::{Answer, Broken, Connection, words};
 use crate::config::{RunConfig, TargetPolicy};
 use crate::databases::Databases;
 use crate::failure::Failure;
 use crate::own_keys::MARKER;
-use crate::resp::{Reply, Request};
 use crate::status::{Phase, Side};
 
 /// A connection to one of the servers.
@@ -24,9 +24,8 @@ pub(crate) async fn check_marker(config: &RunConfig) -> Result<(), Failure> {
         return Ok(());
     }
     let mut connection = database_zero(config).await?;
-    let reply = connection.command([b"EXISTS".as_ref(), MARKER]).await;
-    match reply.map(|reply| reply.integer()) {
-        Ok(Some(1)) => Err(Failure::no(
+    match connection.query(cmd("EXISTS").arg(MARKER)).await {
+        Ok(Ok(true)) => Err(Failure::no(
             "the source bears the marker of a cut-over (key crossfade:cutover in database 0): its \
              clients were moved to the target, which has the newer data. Start with the --state-dir \
              of that migration, or with --ignore-cutover-marker if you are sure",
@@ -69,28 +68,26 @@ pub(crate) async fn check_target(
 
 /// One by one: a FLUSHDB sent along with a SELECT that is refused would empty another database.
 async fn flush(databases: &Databases, target: &mut Connection) -> Result<(), Failure> {
-    let requests: Vec<Request> = match databases {
-        Databases::All => vec![Request::new(["FLUSHALL"])],
+    let questions = match databases {
+        Databases::All => vec![cmd("FLUSHALL")],
         Databases::Only(pairs) => pairs.iter().flat_map(|(db, _)| flush_one(*db)).collect(),
     };
-    for request in &requests {
-        let reply = target.ask(request).await.map_err(|error| lost(&error))?;
-        if let Reply::Error(error) = reply {
-            let error = String::from_utf8_lossy(&error);
-            return Err(Failure::no(format!("the target can't be flushed: {error}")));
-        }
+    for question in questions {
+        let done: Answer<()> = target.query(&question).await.map_err(|error| lost(&error))?;
+        let refused = |error| format!("the target can't be flushed: {}", words(&error));
+        done.map_err(|error| Failure::no(refused(error)))?;
     }
     Ok(())
 }
 
-fn flush_one(db: u32) -> [Request; 2] {
-    [Request::new(["SELECT", &db.to_string()]), Request::new(["FLUSHDB"])]
+fn flush_one(db: u32) -> [Cmd; 2] {
+    [cmd("SELECT").arg(db).clone(), cmd("FLUSHDB")]
 }
 
 async fn require_empty(databases: &Databases, target: &mut Connection) -> Result<(), Failure> {
-    let held = keyspace(target).await.map_err(|error| lost(&error))?;
-    let held = held.ok_or_else(|| Failure::no("the target refuses INFO"))?;
-    let ours = held.into_iter().filter(|(db, _)| databases.to(*db).is_some());
+    let info = target.info("keyspace").await.map_err(|error| lost(&error))?;
+    let info = info.map_err(|_| Failure::no("the target refuses INFO"))?;
+    let ours = info.keyspace().into_iter().filter(|(db, _)| databases.to(*db).is_some());
     let held: Vec<String> = ours.map(|(db, keys)| format!("{keys} in database {db}")).collect();
     if held.is_empty() {
         return Ok(());

@@ -2,7 +2,6 @@
 
 use crate::backend::{Broken, ClockGap, ConnectError, Connection, Endpoint, ServerInfo, Setup};
 use crate::payload::Acceptance;
-use crate::resp::Request;
 use crate::value::probe;
 
 /// Both servers, seen from one direction.
@@ -35,12 +34,8 @@ impl Survey {
     ) -> Result<Self, Broken> {
         let primary = ServerInfo::ask(first).await?;
         let secondary = ServerInfo::ask(second).await?;
-        let policy = first.ask(&Request::new(["INFO", "memory"])).await?;
-        let policy = policy.text().map(|text| String::from_utf8_lossy(text).into_owned());
-        let by_frequency = policy.is_some_and(|text| {
-            text.contains("maxmemory_policy:allkeys-lfu")
-                || text.contains("maxmemory_policy:volatile-lfu")
-        });
+        let memory = first.info("memory").await?.unwrap_or_default();
+        let by_frequency = memory.text("maxmemory_policy").ends_with("-lfu");
         let clock_offset = ClockGap::measure(first, second).await?.offset;
         Ok(Self { primary, secondary, by_frequency, clock_offset })
     }

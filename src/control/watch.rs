@@ -13,7 +13,7 @@ use super::foreign::Foreign;
 use super::migration::Migration;
 use super::operate::stale;
 use super::recording::note_processes_if_settled;
-use crate::backend::ServerInfo;
+use crate::backend::{Client, Clients, ServerInfo, told};
 use crate::command::{self, Serve};
 use crate::courtesy;
 use crate::engine::Engine;
@@ -81,8 +81,7 @@ impl Migration {
     pub(super) async fn count_calls(&self, direction: &Direction) {
         let before = direction.hub.look(Engine::calls);
         let reply = ask(direction, ["INFO", "commandstats"].as_slice()).await;
-        let Some(told) = reply.as_ref().and_then(Reply::text) else { return };
-        let told = String::from_utf8_lossy(told);
+        let Some(told) = reply.and_then(|reply| told(&[reply])) else { return };
         let after = direction.hub.look(Engine::calls);
         let foreign = {
             let mut books = self.books.lock();
@@ -125,19 +124,21 @@ impl Migration {
     /// Connections to the primary that are not ours and whose last command was a write.
     async fn foreign_writers(&self, direction: &Direction) -> Vec<String> {
         let reply = ask(direction, ["CLIENT", "LIST", "TYPE", "normal"].as_slice()).await;
-        let list = reply.as_ref().and_then(Reply::text).map(|text| String::from_utf8_lossy(text));
-        let lines: Vec<&str> = list.iter().flat_map(|list| list.lines()).collect();
+        let clients = reply.as_ref().map(Clients::answered).unwrap_or_default();
         let mut baseline = self.baseline.lock();
         let baseline = baseline.get_or_insert_with(|| Baseline {
             taken: Instant::now(),
-            activities: lines.iter().filter_map(|line| activity(line, 0)).collect(),
+            activities: clients.iter().filter_map(|client| activity(client, 0)).collect(),
         });
         let now = i64::try_from(baseline.taken.elapsed().as_secs()).unwrap_or(i64::MAX);
-        let new = |line: &&str| activity(line, now).is_some_and(|act| baseline.is_new(act));
+        let new = |client: &Client<'_>| {
+            activity(*client, now).is_some_and(|activity| baseline.is_new(activity))
+        };
         let tag = self.world.endpoint(direction.primary).tag.as_deref().unwrap_or_default();
-        let writers = lines.into_iter().filter(new);
-        let (findings, idle): (Vec<_>, Vec<_>) =
-            writers.filter_map(|line| Some((foreign_writer(line, tag)?, idle(line)?))).unzip();
+        let writers = clients.iter().filter(new);
+        let (findings, idle): (Vec<_>, Vec<_>) = writers
+            .filter_map(|client| Some((foreign_writer(client, tag)?, idle(client)?)))
+            .unzip();
         if let Some(idle) = idle.into_iter().min() {
             self.foreign_writers_found(&findings, idle);
         }
@@ -212,23 +213,19 @@ impl Baseline {
     }
 }
 
-fn activity(line: &str, now: i64) -> Option<Activity> {
-    Some((field(line, "id").parse().ok()?, now - i64::try_from(idle(line)?).ok()?))
+fn activity(client: Client<'_>, now: i64) -> Option<Activity> {
+    Some((client.field("id").parse().ok()?, now - i64::try_from(idle(client)?).ok()?))
 }
 
 /// For how many seconds a connection has done nothing.
-fn idle(line: &str) -> Option<u64> {
-    field(line, "idle").parse().ok()
+fn idle(client: Client<'_>) -> Option<u64> {
+    client.field("idle").parse().ok()
 }
 
-fn field<'a>(line: &'a str, name: &str) -> &'a str {
-    line.split(' ').find_map(|field| field.strip_prefix(name)?.strip_prefix('=')).unwrap_or("")
-}
-
-/// What a line of the list says of somebody else who writes. Ours bear the migration's tag, for
+/// What is said of a client that is somebody else's and writes. Ours bear the migration's tag, for
 /// anybody may take a name that begins like ours.
-fn foreign_writer(line: &str, tag: &str) -> Option<String> {
-    let field = |name: &str| field(line, name);
+fn foreign_writer(client: Client<'_>, tag: &str) -> Option<String> {
+    let field = |name: &str| client.field(name);
     let is_ours =
         |name: &str| name.starts_with("crossfade-") && name.split(':').nth(1) == Some(tag);
     if is_ours(field("name")) {
@@ -291,7 +288,7 @@ mod tests {
     #[test]
     fn only_others_that_write_are_foreign_writers() {
         let line = "id=3 addr=1.2.3.4:5 name=cron age=1 cmd=set user=default";
-        let foreign_writer = |line: &str| foreign_writer(line, "ab");
+        let foreign_writer = |line: &str| foreign_writer(Client(line), "ab");
         assert!(foreign_writer(line).unwrap().contains("addr=1.2.3.4:5 name=cron"));
         assert_eq!(foreign_writer("id=3 addr=1.2.3.4:5 name= cmd=get"), None);
         assert_eq!(foreign_writer("id=3 addr=x name=crossfade-lane:ab cmd=set"), None);

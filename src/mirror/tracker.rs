@@ -9,9 +9,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use crate::backend::{
-    Broken, ConnectError, Endpoint, RECONNECT_AFTER, Setup, Wire, parse_calls, parse_keyspace,
-};
+use crate::backend::{Broken, ConnectError, Endpoint, Info, RECONNECT_AFTER, Setup, Wire};
 use crate::engine::{Engine, Question, Reading};
 use crate::lane::Hub;
 use crate::resp::{Frame, Protocol, Reply, Request};
@@ -160,8 +158,9 @@ impl Line<'_> {
             self.keyspace = Some(frame.raw.clone());
             return None;
         };
-        let databases = parse_keyspace(&text(&keyspace)).into_iter().map(|(db, _)| db).collect();
-        Some(Reading { databases, swaps: parse_calls(&text(&frame.raw), "swapdb") })
+        let databases = Info::new(&text(&keyspace)).keyspace().into_iter().map(|(db, _)| db);
+        let swaps = Info::new(&text(&frame.raw)).calls_of("swapdb");
+        Some(Reading { databases: databases.collect(), swaps })
     }
 
     fn note(&self, frame: &Frame) {

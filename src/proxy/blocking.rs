@@ -193,8 +193,8 @@ impl Client {
     async fn is_redis_7_0(&self) -> bool {
         let question = Request::new(["INFO", "server"]);
         let answer = self.route.pool.upstream().ask(&question).await;
-        let info = answer.as_ref().and_then(Reply::text).map(|text| String::from_utf8_lossy(text));
-        info.is_some_and(|info| ServerInfo::parse(&info).version.starts_with("7.0."))
+        let server = answer.and_then(|reply| ServerInfo::answered(&[reply]));
+        server.is_some_and(|server| server.version.starts_with("7.0."))
     }
 
     /// Whether the client's user may use transactions; if not, a wrapped command would block the

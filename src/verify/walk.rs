@@ -7,7 +7,7 @@ use thiserror::Error;
 use tracing::{info, warn};
 
 use super::{Tally, Verify, Wrong};
-use crate::backend::{Broken, ConnectError, Connection, Endpoint, ScanError, Setup, keyspace};
+use crate::backend::{Broken, ConnectError, Connection, Endpoint, ScanError, Setup};
 use crate::engine::Cause;
 use crate::value::{CompareError, Comparer, Pages, Side, Verdict, Way};
 
@@ -183,8 +183,8 @@ impl Verify {
         wanted: impl Fn(u32) -> bool,
     ) -> Result<Vec<u32>, VerifyError> {
         let mut connection = open(endpoint, 0).await?;
-        let held = keyspace(&mut connection).await?.ok_or(VerifyError::Info)?.into_iter();
-        Ok(held.map(|(db, _)| db).filter(|db| wanted(*db)).collect())
+        let info = connection.info("keyspace").await?.map_err(|_| VerifyError::Info)?;
+        Ok(info.keyspace().into_iter().map(|(db, _)| db).filter(|db| wanted(*db)).collect())
     }
 }
 
