@@ -26,6 +26,7 @@ mod migration;
 mod observing;
 mod operate;
 mod passes;
+mod phase;
 mod predecessor;
 mod preflight;
 mod recording;
