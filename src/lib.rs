@@ -118,7 +118,7 @@
 //! | never twice | a write is sent to the primary once; unknown outcomes are in doubt | `lane/driver.rs`, `engine/step.rs` |
 //! | no early doubt | what broke in flight is copied only when the server is done with that connection | `lane/shared.rs`; for the secondary `mirror/apply.rs` |
 //! | who answers is who answered | another process at a server's address, or one with another history, may hold anything: everything is copied again | [`backend::Lineage`], `lane/process.rs`; for the secondary `mirror/apply.rs` |
-//! | the only copy is nobody's to destroy | a primary that comes back (nearly) empty has nothing mirrored until the operator decides | `control/halting.rs`, `Engine::halt` |
+//! | the only copy is nobody's to destroy | a primary that comes back (nearly) empty has nothing mirrored until the operator decides | `control/phase/halt.rs`, `control/halting.rs`, `Engine::halt` |
 //! | scripts are overheard | what a script writes undeclared is told by the primary, and copied; none is sent while nobody listens | `engine/scripts.rs`, `mirror/tracker.rs` |
 //! | what comes of doubt is in doubt | an effect that carries one key into another is as doubtful as that key | `engine/dependents.rs` |
 //! | late words outlive early writes | what comes over other connections (a wait that was served, a script's key, data that were replaced) is not made up for by a write that was sent before it came | `Engine::soil_out_of_order` in `engine/mod.rs`, `engine/order.rs`, `engine/waits.rs` |
@@ -135,7 +135,7 @@
 //! | a wait is for those who need the key | other clients' writes of other keys pass a write that waits | `engine/passing.rs`, `lane/driver.rs` |
 //! | a difference is one | it is looked at again when nothing is on its way | `verify/settle.rs` |
 //! | a client is the same wherever it is served | what it is in is a state machine without connections; one function makes it anew on any other | `proxy/session/` |
-//! | a flip happens whole or not | before the durable phase everything goes back by itself | `control/flip.rs` |
+//! | a flip happens whole or not | before the durable phase everything goes back by itself | `control/phase/flip.rs`, carried out by `control/flip.rs` |
 //! | nobody writes unseen | what the primary has counted is held against what it was sent, also in the hold of a flip | `control/foreign.rs`, `engine/calls.rs` |
 //! | nobody is held in vain | clients are held when what is left is known to fit, and for milliseconds | `control/calm.rs` |
 //! | recorded before it is sent | what a crash would leave in doubt is on disk before the write goes out | `engine/intent.rs`; written by [`lane::Hub::with`] to the [`record`] |
@@ -158,7 +158,8 @@
 //!                                              phase durable
 //! ```
 //!
-//! [`status::Phase`] names them. The source serves in the first three, the target from *cut over*
+//! [`status::Phase`] names them; which may follow which is `control/phase`'s to say, without a socket or a
+//! clock. The source serves in the first three, the target from *cut over*
 //! on; while it is held nobody does. A start with the state of an earlier process serves from the
 //! side that the durable phase names; its first pass goes over the groups of keys that the [`record`]
 //! leaves in doubt, copies them and removes what the primary no longer holds. No believable record

@@ -132,6 +132,8 @@ pub(crate) struct Direction {
     pub(super) primary: Side,
     pub(crate) hub: Arc<Hub>,
     pub(super) route: Arc<proxy::Route>,
+    /// The same, as subscribers are told of it before a flip.
+    pub(super) offer: Arc<proxy::Next>,
     pub(crate) copies: Arc<backfill::Route>,
     pub(crate) peer: Arc<Peer>,
     pub(super) survey: Survey,
@@ -182,7 +184,18 @@ impl Direction {
         });
         let (peer, stop) =
             (Arc::new(Peer::new(survey.secondary.clone())), CancellationToken::new());
-        Arc::new(Self { primary, hub, route, copies, peer, survey, stop, tracker: Once::new() })
+        let offer = proxy::Next::new(route.clone());
+        Arc::new(Self {
+            primary,
+            hub,
+            route,
+            offer,
+            copies,
+            peer,
+            survey,
+            stop,
+            tracker: Once::new(),
+        })
     }
 
     /// Starts what listens to scripts, once: before a flip already where `before` has had some, so

@@ -6,7 +6,7 @@
 //!
 //! Up to the moment when the new phase is durable, a failure means that everything goes on as it
 //! was (the [`Attempt`] and its [`Hold`] see to it when they are dropped); from then on the new
-//! primary serves.
+//! primary serves, and what they say then is too late. The steps are the [phase](super::phase)'s.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,8 +16,9 @@ use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tracing::{debug, info, warn};
 
 use super::calm::{Bound, Calm, Late, Left};
+use super::course::Event;
 use super::direction::Direction;
-use super::foreign::{Books, Foreign};
+use super::foreign::Foreign;
 use super::marker::{connect_to_zero, mark};
 use super::migration::Migration;
 use super::passes::Beginning;
@@ -26,9 +27,9 @@ use crate::admin::{Flipped, Refusal};
 use crate::backend::Connection;
 use crate::engine::Engine;
 use crate::lane::{Context, Purpose};
-use crate::proxy::{Next, Route, Stage};
+use crate::proxy::Route;
 use crate::resp::Request;
-use crate::status::{Phase, Side};
+use crate::status::Side;
 
 /// How long lanes and subscribers' channels may take to be opened on the next primary.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -42,8 +43,6 @@ const CUT: Duration = Duration::from_millis(50);
 const REST: u32 = 5;
 /// How often a wait looks whether it is over.
 const LOOK: Duration = Duration::from_micros(200);
-
-const REPLACED: &str = "one of the servers was replaced: keys are copied again";
 
 /// What a flip is to do.
 #[derive(Debug)]
@@ -59,73 +58,57 @@ pub(super) struct Wish {
 
 /// What a flip needs and takes time to get.
 struct Ready {
-    direction: Arc<Direction>,
     /// To the database of the source that bears the marker.
     marker: Connection,
     /// To both servers, one after the other.
     round_trip: Duration,
 }
 
-/// A flip that is shown; dropped before it is done, everything is as it was.
-struct Attempt<'a> {
-    migration: &'a Migration,
-    direction: &'a Direction,
-    back: Phase,
-    done: bool,
+/// A flip that was let in; dropped before it is committed, everything is as it was.
+pub(super) struct Attempt<'a> {
+    pub(super) migration: &'a Migration,
 }
 
 impl Drop for Attempt<'_> {
     fn drop(&mut self) {
-        self.direction.hub.with(|engine| engine.hurry_copies(false));
-        if !self.done {
-            self.migration.stage.send_modify(|stage| stage.next = None);
-            self.migration.show(self.back);
-        }
+        let _ = self.migration.on(Event::Abandoned);
     }
 }
 
-/// New commands wait as long as this lives; dropped before it is done, they go on where they were.
+/// New commands wait as long as this lives; dropped before the flip is committed, they go on where
+/// they were.
 struct Hold<'a> {
     migration: &'a Migration,
-    direction: &'a Direction,
     since: Instant,
-    done: bool,
 }
 
 impl Drop for Hold<'_> {
     fn drop(&mut self) {
-        if !self.done {
-            self.direction.route.pool.hold(false);
-            self.migration.stage.send_modify(|stage| stage.held = false);
-        }
+        let _ = self.migration.on(Event::Released);
     }
 }
 
 impl Migration {
     /// Hands the clients to the other side.
-    pub(super) async fn flip(&self, wish: &Wish) -> Result<Flipped, Refusal> {
+    pub(super) async fn flip(
+        &self,
+        wish: &Wish,
+        _attempt: Attempt<'_>,
+    ) -> Result<Flipped, Refusal> {
         let Wish { to, timeout, beginning, .. } = wish;
-        let (during, after, back) = match to {
-            Side::Target => (Phase::CuttingOver, Phase::CutOver, Phase::Mirroring),
-            Side::Source => (Phase::RollingBack, Phase::Mirroring, Phase::CutOver),
-        };
         let deadline = Instant::now() + *timeout;
         let old = self.direction();
         let new = self.ready(&old, *to, deadline, beginning).await?;
-        self.show(during);
-        let mut attempt = Attempt { migration: self, direction: &old, back, done: false };
-        old.hub.with(|engine| engine.hurry_copies(true));
+        self.on(Event::Draining)?;
         let calm = Calm::new(self.world.config.max_hold, new.round_trip);
-        let mut hold = self.hold_drained(&old, calm, deadline, beginning).await?;
+        let hold = self.hold_drained(&old, calm, deadline).await?;
         self.part_events().await;
         self.last_look(&old, wish, deadline).await?;
-        self.commit(wish, new.marker, after).await?;
-        (hold.done, attempt.done) = (true, true);
+        self.commit(wish, new.marker).await?;
         let held = hold.since.elapsed();
-        self.turn(&old, &new.direction, after, beginning);
         info!(to = to.name(), hold_ms = held.as_millis() as u64, "clients have moved");
         self.metrics.cutover_hold.set(held.as_secs_f64());
-        Ok(Flipped { phase: after, hold: held })
+        Ok(Flipped { phase: self.phase(), hold: held })
     }
 
     /// Waits for the secondary, which may have been left only a moment ago, and prepares.
@@ -161,8 +144,8 @@ impl Migration {
             .map_err(|error| conflict(&error))?;
         let new = Direction::new(world, to, survey, beginning.doubtful().others(), true);
         new.listen_as(old, world);
-        let next = Next::new(new.route.clone());
-        self.stage.send_modify(|stage| stage.next = Some(next.clone()));
+        let next = new.offer.clone();
+        self.on(Event::Prepared(new.clone()))?;
         let patience = Instant::now() + PATIENCE;
         if timeout_at(patience, open_lanes(old, &new)).await.is_err() {
             warn!("some lanes could not be opened before the flip");
@@ -176,7 +159,7 @@ impl Migration {
         }
         let source = world.endpoint(Side::Source);
         let marker = connect_to_zero(source).await.map_err(|error| conflict(&error))?;
-        Ok(Ready { direction: new, marker, round_trip: self.round_trip().await })
+        Ok(Ready { marker, round_trip: self.round_trip().await })
     }
 
     /// The least of some times that a question to both servers takes; 0 when one does not answer.
@@ -201,12 +184,11 @@ impl Migration {
         old: &'a Direction,
         mut calm: Calm,
         deadline: Instant,
-        beginning: &Beginning,
     ) -> Result<Hold<'a>, Refusal> {
         loop {
-            let bound = self.wait_for_calm(old, &mut calm, deadline, beginning).await?;
-            let hold = self.hold(old);
-            let Some(late) = self.drain(old, bound, deadline, beginning).await? else {
+            let bound = self.wait_for_calm(old, &mut calm, deadline).await?;
+            let hold = self.hold()?;
+            let Some(late) = self.drain(old, bound, deadline).await? else {
                 return Ok(hold);
             };
             let held = hold.since.elapsed();
@@ -219,11 +201,10 @@ impl Migration {
     }
 
     /// Fails when keys are being copied again that the next primary must have.
-    fn fail_if_replaced(&self, beginning: &Beginning) -> Result<(), Refusal> {
-        if *beginning == Beginning::Flipped && self.is_copying_again() {
-            return Err(conflict(&REPLACED));
-        }
-        Ok(())
+    fn fail_if_replaced(&self) -> Result<(), Refusal> {
+        let mut inner = self.inner.lock();
+        self.notice(&mut inner);
+        Ok(inner.standing.may_go_on()?)
     }
 
     /// Waits, while clients go on, until what is left to drain is known to fit into a hold.
@@ -232,10 +213,9 @@ impl Migration {
         old: &Direction,
         calm: &mut Calm,
         deadline: Instant,
-        beginning: &Beginning,
     ) -> Result<Bound, Refusal> {
         loop {
-            self.fail_if_replaced(beginning)?;
+            self.fail_if_replaced()?;
             if Instant::now() >= deadline {
                 return Err(undrained(old));
             }
@@ -246,11 +226,10 @@ impl Migration {
         }
     }
 
-    fn hold<'a>(&'a self, direction: &'a Direction) -> Hold<'a> {
+    fn hold(&self) -> Result<Hold<'_>, Refusal> {
         let since = Instant::now();
-        self.stage.send_modify(|stage| stage.held = true);
-        direction.route.pool.hold(true);
-        Hold { migration: self, direction, since, done: false }
+        self.on(Event::Held)?;
+        Ok(Hold { migration: self, since })
     }
 
     /// Waits until everything in flight is answered and the secondary has got all of it; what took
@@ -260,11 +239,10 @@ impl Migration {
         old: &Direction,
         bound: Bound,
         deadline: Instant,
-        beginning: &Beginning,
     ) -> Result<Option<Late>, Refusal> {
         let since = Instant::now();
         loop {
-            self.fail_if_replaced(beginning)?;
+            self.fail_if_replaced()?;
             if old.route.pool.is_idle() && old.hub.look(Engine::is_drained) {
                 return Ok(None);
             }
@@ -305,11 +283,15 @@ impl Migration {
     ) -> Result<(), Refusal> {
         let upstream = old.route.pool.upstream();
         let looks = async {
-            tokio::join!(upstream.recognize(), self.recognize_secondary(old), self.count_calls(old))
+            tokio::join!(
+                upstream.recognize(),
+                self.recognize_secondary(old),
+                self.count_calls(old, true)
+            )
         };
         let error = "the servers did not answer in time".to_owned();
         timeout_at(deadline, looks).await.map_err(|_| Refusal::TimedOut { error })?;
-        self.fail_if_replaced(&wish.beginning)?;
+        self.fail_if_replaced()?;
         let foreign = self.inner.lock().foreign.as_ref().map(Foreign::describe);
         match foreign {
             Some(foreign) if wish.to == Side::Target && !wish.force => Err(conflict(&foreign)),
@@ -318,12 +300,7 @@ impl Migration {
     }
 
     /// The point of no return: the marker is set or removed, and the phase is durable.
-    async fn commit(
-        &self,
-        wish: &Wish,
-        mut marker: Connection,
-        after: Phase,
-    ) -> Result<(), Refusal> {
+    async fn commit(&self, wish: &Wish, mut marker: Connection) -> Result<(), Refusal> {
         let _only_one = self.marking.lock().await;
         let is_cut_over = wish.to == Side::Target;
         let mut marked = mark(&mut marker, is_cut_over).await;
@@ -344,38 +321,12 @@ impl Migration {
             }
             Ok(()) => {}
         }
-        let kept = self.keep(|state| (state.phase, state.emptied) = (after, false));
-        if let Err(error) = kept {
+        if let Err(refused) = self.on(Event::Committed(self.now())) {
             // The refusal is reported; a marker too many is named by the next start.
             let _ = mark(&mut marker, !is_cut_over).await;
-            return Err(conflict(&error));
+            return Err(refused.into());
         }
         Ok(())
-    }
-
-    /// The new direction serves.
-    fn turn(&self, old: &Direction, new: &Arc<Direction>, after: Phase, beginning: &Beginning) {
-        {
-            let mut inner = self.inner.lock();
-            if let Some(record) = old.hub.take_record() {
-                new.hub.keep(record);
-            }
-            inner.direction = new.clone();
-            // A pass of the old direction that began after the drain ends with it.
-            inner.passing = *beginning != Beginning::Flipped;
-            inner.halt = None;
-            if after == Phase::Mirroring || inner.passing {
-                super::operate::stale(&mut inner.verify);
-            }
-        }
-        *self.baseline.lock() = None;
-        *self.books.lock() = Books::default();
-        self.show(after);
-        new.start(&self.world);
-        old.stop.cancel();
-        self.stage.send_modify(|stage| {
-            *stage = Stage { route: new.route.clone(), held: false, next: None };
-        });
     }
 
     /// Starts what keeps the new direction equal.

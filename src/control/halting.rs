@@ -1,81 +1,23 @@
-//! When the side that serves may hold other data than were copied from it.
-//!
-//! It was restarted, failed over, or was a replica for a while. Mostly it has its keys, and everything
-//! is copied again. But one that has come back (nearly) empty must not empty the other side, which
-//! then holds the only copy: nothing is mirrored until the operator decides.
-//!
-//! *Rule:* nearly empty is a side that holds less than a tenth of the keys of the other. Nobody asks
-//! when a client flushed it, because then no other process and no other history of its data is behind it.
+//! Finding out what a side that serves still holds, when it may hold other data than were copied from
+//! it; what follows from that is said by the [phase](super::phase).
 
 use tokio::time::timeout;
-use tracing::{info, warn};
+use tracing::info;
 
+use super::course::Event;
 use super::direction::Direction;
-use super::migration::Migration;
-use super::operate::{refuse, stale};
-use super::watch::PATIENCE;
-use crate::admin::Refusal;
+use super::migration::{Migration, PATIENCE};
+use super::phase::{Acceptance, Halt, Refused, is_nearly_empty};
 use crate::backend::told;
 use crate::databases::Databases;
-use crate::engine::{Cause, Engine};
+use crate::engine::Engine;
 use crate::resp::{Reply, Request};
-use crate::status::{Phase, Side};
-
-/// A side with so many times fewer keys than the other is nearly empty.
-const SHARE: u64 = 10;
-
-/// Why nothing is mirrored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Halt {
-    /// It has not been found out yet what the side that serves holds.
-    Unsure,
-    /// It follows another server.
-    Replica,
-    /// It holds so few keys, and the other side so many.
-    Emptied(u64, u64),
-}
-
-impl Halt {
-    /// In words, of the side that serves.
-    pub(super) fn describe(self, primary: Side) -> String {
-        let secondary = primary.other();
-        match self {
-            Self::Unsure => format!("the {primary} may hold other data: it is being looked at"),
-            Self::Replica => {
-                format!("the {primary} is a replica now, so clients can't write: promote it")
-            }
-            Self::Emptied(keys, other) => format!(
-                "the {primary} came back (nearly) empty: it holds {keys} keys, the {secondary} \
-                 {other}. Nothing is mirrored until you decide: `crossfade resync --accept-empty` \
-                 makes the {secondary} the same, `crossfade {} --force` has clients served by the \
-                 {secondary}",
-                if primary == Side::Source { "cutover" } else { "rollback" },
-            ),
-        }
-    }
-}
-
-fn is_nearly_empty(keys: u64, other: u64) -> bool {
-    keys.saturating_mul(SHARE) < other
-}
+use crate::status::Side;
 
 impl Migration {
-    /// Why nothing is mirrored, if that is so.
-    pub(super) fn halt(&self) -> Option<Halt> {
-        let inner = self.inner.lock();
-        let is_halted = inner.direction.hub.look(Engine::is_halted);
-        is_halted.then(|| inner.halt.unwrap_or(Halt::Unsure))
-    }
-
-    /// Whether the other side holds what the one that serves has lost.
-    pub(super) fn is_emptied(&self) -> bool {
-        matches!(self.halt(), Some(Halt::Emptied(..)))
-    }
-
     /// Where nothing is mirrored, finds out why, and whether it may go on.
     pub(super) async fn weigh(&self, direction: &Direction) {
         if !direction.hub.look(Engine::is_halted) {
-            self.inner.lock().halt = None;
             return;
         }
         let halt = if direction.route.pool.upstream().process.is_replica() {
@@ -83,41 +25,14 @@ impl Migration {
         } else {
             // Without an answer nothing has changed; the next look asks again.
             let Some((keys, other)) = self.sizes(direction).await else { return };
-            let known = self.inner.lock().state.emptied;
+            let known = self.inner.lock().standing.must_be_decided();
             let keeps_extras = self.world.keeps_extras(direction.primary.other());
             let emptied = known || is_nearly_empty(keys, other) && !keeps_extras;
             emptied.then_some(Halt::Emptied(keys, other))
         };
-        if let Some(halt) = halt {
-            self.stay_halted(direction, halt);
-        } else {
-            self.inner.lock().halt = None;
-            direction.hub.with(Engine::go_on);
-        }
-    }
-
-    fn stay_halted(&self, direction: &Direction, halt: Halt) {
-        let mut inner = self.inner.lock();
-        let before = inner.halt.replace(halt);
-        stale(&mut inner.verify);
-        let (emptied, known) = (matches!(halt, Halt::Emptied(..)), inner.state.emptied);
-        inner.cause = Some(if emptied { "emptied" } else { "replica" }.to_owned());
-        let mirroring = inner.phase == Phase::Mirroring;
-        drop(inner);
-        if before.is_none_or(|before| before == Halt::Unsure) {
-            let why = halt.describe(direction.primary);
-            warn!(%why, "mirroring has stopped");
-        }
-        if mirroring {
-            // Not durable: what a restart must copy is in the record.
-            self.show(Phase::Backfilling);
-        }
-        if emptied && !known {
-            let kept = self.keep(|state| state.emptied = true);
-            if let Err(error) = kept {
-                warn!(error, "the next process will have to find it out by itself");
-            }
-        }
+        let now = self.now();
+        let found = halt.map_or(Event::Recovered(now), |halt| Event::Halted(halt, now));
+        self.tell(direction, found);
     }
 
     /// How many keys the side that serves holds, and the other; `None` when one of them can't be
@@ -152,45 +67,16 @@ impl Migration {
     }
 
     /// Copies everything again, and goes on where nothing was mirrored.
-    pub(super) async fn start_over(&self, accept_empty: bool) -> Result<(), Refusal> {
-        let phase = self.phase();
-        if !matches!(phase, Phase::Backfilling | Phase::Mirroring | Phase::CutOver) {
-            return Err(refuse(format!("there is nothing to copy again: the phase is {phase}")));
-        }
-        let direction = self.direction();
-        if self.halt() == Some(Halt::Replica) {
-            return Err(refuse(Halt::Replica.describe(direction.primary)));
-        }
-        if self.is_emptied() && !accept_empty {
-            let secondary = direction.primary.other();
-            let sizes = self.sizes(&direction).await;
-            let sizes = sizes.ok_or_else(|| refuse("one of the servers can't be asked".into()))?;
-            if is_nearly_empty(sizes.0, sizes.1) {
-                let halt = Halt::Emptied(sizes.0, sizes.1).describe(direction.primary);
-                let what = format!("this empties the {secondary}, unless \"accept_empty\": true");
-                return Err(refuse(format!("{what}; {halt}")));
-            }
-        }
-        self.keep(|state| state.emptied = false).map_err(refuse)?;
-        let mut inner = self.inner.lock();
-        (inner.halt, inner.cause) = (None, Some(Cause::Resync.label().to_owned()));
-        drop(inner);
+    pub(super) async fn start_over(&self, accept_empty: bool) -> Result<(), Refused> {
+        let acceptance = if accept_empty {
+            Acceptance::Accepted
+        } else if self.inner.lock().standing.must_be_decided() {
+            Acceptance::Holding(self.sizes(&self.direction()).await)
+        } else {
+            Acceptance::Holding(None)
+        };
+        self.on(Event::Resync(self.now(), acceptance))?;
         info!("everything is copied again: the operator asks for it");
-        direction.hub.with(|engine| {
-            engine.start_over(Cause::Resync);
-            engine.go_on();
-        });
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_side_with_less_than_a_tenth_of_the_others_keys_is_nearly_empty() {
-        assert!(is_nearly_empty(0, 1) && is_nearly_empty(99, 1_000));
-        assert!(!is_nearly_empty(0, 0) && !is_nearly_empty(100, 1_000) && !is_nearly_empty(5, 3));
     }
 }

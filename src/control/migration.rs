@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -12,14 +12,17 @@ use super::advice;
 use super::chronicle::Chronicle;
 use super::direction::{Direction, World};
 use super::foreign::{Books, Foreign};
-use super::halting::Halt;
+use super::phase::Standing;
 use super::state::{State, StateDir};
 use super::watch::Baseline;
-use crate::engine::{Cause, Engine};
+use crate::engine::Cause;
 use crate::lane::SideLine;
 use crate::metrics::{Metrics, Reading};
 use crate::proxy::{Registry, Stage};
 use crate::status::{self, BackfillState, Phase, Side, Status, VerifyState};
+
+/// A server that does not answer for so long counts as unreachable.
+pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 
 /// One migration.
 #[derive(Debug)]
@@ -36,7 +39,10 @@ pub struct Migration {
     pub(super) marking: tokio::sync::Mutex<()>,
     /// Whether the primary answered when it was asked last.
     pub(super) primary_connected: AtomicBool,
-    /// Who was connected to the primary when the watch began.
+    /// The same of the secondary.
+    pub(super) secondary_answers: AtomicBool,
+    /// Who was connected to the primary when the watch began. Locked behind `inner`, like the books, and
+    /// `inner` never behind them.
     pub(super) baseline: Mutex<Option<Baseline>>,
     /// What the primary has counted, and we have sent; with the primary whose calls they are.
     pub(super) books: Mutex<Books>,
@@ -48,15 +54,7 @@ pub struct Migration {
 #[derive(Debug)]
 pub(super) struct Inner {
     pub(super) state: State,
-    pub(super) phase: Phase,
-    pub(super) direction: Arc<Direction>,
-    /// Whether a pass is under way.
-    pub(super) passing: bool,
-    /// When the last one began.
-    pub(super) pass_began: Instant,
-    pub(super) cause: Option<String>,
-    /// Why nothing is mirrored, as far as it has been found out.
-    pub(super) halt: Option<Halt>,
+    pub(super) standing: Standing<Arc<Direction>>,
     pub(super) verify: status::Verify,
     /// When the last one ended. Its time in the status is for people: that clock may be set.
     pub(super) verified: Option<Instant>,
@@ -99,34 +97,29 @@ impl Speed {
 impl Migration {
     /// The direction that serves now.
     pub(super) fn direction(&self) -> Arc<Direction> {
-        self.inner.lock().direction.clone()
+        self.inner.lock().standing.route().clone()
     }
 
     /// The phase now.
     pub fn phase(&self) -> Phase {
-        self.inner.lock().phase
-    }
-
-    /// Enters a phase that needs no durability.
-    pub(super) fn show(&self, phase: Phase) {
-        self.inner.lock().phase = phase;
-        self.chronicle.stirred.notify_one();
-    }
-
-    /// Makes a phase durable.
-    ///
-    /// # Errors
-    /// The state directory does not take it; then it must not take effect.
-    pub(super) fn persist(&self, phase: Phase) -> Result<(), String> {
-        self.keep(|state| state.phase = phase)
+        let mut inner = self.inner.lock();
+        self.notice(&mut inner);
+        inner.standing.phase()
     }
 
     /// Makes a change of the state durable.
     ///
     /// # Errors
-    /// As [`Self::persist`].
+    /// The state directory does not take it; then it must not take effect.
     pub(super) fn keep(&self, change: impl FnOnce(&mut State)) -> Result<(), String> {
-        let mut inner = self.inner.lock();
+        self.keep_in(&mut self.inner.lock(), change)
+    }
+
+    pub(super) fn keep_in(
+        &self,
+        inner: &mut Inner,
+        change: impl FnOnce(&mut State),
+    ) -> Result<(), String> {
         let mut state = inner.state.clone();
         change(&mut state);
         if let Some(store) = &self.store {
@@ -136,21 +129,18 @@ impl Migration {
         Ok(())
     }
 
-    /// Whether keys are being copied, so that nobody knows how many may differ.
-    pub(super) fn is_copying_again(&self) -> bool {
-        let inner = self.inner.lock();
-        inner.passing || inner.direction.hub.look(Engine::is_halted)
-    }
-
     pub(super) fn registry(&self) -> Option<&Registry> {
         self.clients.get().map(|shared| &shared.registry)
     }
 
     /// Everything, now.
     pub fn status(&self) -> Status {
-        let blockers = self.blockers();
         let mut inner = self.inner.lock();
-        let direction = inner.direction.clone();
+        self.notice(&mut inner);
+        let facts = self.facts(&mut inner);
+        let blockers = inner.standing.blockers(&facts);
+        let blockers: Vec<String> = blockers.iter().map(ToString::to_string).collect();
+        let (phase, direction) = (inner.standing.phase(), inner.standing.route().clone());
         let hub = &direction.hub;
         let now = hub.now();
         let (counters, queued, dirty, lag, left_out, marks) = hub.look(|engine| {
@@ -159,12 +149,13 @@ impl Migration {
             (*engine.counters(), queued, dirty, engine.lag(now), engine.left_out(), marks)
         });
         // A pass stands for keys that may differ; before the flip the phase says so.
-        let unsure = inner.passing && inner.phase != Phase::Backfilling;
-        let (dirty, lag) = if unsure {
-            let since = u64::try_from(inner.pass_began.elapsed().as_millis()).unwrap_or(u64::MAX);
-            (dirty.max(1), lag.max(since).max(1))
-        } else {
-            (dirty, lag)
+        let copying = inner.standing.copying_since().filter(|_| phase != Phase::Backfilling);
+        let (dirty, lag) = match copying {
+            None => (dirty, lag),
+            Some(began) => {
+                let since = self.now().saturating_sub(began).as_millis();
+                (dirty.max(1), lag.max(u64::try_from(since).unwrap_or(u64::MAX)).max(1))
+            }
         };
         let connected = direction.peer.is_connected();
         let reached = self.primary_connected.load(Ordering::Relaxed);
@@ -181,7 +172,7 @@ impl Migration {
         };
         let registry = self.registry();
         Status {
-            phase: inner.phase,
+            phase,
             primary,
             uptime_seconds: self.world.started.elapsed().as_secs_f64(),
             source: server(Side::Source),
@@ -220,90 +211,13 @@ impl Migration {
         Reading { status: self.status(), counters, ledger, clients }
     }
 
-    /// Why a flip would be refused now.
-    pub(super) fn blockers(&self) -> Vec<String> {
-        let mut blockers = self.obstacles();
-        let halt = self.halt();
-        let mut inner = self.inner.lock();
-        self.age(&mut inner);
-        if let Some(halt @ Halt::Emptied(..)) = halt {
-            blockers.push(halt.describe(inner.direction.primary));
-        }
-        match inner.verify.state {
-            VerifyState::Never => blockers.push("verify has not run".to_owned()),
-            VerifyState::Running => blockers.push("verify is running".to_owned()),
-            VerifyState::Different => blockers.push("the last verify found differences".to_owned()),
-            VerifyState::Stale => blockers.push("the last verify is stale".to_owned()),
-            VerifyState::Clean => {}
-        }
-        if self.store.is_none() {
-            blockers
-                .push("no --state-dir: a crash after the flip could not be survived".to_owned());
-        }
-        if let Some(fault) = super::recording::status(&inner.direction.hub).error {
-            blockers.push(format!("the write-intent record can't be written: {fault}"));
-        }
-        blockers.extend(inner.direction.left_out());
-        blockers.extend(inner.direction.restless());
-        blockers.extend(inner.code.iter().cloned());
-        blockers.extend(inner.foreign.iter().map(Foreign::describe));
-        blockers.extend(inner.findings.iter().cloned());
-        blockers
-    }
-
     /// A verify is worth something only for a while.
-    fn age(&self, inner: &mut Inner) {
+    pub(super) fn age(&self, inner: &mut Inner) {
         let max = self.world.config.verify_max_age;
         let is_old = inner.verified.is_none_or(|verified| verified.elapsed() > max);
         if inner.verify.state == VerifyState::Clean && is_old {
             inner.verify.state = VerifyState::Stale;
         }
-    }
-
-    /// How much of the pass that is under way is left.
-    pub(super) fn left(&self, inner: &Inner) -> String {
-        let progress = &self.world.progress;
-        let (scanned, estimate) = (progress.scanned(), progress.estimate());
-        let left = estimate.saturating_sub(scanned);
-        let seconds = inner.pass_began.elapsed().as_secs_f64();
-        let rate = scanned as f64 / seconds.max(0.001);
-        match (progress.is_paused(), left) {
-            (true, _) => format!("about {left} keys are left, and it is paused"),
-            (false, 0) if scanned == 0 => "it has just begun".to_owned(),
-            (false, 0) => "the last keys are on their way, in a moment it is done".to_owned(),
-            (false, _) if rate < 1.0 => format!("about {left} keys are left"),
-            (false, _) => format!("about {left} keys are left, some {:.0} s", left as f64 / rate),
-        }
-    }
-
-    /// What no force passes over.
-    pub(super) fn obstacles(&self) -> Vec<String> {
-        let halt = self.halt();
-        let inner = self.inner.lock();
-        let (primary, secondary) = (inner.direction.primary, inner.direction.primary.other());
-        let mut obstacles = Vec::new();
-        match inner.phase {
-            // The operator may choose the side that holds the keys.
-            Phase::Backfilling | Phase::Mirroring if matches!(halt, Some(Halt::Emptied(..))) => {}
-            Phase::Backfilling | Phase::Mirroring if halt.is_some() => {
-                obstacles.extend(halt.map(|halt| halt.describe(primary)));
-            }
-            Phase::Backfilling => {
-                obstacles.push(format!("the backfill has not finished: {}", self.left(&inner)));
-            }
-            Phase::Mirroring if inner.passing => {
-                obstacles.push(format!("keys are being copied again: {}", self.left(&inner)));
-            }
-            Phase::Mirroring => {}
-            phase => obstacles.push(format!("the phase is {phase}")),
-        }
-        if inner.direction.peer.is_replica() {
-            obstacles
-                .push(format!("the {secondary} is a replica now: nothing can be written to it"));
-        } else if !inner.direction.peer.is_connected() {
-            obstacles.push(format!("the {secondary} is unreachable"));
-        }
-        obstacles
     }
 }
 
@@ -316,7 +230,7 @@ fn backfill(
 ) -> status::Backfill {
     let progress = &world.progress;
     let (scanned, estimate) = (progress.scanned(), progress.estimate());
-    let done = inner.phase != Phase::Backfilling && !inner.passing && !is_halted;
+    let done = inner.standing.copying_since().is_none() && !is_halted;
     let recopied = counters.recopies.iter().sum();
     let keys_per_second = inner.speed.look(counters.copied + recopied);
     let left = estimate.saturating_sub(scanned) as f64;
@@ -344,18 +258,20 @@ fn backfill(
         bytes_per_mark: if marks == 0 { 0.0 } else { bytes as f64 / marks as f64 },
         rate: progress.rate(),
         held_by: if done { None } else { held_by(inner, world) },
-        cause: inner.cause.clone(),
+        cause: inner.standing.cause().cloned(),
     }
 }
 
 /// What holds the copy back.
 fn held_by(inner: &Inner, world: &World) -> Option<String> {
-    let (progress, hub) = (&world.progress, &inner.direction.hub);
+    let (progress, hub) = (&world.progress, &inner.standing.route().hub);
     let (halted, may_copy) = hub.with(|engine| (engine.is_halted(), engine.may_copy()));
     let reason = match progress.rate() {
         _ if halted => "nothing is carried over now: see what stands in the way".to_owned(),
         _ if progress.is_paused() => "it is paused".to_owned(),
-        _ if !inner.direction.peer.is_connected() => "the other server is not reached".to_owned(),
+        _ if !inner.standing.route().peer.is_connected() => {
+            "the other server is not reached".to_owned()
+        }
         _ if !may_copy => "the other server takes no more for now".to_owned(),
         Some(rate) => format!("the limit of {rate} keys a second"),
         None if world.courtesy.clients_are_served() => "clients go first".to_owned(),

@@ -13,6 +13,7 @@ mod calm;
 mod changes;
 mod chronicle;
 mod clocks;
+mod course;
 mod default_user;
 mod direction;
 mod flip;

@@ -5,22 +5,22 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tracing::{info, warn};
+use tracing::warn;
 
-use super::flip::Wish;
-use super::halting::Halt;
+use super::course;
+use super::flip::{Attempt, Wish};
 use super::migration::{Migration, unix_now};
 use super::passes::Beginning;
+use super::phase::{Blocker, Facts, Halt};
 use crate::admin::{Control, Flipped, Refusal};
 use crate::audit::Audit;
 use crate::check;
 use crate::config::{Servers, TargetPolicy};
-use crate::engine::Engine;
 use crate::history::Point;
 use crate::hooks::{Event, News};
 use crate::ledger::Groups;
 use crate::report::Report;
-use crate::status::{self, Phase, Side, Status, VerifyState};
+use crate::status::{self, Phase, Side, Status};
 
 /// A migration as the admin API holds it.
 impl Control for Arc<Migration> {
@@ -76,23 +76,8 @@ impl Control for Arc<Migration> {
     }
 
     fn verify(&self) -> Result<(), Refusal> {
-        let mut inner = self.inner.lock();
-        let phase = inner.phase;
-        if !matches!(phase, Phase::Backfilling | Phase::Mirroring | Phase::CutOver) {
-            return Err(refuse(format!("verify runs in mirroring and cut_over, not in {phase}")));
-        }
-        if inner.direction.hub.look(Engine::is_halted) {
-            let halt = inner.halt.unwrap_or(Halt::Unsure).describe(inner.direction.primary);
-            return Err(refuse(halt));
-        }
-        if inner.passing || phase == Phase::Backfilling {
-            return Err(refuse(format!("keys are still being copied: {}", self.left(&inner))));
-        }
-        if inner.verify.state == VerifyState::Running {
-            return Err(refuse("a verify is running already".to_owned()));
-        }
-        inner.verify = status::Verify { state: VerifyState::Running, ..Default::default() };
-        drop(inner);
+        let facts = self.facts_now();
+        self.on(course::Event::Verify(facts))?;
         self.world.tasks.spawn(self.clone().run_verify());
         Ok(())
     }
@@ -101,70 +86,30 @@ impl Control for Arc<Migration> {
         let _one = self.only_one()?;
         self.look().await;
         let refused = self.ask_before_cutover(force).await;
-        let mut blockers = if force { self.obstacles() } else { self.blockers() };
-        blockers.extend(refused);
-        if !blockers.is_empty() {
-            let error = format!("not ready to cut over: {}", blockers.join("; "));
-            return Err(Refusal::Conflict { error, blockers });
-        }
-        self.flip_and_follow(Side::Target, timeout, force).await
+        let mut facts = self.facts_now();
+        facts.found.extend(refused.map(Blocker::Hook));
+        self.flip_and_follow(Side::Target, timeout, force, facts).await
     }
 
     async fn rollback(&self, timeout: Duration, force: bool) -> Result<Flipped, Refusal> {
         let _one = self.only_one()?;
         self.look().await;
-        let (phase, passing) = {
-            let inner = self.inner.lock();
-            (inner.phase, inner.passing)
-        };
-        if phase != Phase::CutOver {
-            return Err(refuse(format!("rollback leads from cut_over, and the phase is {phase}")));
-        }
-        let halt = self.halt();
-        match halt {
-            Some(Halt::Emptied(..)) if force => {}
-            Some(halt) => return Err(refuse(halt.describe(Side::Target))),
-            None if passing => {
-                let left = self.left(&self.inner.lock());
-                return Err(refuse(format!("keys are being copied again to the source: {left}")));
-            }
-            None => {}
-        }
-        let blockers = self.direction().left_out();
-        if !blockers.is_empty() && halt.is_none() {
-            let error = format!("a rollback would lose keys: {}", blockers.join("; "));
-            return Err(Refusal::Conflict { error, blockers });
-        }
-        self.flip_and_follow(Side::Source, timeout, force).await
+        let facts = self.facts_now();
+        self.flip_and_follow(Side::Source, timeout, force, facts).await
     }
 
     async fn resync(&self, accept_empty: bool) -> Result<(), Refusal> {
         let _one = self.only_one()?;
         self.look().await;
-        self.start_over(accept_empty).await
+        Ok(self.start_over(accept_empty).await?)
     }
 
     async fn finalize(&self) -> Result<(), Refusal> {
         let _one = self.only_one()?;
-        let phase = self.phase();
-        if phase != Phase::CutOver {
-            return Err(refuse(format!("finalize leads from cut_over, and the phase is {phase}")));
+        if self.phase() == Phase::CutOver {
+            self.learn_default_user().await;
         }
-        if let Some(halt) = self.halt() {
-            return Err(refuse(halt.describe(Side::Target)));
-        }
-        let direction = self.direction();
-        self.learn_default_user().await;
-        self.persist(Phase::Finalized).map_err(refuse)?;
-        direction.route.authority.let_go();
-        direction.stop.cancel();
-        direction.hub.with(Engine::let_go);
-        if let Some(record) = direction.hub.take_record() {
-            record.discard();
-        }
-        self.show(Phase::Finalized);
-        info!("the source has been let go");
-        Ok(())
+        Ok(self.on(course::Event::Finalize)?)
     }
 
     fn backfill(&self, paused: Option<bool>, rate: Option<Option<u64>>) -> Result<(), Refusal> {
@@ -182,8 +127,7 @@ impl Migration {
     /// What the program says that is asked before a cut-over; one that is forced it is told of only.
     /// It is not asked about what is refused anyway.
     async fn ask_before_cutover(&self, force: bool) -> Option<String> {
-        let blockers = if force { self.obstacles() } else { self.blockers() };
-        if !blockers.is_empty() {
+        if self.is_blocked(force) {
             return None;
         }
         let facts = vec![("FORCE", if force { "yes" } else { "no" }.to_owned())];
@@ -196,6 +140,20 @@ impl Migration {
         (!force).then(|| format!("the hook before-cutover refuses: {reason}"))
     }
 
+    fn facts_now(&self) -> Facts {
+        let mut inner = self.inner.lock();
+        self.notice(&mut inner);
+        self.facts(&mut inner)
+    }
+
+    fn is_blocked(&self, force: bool) -> bool {
+        let mut inner = self.inner.lock();
+        self.notice(&mut inner);
+        let facts = self.facts(&mut inner);
+        let blockers = inner.standing.blockers(&facts);
+        !blockers.iter().all(|blocker| force && blocker.yields_to_force())
+    }
+
     fn only_one(&self) -> Result<tokio::sync::MutexGuard<'_, ()>, Refusal> {
         self.flipping.try_lock().map_err(|_| refuse("a flip is under way".to_owned()))
     }
@@ -205,12 +163,15 @@ impl Migration {
         to: Side,
         timeout: Duration,
         force: bool,
+        facts: Facts,
     ) -> Result<Flipped, Refusal> {
+        self.on(course::Event::Flip(to, force, facts))?;
+        let attempt = Attempt { migration: self };
         // Clients who are moved because the side that served has lost its keys leave it to be filled.
         let beginning =
-            if self.is_emptied() { Beginning::Resumed(Groups::full()) } else { Beginning::Flipped };
+            if self.fills() { Beginning::Resumed(Groups::full()) } else { Beginning::Flipped };
         let wish = Wish { to, timeout, beginning, force };
-        let result = self.flip(&wish).await;
+        let result = self.flip(&wish, attempt).await;
         let mut inner = self.inner.lock();
         match &result {
             Ok(flipped) => {
@@ -221,7 +182,6 @@ impl Migration {
             Err(Refusal::Conflict { error, .. } | Refusal::TimedOut { error }) => {
                 warn!(%error, to = to.name(), "clients stay where they are");
                 inner.cutover.last_error = Some(error.clone());
-                self.stage.send_if_modified(|stage| stage.next.take().is_some());
             }
         }
         drop(inner);
@@ -229,13 +189,6 @@ impl Migration {
             self.follow(wish.beginning);
         }
         result
-    }
-}
-
-/// A verify that says nothing of now.
-pub(super) fn stale(verify: &mut status::Verify) {
-    if matches!(verify.state, VerifyState::Clean | VerifyState::Different) {
-        verify.state = VerifyState::Stale;
     }
 }
 

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::time::sleep;
 use tracing::{info, warn};
 
+use super::course::Event;
 use super::direction::Direction;
 use super::libraries;
 use super::migration::Migration;
@@ -14,7 +15,7 @@ use super::recording::note_processes;
 use crate::backfill::Pass;
 use crate::engine::Engine;
 use crate::ledger::{GROUPS, Groups};
-use crate::status::{Phase, Side, VerifyState};
+use crate::status::Side;
 
 /// How often a direction is asked whether it needs something.
 const LOOK: Duration = Duration::from_millis(100);
@@ -93,11 +94,11 @@ impl Migration {
                 direction.hub.with(Engine::retry_left_out);
             }
             if direction.hub.look(Engine::needs_pass) {
-                self.pass_begins();
                 let (groups, cause) = direction.hub.with(Engine::begin_pass);
                 let cause = cause.map_or("dirty keys beyond the buffer", |cause| cause.label());
                 info!(cause, groups = groups.len(), "keys are copied again");
-                self.begin_again(cause);
+                let why = Some(cause.to_owned());
+                self.tell(direction, Event::PassBegan(self.now(), why));
                 direction.hub.with(Engine::distrust_code);
                 self.copy_libraries(direction).await;
                 self.pass(direction, &groups, false).await;
@@ -130,28 +131,9 @@ impl Migration {
         self.inner.lock().code = findings;
     }
 
-    fn begin_again(&self, cause: &str) {
-        let mut inner = self.inner.lock();
-        inner.cause = Some(cause.to_owned());
-        if inner.verify.state == VerifyState::Clean {
-            inner.verify.state = VerifyState::Stale;
-        }
-        let mirroring = inner.phase == Phase::Mirroring;
-        drop(inner);
-        if mirroring {
-            // Not durable: what a restart must copy is in the record.
-            self.show(Phase::Backfilling);
-        }
-    }
-
-    fn pass_begins(&self) {
-        let mut inner = self.inner.lock();
-        (inner.passing, inner.pass_began) = (true, Instant::now());
-    }
-
     /// One pass, and the wait until the secondary has what it appended.
     async fn pass(&self, direction: &Direction, groups: &Groups, fresh: bool) {
-        self.pass_begins();
+        self.tell(direction, Event::PassBegan(self.now(), None));
         let secondary = direction.primary.other();
         let keeps_extras = self.world.keeps_extras(secondary);
         let was_empty = fresh && !keeps_extras;
@@ -168,11 +150,10 @@ impl Migration {
         if groups.is_full() {
             note_processes(direction);
         }
-        self.inner.lock().passing = false;
         info!(keys = self.world.progress.scanned(), "every key has been copied");
-        if self.phase() == Phase::Backfilling {
-            let _ = self.persist(Phase::Mirroring);
-            self.show(Phase::Mirroring);
+        // What must be copied again already is not over.
+        if !direction.hub.look(Engine::needs_pass) {
+            self.tell(direction, Event::PassDone);
         }
     }
 }

@@ -132,7 +132,7 @@ impl Migration {
         if let Ok(Ok(record)) = made {
             // Not the hub that was asked: a flip may have come between.
             let inner = self.inner.lock();
-            inner.direction.hub.keep(record);
+            inner.standing.route().hub.keep(record);
             info!("the write-intent record is kept again");
         }
     }

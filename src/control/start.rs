@@ -1,7 +1,7 @@
 //! From settings to a running migration.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
@@ -18,6 +18,7 @@ use super::direction::{Direction, Known, World};
 use super::memory;
 use super::migration::{Inner, Migration, Speed};
 use super::passes::Beginning;
+use super::phase::{self, Kept, Standing};
 use super::predecessor;
 use super::preflight::{align_marker, check_marker, check_target, open};
 use super::recording::{self, Opened};
@@ -160,7 +161,6 @@ fn assemble(
     opened: Opened,
 ) -> Arc<Migration> {
     let Opened { record, beginning, why } = opened;
-    let distrusted = why.is_some() || state.emptied;
     let known = Known { acceptances: found.acceptances, default_user: state.default_user() };
     let world = Arc::new(World::new(config, Seed::from_bytes(state.seed), known));
     let resumed = beginning != Beginning::Fresh;
@@ -169,25 +169,17 @@ fn assemble(
     if let Some(record) = record {
         direction.hub.keep(record);
     }
-    if distrusted || direction.route.pool.upstream().process.is_replica() {
+    let kept = Kept { phase: state.phase, emptied: state.emptied };
+    let known = found_at_start(&beginning, why);
+    let standing = Standing::start(kept, known, direction.clone(), world.started.elapsed());
+    if standing.halt().is_some() || direction.route.pool.upstream().process.is_replica() {
         // Until it is known whether the side that serves has kept its keys.
         direction.hub.with(|engine| engine.halt(Cause::Replaced));
     }
     let stage = Stage { route: direction.route.clone(), held: false, next: None };
-    let phase = match state.phase {
-        Phase::CutOver | Phase::Finalized => state.phase,
-        _ if doubtful.is_full() => Phase::Backfilling,
-        _ => Phase::Mirroring,
-    };
-    let left = || "an earlier process left keys in doubt".to_owned();
     let tag = state.tag();
     let inner = Inner {
-        phase,
-        direction,
-        passing: !doubtful.is_empty(),
-        pass_began: Instant::now(),
-        cause: (resumed && !doubtful.is_empty()).then(|| why.unwrap_or_else(left)),
-        halt: None,
+        standing,
         verify: status::Verify {
             state: if resumed { VerifyState::Stale } else { VerifyState::Never },
             ..Default::default()
@@ -216,12 +208,26 @@ fn assemble(
         flipping: tokio::sync::Mutex::new(()),
         marking: tokio::sync::Mutex::new(()),
         primary_connected: true.into(),
+        secondary_answers: true.into(),
         baseline: Mutex::new(None),
         books: Mutex::default(),
         side_lines: (SideLine::default(), SideLine::default()),
         clients: std::sync::OnceLock::new(),
     };
     Arc::new(migration)
+}
+
+/// What a start knows of the secondary's keys. `why`: the reason for which nothing is believed.
+fn found_at_start(beginning: &Beginning, why: Option<String>) -> phase::Found {
+    let left = || "an earlier process left keys in doubt".to_owned();
+    match (why, beginning) {
+        (Some(why), _) => phase::Found::Distrusted(why),
+        (None, Beginning::Flipped) => phase::Found::Level,
+        (None, Beginning::Fresh) => phase::Found::All(None),
+        (None, Beginning::Resumed(groups)) if groups.is_full() => phase::Found::All(Some(left())),
+        (None, Beginning::Resumed(groups)) if groups.is_empty() => phase::Found::Level,
+        (None, Beginning::Resumed(_)) => phase::Found::Some(left()),
+    }
 }
 
 async fn serve(

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use tokio::time::{sleep, timeout};
 use tracing::warn;
 
+use super::course::doubt;
 use super::direction::Direction;
 use super::foreign::Foreign;
-use super::migration::Migration;
-use super::operate::stale;
+use super::migration::{Migration, PATIENCE};
 use super::recording::note_processes_if_settled;
 use crate::backend::{Client, Clients, ServerInfo, told};
 use crate::command::{self, Serve};
@@ -22,8 +22,6 @@ use crate::status::{Phase, Side};
 
 /// How often.
 const LOOK: Duration = Duration::from_millis(500);
-/// A server that does not answer for so long counts as unreachable.
-pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 
 impl Migration {
     /// Looks until the process ends.
@@ -58,7 +56,7 @@ impl Migration {
             self.weigh(&direction).await;
             note_processes_if_settled(&direction);
             self.keep_marker().await;
-            self.count_calls(&direction).await;
+            self.count_calls(&direction, false).await;
         }
         let mut findings = self.foreign_writers(&direction).await;
         if direction.primary == Side::Source {
@@ -72,24 +70,27 @@ impl Migration {
     pub(super) async fn recognize_secondary(&self, direction: &Direction) {
         let side = direction.primary.other();
         let replies = self.ask_side(side, &ServerInfo::questions()).await;
+        self.secondary_answers.store(replies.is_some(), Ordering::Relaxed);
         if let Some(now) = replies.and_then(|replies| ServerInfo::answered(&replies)) {
             direction.peer.note(now, side.name(), &direction.hub);
         }
     }
 
-    /// Holds what the primary counts against what it was sent.
-    pub(super) async fn count_calls(&self, direction: &Direction) {
+    /// Holds what the primary counts against what it was sent; `held`: for the last look of a flip. Any
+    /// other that comes so late would find the marker of the cut-over among the calls.
+    pub(super) async fn count_calls(&self, direction: &Direction, held: bool) {
         let before = direction.hub.look(Engine::calls);
         let reply = ask(direction, ["INFO", "commandstats"].as_slice()).await;
         let Some(told) = reply.and_then(|reply| told(&[reply])) else { return };
         let after = direction.hub.look(Engine::calls);
         let foreign = {
-            let mut books = self.books.lock();
+            let inner = self.inner.lock();
             // A flip may have come between, and these are the books of the next primary.
-            if !Arc::ptr_eq(&self.direction().hub, &direction.hub) {
+            let serves = std::ptr::eq(Arc::as_ptr(inner.standing.route()), direction);
+            if !serves || inner.standing.is_held() != held {
                 return;
             }
-            books.look(&before, &told, &after)
+            self.books.lock().look(&before, &told, &after)
         };
         if !foreign.is_empty() {
             self.foreign_calls_found(foreign);
@@ -105,7 +106,7 @@ impl Migration {
         self.metrics.foreign_writes.increment(calls.values().sum());
         inner.foreign = Some(Foreign::add(inner.foreign.take(), calls));
         inner.foreign_seen = Some(Instant::now());
-        stale(&mut inner.verify);
+        doubt(&mut inner.verify);
     }
 
     /// Both servers were found equal by a comparison that began then, and no look since has seen
@@ -125,6 +126,15 @@ impl Migration {
     async fn foreign_writers(&self, direction: &Direction) -> Vec<String> {
         let reply = ask(direction, ["CLIENT", "LIST", "TYPE", "normal"].as_slice()).await;
         let clients = reply.as_ref().map(Clients::answered).unwrap_or_default();
+        let (findings, idle) = self.writers_since(direction, &clients);
+        if let Some(idle) = idle.into_iter().min() {
+            self.foreign_writers_found(&findings, idle);
+        }
+        findings
+    }
+
+    /// Those of the clients that have written since the watch began, and how long ago.
+    fn writers_since(&self, direction: &Direction, clients: &Clients) -> (Vec<String>, Vec<u64>) {
         let mut baseline = self.baseline.lock();
         let baseline = baseline.get_or_insert_with(|| Baseline {
             taken: Instant::now(),
@@ -136,19 +146,13 @@ impl Migration {
         };
         let tag = self.world.endpoint(direction.primary).tag.as_deref().unwrap_or_default();
         let writers = clients.iter().filter(new);
-        let (findings, idle): (Vec<_>, Vec<_>) = writers
-            .filter_map(|client| Some((foreign_writer(client, tag)?, idle(client)?)))
-            .unzip();
-        if let Some(idle) = idle.into_iter().min() {
-            self.foreign_writers_found(&findings, idle);
-        }
-        findings
+        writers.filter_map(|client| Some((foreign_writer(client, tag)?, idle(client)?))).unzip()
     }
 
     /// Whoever writes round the proxy has made the last comparison worthless.
     fn foreign_writers_found(&self, findings: &[String], idle: u64) {
         let mut inner = self.inner.lock();
-        stale(&mut inner.verify);
+        doubt(&mut inner.verify);
         // The server rounds down; what was written in that second is in its statistics.
         let wrote = Instant::now().checked_sub(Duration::from_secs(idle + 1));
         inner.foreign_seen = inner.foreign_seen.max(wrote);

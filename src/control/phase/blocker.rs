@@ -1,4 +1,4 @@
-//! What stands in the way of a flip: what it is, what to do about it, and whether force passes it.
+//! What stands in the way of a flip: what it is, and whether force passes it.
 
 use std::fmt;
 use std::time::Duration;
@@ -53,12 +53,11 @@ pub(in crate::control) enum Blocker {
     Code(String),
     /// Calls that the primary has counted and nobody here has sent.
     ForeignCalls(String),
-    /// A connection that goes round the proxy.
-    ForeignClient(String),
-    /// A user whom the target lacks, or knows otherwise.
-    User(String),
-    /// The source refuses the marker.
-    Marker(String),
+    /// A connection that goes round the proxy, a user whom the target lacks, a source that refuses
+    /// the marker.
+    Seen(String),
+    /// The operator's own program says no.
+    Hook(String),
 }
 
 impl Blocker {
@@ -72,31 +71,6 @@ impl Blocker {
             | Self::SecondaryIsReplica(_)
             | Self::SecondaryIsAway(_) => false,
             _ => true,
-        }
-    }
-
-    /// What an operator can do about it.
-    pub(in crate::control) fn remedy(&self) -> &'static str {
-        match self {
-            Self::Halted(_, Halt::Unsure) => "wait: it is asked every half a second",
-            Self::Halted(_, Halt::Replica) => "promote it (REPLICAOF NO ONE)",
-            Self::Halted(_, Halt::Emptied(..)) => "decide which side's keys count",
-            Self::Backfilling(_) | Self::CopyingAgain(_) => "wait, or lift the rate or the pause",
-            Self::Phase(_) => "a cut-over leads from mirroring only",
-            Self::SecondaryIsReplica(_) => "promote it (REPLICAOF NO ONE)",
-            Self::SecondaryIsAway(_) => "start it, or mend the network between",
-            Self::Verify(VerifyState::Running) => "wait until it is done",
-            Self::Verify(_) => "run `crossfade verify`",
-            Self::NotDurable => "start with --state-dir",
-            Self::Record(_) => "mend the disk under --state-dir",
-            Self::LeftOut(_) => "give the keys another form, delete them, or leave them behind",
-            Self::Restless(_) => "let the writers of these keys rest for a moment",
-            Self::Code(_) => "delete or rename the library on one side",
-            Self::ForeignCalls(_) | Self::ForeignClient(_) => {
-                "point the writer at the proxy, then run `crossfade verify`"
-            }
-            Self::User(_) => "create the user there, with the same passwords and rights",
-            Self::Marker(_) => "mend the source, or leave it with --force",
         }
     }
 }
@@ -126,9 +100,8 @@ impl fmt::Display for Blocker {
             | Self::Restless(text)
             | Self::Code(text)
             | Self::ForeignCalls(text)
-            | Self::ForeignClient(text)
-            | Self::User(text)
-            | Self::Marker(text) => f.write_str(text),
+            | Self::Seen(text)
+            | Self::Hook(text) => f.write_str(text),
         }
     }
 }

@@ -43,12 +43,16 @@ impl<R: Clone> Flipping<R> {
         &self.from
     }
 
-    pub(super) fn from_mut(&mut self) -> &mut Serving<R> {
+    pub(super) fn origin_mut(&mut self) -> &mut Serving<R> {
         &mut self.from
     }
 
     pub(super) fn next(&self) -> Option<&R> {
         self.next.as_ref()
+    }
+
+    pub(super) fn fills(&self) -> bool {
+        self.fills
     }
 
     pub(super) fn is_held(&self) -> bool {

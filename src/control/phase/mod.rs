@@ -21,9 +21,9 @@ mod tests;
 use std::time::Duration;
 
 pub(super) use blocker::{Blocker, Facts, Secondary};
-pub(super) use flip::Flipping;
-use flip::Turned;
-pub(super) use halt::{Halt, Halted, is_nearly_empty};
+use flip::{Flipping, Turned};
+use halt::Halted;
+pub(super) use halt::{Halt, is_nearly_empty};
 pub(super) use left::Left;
 
 use crate::status::{Phase, Side};
@@ -301,6 +301,11 @@ impl<R: Clone> Standing<R> {
         self.serving()?.cause.as_ref()
     }
 
+    /// Whether the side that is left by the flip under way is to be filled.
+    pub(super) fn fills(&self) -> bool {
+        matches!(self, Self::Flipping(flipping) if flipping.fills())
+    }
+
     /// A flip may go on only as long as the next primary has every key.
     pub(super) fn may_go_on(&self) -> Result<(), Refused> {
         match self {
@@ -322,7 +327,7 @@ impl<R: Clone> Standing<R> {
     fn with(mut self, change: impl FnOnce(&mut Serving<R>) -> Vec<Do<R>>) -> (Self, Vec<Do<R>>) {
         let todo = match &mut self {
             Self::Serving(serving) => change(serving),
-            Self::Flipping(flipping) => change(flipping.from_mut()),
+            Self::Flipping(flipping) => change(flipping.origin_mut()),
             Self::Finalized(_) => Vec::new(),
         };
         (self, todo)

@@ -230,7 +230,9 @@ impl<R: Clone> Standing<R> {
         let lost = |blocker: &&Blocker| matches!(blocker, Blocker::LeftOut(_));
         let lost: Vec<Blocker> = facts.found.iter().filter(lost).cloned().collect();
         match facts.secondary {
-            Secondary::Away => Err(Refused::one(Blocker::SecondaryIsAway(Side::Source).to_string())),
+            Secondary::Away => {
+                Err(Refused::one(Blocker::SecondaryIsAway(Side::Source).to_string()))
+            }
             Secondary::Replica => {
                 Err(Refused::one(Blocker::SecondaryIsReplica(Side::Source).to_string()))
             }
@@ -243,7 +245,6 @@ impl<R: Clone> Standing<R> {
 impl Acceptance {
     fn is_enough(self, primary: Side) -> Result<(), Refused> {
         match self {
-            Self::Accepted => Ok(()),
             Self::Holding(None) => Err(Refused::one("one of the servers can't be asked")),
             Self::Holding(Some((keys, other))) if is_nearly_empty(keys, other) => {
                 let halt = Halt::Emptied(keys, other).describe(primary);
@@ -251,7 +252,7 @@ impl Acceptance {
                 let what = format!("this empties the {secondary}, unless \"accept_empty\": true");
                 Err(Refused::one(format!("{what}; {halt}")))
             }
-            Self::Holding(Some(_)) => Ok(()),
+            Self::Accepted | Self::Holding(Some(_)) => Ok(()),
         }
     }
 }

@@ -198,7 +198,8 @@ fn a_rollback_leads_over_a_hold_back_to_the_source() {
 #[test]
 fn a_flip_that_is_not_committed_gives_back_what_was_before_it_at_every_step() {
     for (before, to) in [(mirroring(), Side::Target), (cut_over(), Side::Source)] {
-        let steps = [flip(to), Event::Prepared("next"), Event::Draining, Event::Held, Event::Released];
+        let steps =
+            [flip(to), Event::Prepared("next"), Event::Draining, Event::Held, Event::Released];
         for count in 1..=steps.len() {
             let place = after(before.clone(), steps.iter().take(count).cloned());
             assert_eq!(place.kept(), before.kept(), "nothing of it is durable");
@@ -380,10 +381,9 @@ fn nothing_is_copied_from_a_replica_not_even_when_asked() {
 #[test]
 fn clients_can_be_moved_by_force_to_the_side_that_has_kept_its_keys_and_the_other_is_filled() {
     let emptied = [Event::Stopped(at(1)), Event::Halted(Halt::Emptied(1, 100), at(1))];
-    for (place, to, phase) in [
-        (mirroring(), Side::Target, Phase::CutOver),
-        (cut_over(), Side::Source, Phase::Mirroring),
-    ] {
+    for (place, to, phase) in
+        [(mirroring(), Side::Target, Phase::CutOver), (cut_over(), Side::Source, Phase::Mirroring)]
+    {
         let place = after(place, emptied.clone());
         assert!(refusal(&place, flip(to)).contains("(nearly) empty"));
         let steps = [forced(to), Event::Prepared("next"), Event::Draining, Event::Held];
@@ -401,7 +401,7 @@ fn what_is_only_about_certainty_yields_to_force_and_nothing_else_does() {
         Facts { verify: VerifyState::Never, ..fine() },
         Facts { verify: VerifyState::Different, ..fine() },
         Facts { is_durable: false, ..fine() },
-        Facts { found: vec![Blocker::User("a user".to_owned())], ..fine() },
+        Facts { found: vec![Blocker::Seen("a user".to_owned())], ..fine() },
         Facts { found: vec![Blocker::LeftOut("some keys".to_owned())], ..fine() },
     ];
     for facts in certainty {
@@ -448,29 +448,4 @@ fn a_verify_runs_once_and_only_where_every_key_has_been_copied() {
     assert!(refused.starts_with("keys are still being copied"), "{refused}");
     let stopped = after(mirroring(), [Event::Stopped(at(1))]);
     assert!(refusal(&stopped, Event::Verify(fine())).contains("is being looked at"));
-}
-
-#[test]
-fn every_blocker_says_what_it_is_and_what_to_do_about_it() {
-    let text = || "text".to_owned();
-    for blocker in [
-        Blocker::Halted(Side::Source, Halt::Unsure),
-        Blocker::Backfilling(text()),
-        Blocker::CopyingAgain(text()),
-        Blocker::Phase(Phase::CutOver),
-        Blocker::SecondaryIsReplica(Side::Target),
-        Blocker::SecondaryIsAway(Side::Target),
-        Blocker::Verify(VerifyState::Stale),
-        Blocker::NotDurable,
-        Blocker::Record(text()),
-        Blocker::LeftOut(text()),
-        Blocker::Restless(text()),
-        Blocker::Code(text()),
-        Blocker::ForeignCalls(text()),
-        Blocker::ForeignClient(text()),
-        Blocker::User(text()),
-        Blocker::Marker(text()),
-    ] {
-        assert!(!blocker.to_string().is_empty() && !blocker.remedy().is_empty(), "{blocker:?}");
-    }
 }
