@@ -114,7 +114,12 @@ impl<R: Clone> Standing<R> {
             Self::Serving(serving) if serving.primary == Side::Source => {
                 blockers.extend(serving.incomplete(facts));
             }
-            _ => blockers.push(Blocker::Phase(self.phase())),
+            _ => {
+                blockers.push(Blocker::Phase(self.phase()));
+                // Whoever looks must see that there is something to decide.
+                let emptied = self.serving().filter(|serving| serving.is_emptied());
+                blockers.extend(emptied.and_then(|serving| serving.incomplete(facts)));
+            }
         }
         let secondary = self.serving().map_or(Side::Source, |serving| serving.primary.other());
         match facts.secondary {

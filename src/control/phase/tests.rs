@@ -449,3 +449,13 @@ fn a_verify_runs_once_and_only_where_every_key_has_been_copied() {
     let stopped = after(mirroring(), [Event::Stopped(at(1))]);
     assert!(refusal(&stopped, Event::Verify(fine())).contains("is being looked at"));
 }
+
+#[test]
+fn what_is_for_the_operator_to_decide_is_among_the_blockers_on_both_sides() {
+    let emptied = Event::Halted(Halt::Emptied(1, 100), at(1));
+    for place in [mirroring(), cut_over()] {
+        let blockers = after(place, [emptied.clone()]).blockers(&fine());
+        let told = blockers.iter().any(|blocker| blocker.to_string().contains("(nearly) empty"));
+        assert!(told, "{blockers:?}");
+    }
+}
