@@ -368,6 +368,8 @@ pub struct Cutover {
     pub hold_ms: Option<u64>,
     /// When it happened, in Unix seconds.
     pub at: Option<f64>,
+    /// Who serves since.
+    pub to: Option<Side>,
     /// Why the last attempt changed nothing, when it did not.
     pub last_error: Option<String>,
 }

@@ -177,7 +177,9 @@ impl Migration {
             Ok(flipped) => {
                 // All at once: who looks at it takes them for those of one flip.
                 let hold_ms = u64::try_from(flipped.hold.as_millis()).ok();
-                inner.cutover = status::Cutover { hold_ms, at: Some(unix_now()), last_error: None };
+                let at = Some(unix_now());
+                inner.cutover = status::Cutover { hold_ms, at, to: Some(to), last_error: None };
+                self.chronicle.stirred.notify_one();
             }
             Err(Refusal::Conflict { error, .. } | Refusal::TimedOut { error }) => {
                 warn!(%error, to = to.name(), "clients stay where they are");

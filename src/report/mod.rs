@@ -168,10 +168,11 @@ impl Report {
         (self.phase, self.primary) = (status.phase, status.primary);
         (self.source, self.target) = (status.source.clone(), status.target.clone());
         self.blockers.clone_from(&status.blockers);
-        if let (Some(at), Some(hold_ms)) = (status.cutover.at, status.cutover.hold_ms)
+        let flip = &status.cutover;
+        if let (Some(at), Some(to), Some(hold_ms)) = (flip.at, flip.to, flip.hold_ms)
             && self.flips.last().is_none_or(|last| last.at < at)
         {
-            push(&mut self.flips, Flip { at, to: status.primary, hold_ms });
+            push(&mut self.flips, Flip { at, to, hold_ms });
         }
         self.verified(&status.verify);
     }
@@ -297,7 +298,8 @@ mod tests {
     fn report() -> Report {
         let mut report = Report { migration: "ab".to_owned(), ..Report::default() };
         report.started(1_700_000_000.0, "0.1.0");
-        let cutover = Cutover { at: Some(5.0), hold_ms: Some(7), last_error: None };
+        let cutover =
+            Cutover { at: Some(5.0), to: Some(Side::Target), hold_ms: Some(7), last_error: None };
         let mut status = Status { primary: Side::Target, cutover, ..Status::default() };
         status.verify.state = VerifyState::Clean;
         status.verify.finished_at = Some(3.0);
