@@ -79,7 +79,8 @@
 //! # The life of a copy
 //!
 //! 1. A [pass](backfill::Pass) finds a key by `SCAN`, or the recopier takes a dirty one.
-//!    [`Engine::claim`](engine::Engine::claim) marks it as being copied and gives a ticket.
+//!    What needs no copy is left out without a lock ([`engine::Lookup`]); for the others
+//!    [`Engine::claim`](engine::Engine::claim) marks each as being copied and gives a ticket.
 //! 2. A [copier](backfill::Copier) reads it on a connection of its own: expiry, idle time or
 //!    frequency, `DUMP`. What is big, or has a layout that the secondary does not know, is read by
 //!    commands, part by part ([`value`]).

@@ -66,7 +66,7 @@ const MODULES: &[(&str, Layer, &str)] = &[
         "backend capability courtesy databases effect engine lane own_keys payload resp value",
     ),
     ("verify", Role, "backend capability courtesy databases diff engine lane value"),
-    ("lane", Lane, "backend engine latency net record resp"),
+    ("lane", Lane, "backend engine latency ledger net record resp"),
     ("audit", Io, ""),
     ("latency", Io, ""),
     ("record", Io, "ledger"),

@@ -236,6 +236,7 @@ impl Copier {
 
     /// Offers small copies to the engine.
     async fn accept_all(&self, copies: Copies<'_>) {
+        self.route.hub.marks.fetch(copies.fingerprints());
         let mut left = Some(copies);
         while let Some(copies) = left {
             left = self.route.hub.with(|engine| engine.accept_all(copies));

@@ -81,10 +81,11 @@ impl Pass {
         let mut claimed = 0;
         for db in scan.databases(&self.databases).await {
             scan.start(db);
+            let lookup = self.route.hub.with(|engine| engine.lookup(db));
             while let Some(keys) = scan.next(self.route.courtesy.step(COUNT)).await {
                 let progress = &self.route.progress;
                 progress.scanned_more(keys.len());
-                let tickets = self.claim(db, keys);
+                let tickets = self.claim(db, lookup.unclaimed(keys));
                 claimed += tickets.len() as u64;
                 pace.wait(tickets.len(), progress).await;
                 if !tickets.is_empty() && sender.send(tickets).await.is_err() {

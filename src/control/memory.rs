@@ -9,7 +9,7 @@ use std::path::Path;
 use tracing::warn;
 
 /// What is taken beside the buffer, in bytes: copies on their way, and the program itself. Requests
-/// and replies in flight come on top, and 16 bytes a key during the first copy.
+/// and replies in flight come on top, and 24 bytes a key during the first copy.
 const BESIDE: u64 = 64 << 20;
 
 /// Warns when buffer and limit do not fit.

@@ -65,9 +65,7 @@ impl Engine {
         if !self.is_mirroring() || self.settings.databases.to(db).is_none() {
             return Vec::new();
         }
-        let keys: Vec<Named> = keys.map(|key| self.named(db, key)).collect();
-        self.ledger.fetch(keys.iter().map(|named| named.fingerprint));
-        keys.into_iter().filter_map(|named| self.claim_one(named)).collect()
+        keys.filter_map(|key| self.claim_one(self.named(db, key))).collect()
     }
 
     fn claim_one(&mut self, named: Named) -> Option<Ticket> {

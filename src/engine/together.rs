@@ -7,6 +7,7 @@ use bytes::BytesMut;
 
 use super::log::Draft;
 use super::{Cause, Engine, Entry, Kind, Named, Ticket};
+use crate::ledger::Fingerprint;
 
 /// Keys of one database that were read together, and the one command for each that gives the
 /// secondary its state.
@@ -35,6 +36,11 @@ impl<'a> Copies<'a> {
     /// The commands' bytes.
     pub fn bytes(&self) -> usize {
         self.commands.len()
+    }
+
+    /// The keys' fingerprints.
+    pub fn fingerprints(&self) -> impl Iterator<Item = Fingerprint> {
+        self.parts.iter().map(|(ticket, _)| ticket.named().fingerprint)
     }
 
     /// The same without those at these places, in ascending order.
@@ -68,8 +74,6 @@ impl Engine {
         if !fits && copies.parts.iter().any(|(ticket, _)| self.is_current(ticket)) {
             return Some(copies);
         }
-        let tickets = copies.parts.iter().map(|(ticket, _)| *ticket);
-        self.ledger.fetch(tickets.map(|ticket| ticket.named().fingerprint));
         let places = copies.parts.iter().enumerate();
         let void = places
             .filter(|(_, (ticket, _))| !self.admit(ticket, copies.in_position))

@@ -1,7 +1,9 @@
 //! What can be seen of an engine from outside.
 
+use std::sync::Arc;
+
 use super::{Copying, Counters, Engine, Millis, Named, Position, Settings};
-use crate::ledger::State;
+use crate::ledger::{Marks, State};
 
 /// How long copies pause after the secondary refused one (out of memory, read-only).
 const REFUSAL_PAUSE: Millis = 300;
@@ -20,6 +22,11 @@ impl Engine {
     /// The same; `None` while a command is under way that might change it.
     pub fn settled_numbering(&self) -> Option<u32> {
         (!self.order.wants_everything()).then(|| self.spaces.numbering())
+    }
+
+    /// How keys stand, to be looked up without the engine.
+    pub fn ledger_marks(&self) -> Arc<Marks> {
+        self.ledger.marks()
     }
 
     /// Keys that the ledger holds a mark for, and the memory of the marks in bytes.

@@ -17,6 +17,7 @@ use super::job::{Shape, Sink};
 use super::{Acks, Mailbox};
 use crate::engine::{ConnId, Engine, Gate, Keyer, Millis, Named, Unit, Woken};
 use crate::latency::Histogram;
+use crate::ledger::Marks;
 use crate::record::Record;
 
 /// Effects of so much memory are sent without waiting for more, in bytes.
@@ -40,6 +41,8 @@ pub struct Hub {
     waiting: Mutex<HashMap<ConnId, Waker>>,
     /// Tells those who wait for the engine that it has got further.
     progress: watch::Sender<()>,
+    /// How keys stand, to be looked up without the engine.
+    pub marks: Arc<Marks>,
     /// Effects wait to be sent.
     pub effects: Notify,
     /// Effects wait to be sent, but so few that others may join them first.
@@ -61,6 +64,7 @@ impl Hub {
     pub fn new(engine: Engine, started: Instant, acks: Option<Acks>) -> Arc<Self> {
         Arc::new(Self {
             keyer: engine.keyer().clone(),
+            marks: engine.ledger_marks(),
             inner: Mutex::new(Inner { engine, record: None }),
             started,
             waiting: Mutex::default(),

@@ -1,159 +1,134 @@
-//! A mark for each of tens of millions of keys, in eight bytes.
+//! A mark for each of tens of millions of keys: a map from fingerprints that tasks look into while
+//! the engine changes it.
 //!
-//! Open addressing in pieces: a slot is a fingerprint, with the mark in place of the byte that says
-//! which piece the slot is in, so nothing of the fingerprint is lost. A slot is sought from one place
-//! on in ascending order: one line of the processor's cache mostly, and finding, marking and growing
-//! cost the same however many there are. A map that threads share would pay for locks that nobody
-//! needs: the engine alone marks, behind its own.
+//! Only the engine marks, behind its own lock, so that a mark and its place in the log are one step.
+//! Whoever looks without that lock sees what was true at some moment of the look.
+//!
+//! A slot is a fingerprint, a mark and the table's own byte, ten bytes, of which at least 7 of 16 are
+//! in use in a table that has grown. There are many tables, which grow one by one: none holds up for
+//! long while it moves its marks.
 
+use std::hash::{Hash, Hasher};
 use std::hint::black_box;
 
-use super::{Fingerprint, State};
+use dashmap::{DashMap, Entry};
 
-/// Pieces that grow one by one: none holds the engine up for long while it moves its marks.
-const PIECES: usize = 256;
-/// The byte of a slot that holds the mark; of a fingerprint, the number of its piece.
-const MARK: u64 = 0xff;
-/// Slots of the smallest piece that has any.
-const SMALLEST: usize = 16;
-/// Not in use: no mark is 0.
-const FREE: u64 = 0;
+use super::{Fingerprint, Passthrough, State};
+
+/// Tables that grow one by one: so many that none is big, and so few that keys looked for together
+/// meet in them.
+const TABLES: usize = 64;
 
 /// Marks by fingerprint.
 #[derive(Debug)]
-pub(super) struct Marks {
-    pieces: Box<[Piece]>,
-    len: usize,
-    slots: usize,
+pub struct Marks {
+    map: DashMap<Slot, State, Passthrough>,
 }
 
-#[derive(Clone, Debug, Default)]
-struct Piece {
-    slots: Vec<u64>,
-    used: usize,
+/// A fingerprint that is aligned to nothing, so that its mark costs no more than a byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Slot([u8; 8]);
+
+impl From<Fingerprint> for Slot {
+    fn from(fingerprint: Fingerprint) -> Self {
+        Self(fingerprint.number().to_le_bytes())
+    }
+}
+
+impl Hash for Slot {
+    /// Places are told by the lowest bits and tables by high ones. Those that tell the group come
+    /// between: a pass over few groups marks keys that have them in common.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(u64::from_le_bytes(self.0).rotate_left(32));
+    }
 }
 
 impl Marks {
     pub(super) fn new() -> Self {
-        Self { pieces: vec![Piece::default(); PIECES].into_boxed_slice(), len: 0, slots: 0 }
+        Self { map: DashMap::with_hasher_and_shard_amount(Passthrough, TABLES) }
     }
 
     /// How many there are.
     pub(super) fn len(&self) -> usize {
-        self.len
+        self.map.len()
     }
 
     /// Memory, in bytes.
     pub(super) fn bytes(&self) -> usize {
-        self.slots * size_of::<u64>()
-    }
-
-    /// Reads where the marks of all these are sought first. The processor waits for memory once for
-    /// many of them, not for each in turn as when they are looked at one by one.
-    pub(super) fn fetch(&self, fingerprints: impl Iterator<Item = Fingerprint>) {
-        let first = |fingerprint| {
-            let slots = &self.pieces.get(piece_of(fingerprint))?.slots;
-            slots.get(home(fingerprint.number(), slots.len())).copied()
-        };
-        black_box(fingerprints.filter_map(first).fold(0, std::ops::BitXor::bitxor));
+        let tables = self.map.shards().iter();
+        tables.map(|table| table.read().allocation_info().1.size()).sum()
     }
 
     pub(super) fn get(&self, fingerprint: Fingerprint) -> Option<State> {
-        let piece = self.pieces.get(piece_of(fingerprint))?;
-        State::from_byte((piece.find(fingerprint)? & MARK) as u8)
+        self.map.get(&Slot::from(fingerprint)).map(|mark| *mark)
     }
 
-    pub(super) fn insert(&mut self, fingerprint: Fingerprint, state: State) {
-        let Some(piece) = self.pieces.get_mut(piece_of(fingerprint)) else { return };
-        let before = (piece.used, piece.slots.len());
-        piece.insert(fingerprint.number() & !MARK | state as u64);
-        self.len += piece.used - before.0;
-        self.slots += piece.slots.len() - before.1;
-    }
-
-    pub(super) fn remove(&mut self, fingerprint: Fingerprint) {
-        let Some(piece) = self.pieces.get_mut(piece_of(fingerprint)) else { return };
-        if piece.remove(fingerprint) {
-            self.len -= 1;
-        }
-    }
-}
-
-impl Piece {
-    fn find(&self, fingerprint: Fingerprint) -> Option<u64> {
-        let place = self.place(fingerprint.number())?;
-        self.slots.get(place).copied().filter(|slot| *slot != FREE)
-    }
-
-    fn insert(&mut self, slot: u64) {
-        if self.used * 4 >= self.slots.len() * 3 {
-            self.grow();
-        }
-        let Some(place) = self.place(slot) else { return };
-        if let Some(there) = self.slots.get_mut(place) {
-            self.used += usize::from(*there == FREE);
-            *there = slot;
-        }
-    }
-
-    /// Takes a slot out, and moves up those behind it that it stood in the way of.
-    fn remove(&mut self, fingerprint: Fingerprint) -> bool {
-        let Some(mut gap) = self.place(fingerprint.number()) else { return false };
-        if self.slot(gap) == FREE {
-            return false;
-        }
-        let mut next = self.after(gap);
-        while self.slot(next) != FREE {
-            let home = home(self.slot(next), self.slots.len());
-            // How far each is from there, going up.
-            let from = |place: usize| (place + self.slots.len() - home) % self.slots.len();
-            if from(gap) < from(next) {
-                self.slots.swap(gap, next);
-                gap = next;
+    /// The marks of many keys, in their order, table by table: the processor waits for memory once
+    /// for the keys of a table, and takes its lock once.
+    pub fn all(&self, fingerprints: impl Iterator<Item = Fingerprint>) -> Vec<Option<State>> {
+        let place = |(place, fingerprint)| {
+            let slot = Slot::from(fingerprint);
+            let hash = self.map.hash_usize(&slot);
+            (self.map.determine_shard(hash), place, hash, slot)
+        };
+        let mut sought: Vec<_> = fingerprints.enumerate().map(place).collect();
+        sought.sort_unstable_by_key(|(table, place, ..)| (*table, *place));
+        let mut marks = vec![None; sought.len()];
+        for together in sought.chunk_by(|one, next| one.0 == next.0) {
+            let table = together.first().and_then(|first| self.map.shards().get(first.0));
+            let Some(table) = table.map(|table| table.read()) else { continue };
+            for (_, place, hash, slot) in together {
+                let found = table.get(*hash as u64, |(there, _)| there == slot);
+                if let (Some((_, mark)), Some(entry)) = (found, marks.get_mut(*place)) {
+                    *entry = Some(*mark.get());
+                }
             }
-            next = self.after(next);
         }
-        if let Some(slot) = self.slots.get_mut(gap) {
-            *slot = FREE;
+        marks
+    }
+
+    /// Has the marks of keys at hand that the engine is about to be asked for.
+    pub fn fetch(&self, fingerprints: impl Iterator<Item = Fingerprint>) {
+        black_box(self.all(fingerprints));
+    }
+
+    pub(super) fn insert(&self, fingerprint: Fingerprint, state: State) {
+        self.map.insert(fingerprint.into(), state);
+    }
+
+    pub(super) fn remove(&self, fingerprint: Fingerprint) {
+        self.map.remove(&Slot::from(fingerprint));
+    }
+
+    /// Replaces a mark by what `change` makes of it; gives the one before.
+    pub(super) fn change(
+        &self,
+        fingerprint: Fingerprint,
+        change: impl FnOnce(Option<State>) -> Option<State>,
+    ) -> Option<State> {
+        match self.map.entry(fingerprint.into()) {
+            Entry::Occupied(mut mark) => {
+                let before = *mark.get();
+                match change(Some(before)) {
+                    Some(after) => drop(mark.insert(after)),
+                    None => drop(mark.remove()),
+                }
+                Some(before)
+            }
+            Entry::Vacant(place) => {
+                if let Some(after) = change(None) {
+                    place.insert(after);
+                }
+                None
+            }
         }
-        self.used -= 1;
-        true
     }
 
-    /// Where a slot of this fingerprint is, or else the free one where it would be put. `None` when
-    /// there are no slots at all; some are always free.
-    fn place(&self, wanted: u64) -> Option<usize> {
-        let home = home(wanted, self.slots.len());
-        let (before, from) = self.slots.split_at_checked(home)?;
-        let fits = |slot: &u64| *slot == FREE || (*slot ^ wanted) & !MARK == 0;
-        let place = from.iter().position(fits).map(|place| home + place);
-        place.or_else(|| before.iter().position(fits))
+    /// Takes all marks out, table by table. Gives what is to be freed.
+    pub(super) fn clear(&self) -> impl Send + use<> {
+        let tables = self.map.shards().iter();
+        tables.map(|table| std::mem::take(&mut *table.write())).collect::<Vec<_>>()
     }
-
-    fn grow(&mut self) {
-        let more = (self.slots.len() / 2 * 3).max(SMALLEST);
-        let old = std::mem::replace(&mut self.slots, vec![FREE; more]);
-        self.used = 0;
-        old.into_iter().filter(|slot| *slot != FREE).for_each(|slot| self.insert(slot));
-    }
-
-    fn slot(&self, place: usize) -> u64 {
-        self.slots.get(place).copied().unwrap_or(FREE)
-    }
-
-    fn after(&self, place: usize) -> usize {
-        if place + 1 == self.slots.len() { 0 } else { place + 1 }
-    }
-}
-
-fn piece_of(fingerprint: Fingerprint) -> usize {
-    (fingerprint.number() & MARK) as usize
-}
-
-/// Where a slot is sought first: in the same order in pieces of all sizes, so that growing reads and
-/// writes from one end to the other.
-fn home(slot: u64, slots: usize) -> usize {
-    (((slot >> 32) * slots as u64) >> 32) as usize
 }
 
 #[cfg(test)]
@@ -164,7 +139,7 @@ mod tests {
 
     use super::*;
 
-    /// Few enough fingerprints that they meet, in two pieces.
+    /// Few enough fingerprints that they meet, some of them in one table.
     fn few() -> Vec<Fingerprint> {
         let of = |high: u64, low: u64| Fingerprint::of((high << 59) | (low << 8) | (low / 2));
         (0..32).flat_map(|high| (0..3).map(move |low| of(high, low))).collect()
@@ -178,31 +153,64 @@ mod tests {
 
     proptest! {
         #[test]
-        fn marks_are_what_was_marked(changes in proptest::collection::vec(change(), 0..400)) {
-            let (mut marks, mut model) = (Marks::new(), HashMap::new());
-            for (fingerprint, state) in changes {
-                if let Some(state) = state {
-                    marks.insert(fingerprint, state);
-                    model.insert(fingerprint, state);
-                } else {
-                    marks.remove(fingerprint);
-                    model.remove(&fingerprint);
+        fn marks_are_what_was_marked(
+            changes in proptest::collection::vec((change(), any::<bool>()), 0..400),
+        ) {
+            let (marks, mut model) = (Marks::new(), HashMap::new());
+            for ((fingerprint, state), directly) in changes {
+                let before = match state {
+                    Some(state) => model.insert(fingerprint, state),
+                    None => model.remove(&fingerprint),
+                };
+                match state {
+                    Some(state) if directly => marks.insert(fingerprint, state),
+                    None if directly => marks.remove(fingerprint),
+                    _ => prop_assert_eq!(marks.change(fingerprint, |_| state), before),
                 }
                 prop_assert_eq!(marks.len(), model.len());
             }
-            for fingerprint in few() {
-                prop_assert_eq!(marks.get(fingerprint), model.get(&fingerprint).copied());
+            let expected: Vec<_> = few().iter().map(|key| model.get(key).copied()).collect();
+            prop_assert_eq!(marks.all(few().into_iter()), &expected[..]);
+            for (fingerprint, expected) in few().into_iter().zip(expected) {
+                prop_assert_eq!(marks.get(fingerprint), expected);
             }
         }
     }
 
     #[test]
     fn no_bit_of_a_fingerprint_is_lost() {
-        let mut marks = Marks::new();
+        let marks = Marks::new();
         marks.insert(Fingerprint::of(0), State::Migrated);
         for bit in 0..u64::BITS {
             assert_eq!(marks.get(Fingerprint::of(1 << bit)), None, "bit {bit}");
         }
         assert_eq!(marks.get(Fingerprint::of(0)), Some(State::Migrated));
+    }
+
+    #[test]
+    fn who_looks_in_meanwhile_sees_each_mark_as_it_was_or_is() {
+        let marks = Marks::new();
+        let keys =
+            || (0..10_000_u64).map(|key| Fingerprint::of(key.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for key in keys() {
+                    marks.insert(key, State::Copying);
+                    marks.change(key, |_| Some(State::Migrated));
+                }
+            });
+            let mut before = 0;
+            while before < keys().count() {
+                let seen = marks.all(keys());
+                assert!(
+                    seen.iter().flatten().all(|s| matches!(s, State::Copying | State::Migrated))
+                );
+                let migrated = seen.iter().filter(|s| **s == Some(State::Migrated)).count();
+                assert!(migrated >= before, "what was settled stays so");
+                before = migrated;
+            }
+        });
+        drop(marks.clear());
+        assert_eq!((marks.len(), marks.all(keys()).iter().flatten().count()), (0, 0));
     }
 }

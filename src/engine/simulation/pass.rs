@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::copier::{Copy, Names, is_scratch};
 use super::model::{DATABASES, Server};
 use super::trace;
-use crate::engine::{Engine, Position};
+use crate::engine::{Engine, Lookup, Position};
 
 enum Stage {
     /// What is not migrated is copied; the numbering when this began.
@@ -21,12 +21,19 @@ pub(super) struct Pass {
     stage: Stage,
     database: usize,
     page: Option<Vec<Bytes>>,
+    /// As old as the stage.
+    lookups: Vec<Lookup>,
 }
 
 impl Pass {
     pub(super) fn new(engine: &Engine) -> Self {
         trace(|| "pass".to_owned());
-        Self { stage: Stage::Copying(engine.numbering()), database: 0, page: None }
+        Self {
+            stage: Stage::Copying(engine.numbering()),
+            database: 0,
+            page: None,
+            lookups: lookups(engine),
+        }
     }
 
     /// Does one thing. True: the pass is over.
@@ -41,7 +48,8 @@ impl Pass {
         match self.stage {
             Stage::Copying(numbering) => match self.next(primary) {
                 Some((db, key)) => {
-                    let tickets = engine.claim(db, std::iter::once(key)).into_iter();
+                    let keys = self.lookups[db as usize].unclaimed(vec![key]);
+                    let tickets = engine.claim(db, keys.into_iter()).into_iter();
                     copies.extend(tickets.map(|ticket| Copy::of_pass(ticket, names.next())));
                 }
                 None if copies.iter().any(|copy| copy.of_pass) => {}
@@ -83,13 +91,18 @@ impl Pass {
         (self.stage, self.database, self.page) = (stage, 0, None);
     }
 
+    fn copy_again(&mut self, engine: &Engine, numbering: u32) {
+        self.lookups = lookups(engine);
+        self.enter(Stage::Copying(numbering));
+    }
+
     fn end_copying(&mut self, engine: &Engine, numbering: u32) {
         match engine.settled_numbering() {
             None => {}
             Some(now) if now == numbering => {
                 self.enter(Stage::CatchingUp(numbering, engine.positions().0));
             }
-            Some(now) => self.enter(Stage::Copying(now)),
+            Some(now) => self.copy_again(engine, now),
         }
     }
 
@@ -101,10 +114,14 @@ impl Pass {
                 engine.end_pass();
             }
             Some(now) => {
-                self.enter(Stage::Copying(now));
+                self.copy_again(engine, now);
                 return false;
             }
         }
         true
     }
+}
+
+fn lookups(engine: &Engine) -> Vec<Lookup> {
+    (0..DATABASES as u32).map(|db| engine.lookup(db)).collect()
 }
