@@ -8,11 +8,11 @@ use std::hint::black_box;
 
 use bytes::BytesMut;
 use criterion::{BatchSize, Criterion, Throughput};
-use crossfade::capability::Capabilities;
-use crossfade::command;
-use crossfade::effect::{self, Executed};
-use crossfade::ledger::{Groups, Ledger, Seed, State};
-use crossfade::resp::{Decoder, Reply, Request, Scanner};
+use crossfade::engine::effect::{self, Executed};
+use crossfade::engine::ledger::{Groups, Ledger, Seed, State};
+use crossfade::protocol::capability::Capabilities;
+use crossfade::protocol::command;
+use crossfade::protocol::resp::{Decoder, Reply, Request, Scanner};
 
 const PIPELINE: u64 = 1000;
 

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use thiserror::Error;
 
-use crate::backend::ConnectError;
+use crate::server::ConnectError;
 use crate::value::{CompareError, Fault, ReadError};
 
 /// What the exit status of the process says.

@@ -41,22 +41,22 @@
 //!
 //! | layer | modules | |
 //! | --- | --- | --- |
-//! | assembly | [`cli`] [`copy`] [`compare`] [`check`] [`control`] [`admin`] [`telemetry`] [`config`] [`failure`] [`strangers`] [`hooks`] [`report`] | puts things together, speaks to operators; [`control`] owns the phase |
+//! | assembly | [`cli`] [`copy`] [`compare`] [`check`] [`control`] [`admin`] [`logging`] [`config`] [`failure`] [`throttle::foreign_load`] [`hooks`] [`report`] | puts things together, speaks to operators; [`control`] owns the phase |
 //! | roles | [`proxy`] [`mirror`] [`backfill`] [`verify`] | siblings that meet only in the engine |
 //! | lanes | [`lane`] | pipelined connections, and the engine as tasks share it ([`lane::Hub`]) |
-//! | I/O | [`value`] [`backend`] [`net`] [`record`] [`metrics`] [`courtesy`] [`audit`] [`latency`] | servers, sockets, values read part by part, what a crash must not forget, giving way, what was done, how long servers take |
-//! | core | [`engine`] [`effect`] [`command`] [`payload`] [`ledger`] [`resp`] [`diff`] [`status`] [`history`] [`databases`] [`capability`] [`own_keys`] | events in, decisions out: no socket, task, clock or log line |
+//! | I/O | [`value`] [`server`] [`net`] [`record`] [`metrics`] [`throttle`] [`report::audit`] [`metrics::latency`] | servers, sockets, values read part by part, what a crash must not forget, giving way, what was done, how long servers take |
+//! | core | [`engine`] [`engine::effect`] [`protocol::command`] [`protocol::payload`] [`engine::ledger`] [`protocol::resp`] [`value::diff`] [`status`] [`metrics::history`] [`protocol::databases`] [`protocol::capability`] [`protocol::reserved_keys`] | events in, decisions out: no socket, task, clock or log line |
 //!
 //! # The life of a write
 //!
-//! 1. The client's task finds a [`resp::Request`] in the bytes and looks its name up in the table
-//!    ([`command::lookup`]); what the table does not know, the server is asked about.
+//! 1. The client's task finds a [`protocol::resp::Request`] in the bytes and looks its name up in the table
+//!    ([`protocol::command::lookup`]); what the table does not know, the server is asked about.
 //! 2. [`Keyer::write`](engine::Keyer::write) finds its keys and the probes to send behind it (the
 //!    expiry that the key has afterwards, say). The step goes into the queue of a lane.
 //! 3. The lane asks [`Engine::begin`](engine::Engine::begin). It waits while a write to one of the
 //!    keys is in flight on another connection; then request and probes go out as they are.
 //! 4. The primary answers. [`Engine::finish`](engine::Engine::finish) settles the step under one
-//!    lock: [`effect::of`] says what the write did. Are all its keys migrated, the effect goes to
+//!    lock: [`engine::effect::of`] says what the write did. Are all its keys migrated, the effect goes to
 //!    the end of the log; else the keys become dirty, and are copied later.
 //! 5. The reply goes to the client, as it came. With `--ack both` it is held back until
 //!    [`Engine::has_arrived`](engine::Engine::has_arrived).
@@ -111,27 +111,27 @@
 //! | rule | what it says | held in |
 //! | --- | --- | --- |
 //! | one order | two writes to one key are never in flight on two connections, so replies come in the order of execution | `engine/order.rs` |
-//! | effects, not requests | the secondary is told what has happened: no conditions, no relative times, no chance | `effect/rules/` |
+//! | effects, not requests | the secondary is told what has happened: no conditions, no relative times, no chance | `engine/effect/rules/` |
 //! | position decides | a key gets effects only after its copy stands before them | `engine/settle.rs` |
 //! | in doubt, copy the state | a mismatch, a lost connection, an overflow, an undeclared key make keys dirty | `Engine::soil` in `engine/mod.rs`; by name in `engine/dirty.rs`; worked off in `backfill/recopy.rs` |
 //! | the application first | what does not fit into the log becomes dirty keys, what does not fit there dirty groups | `engine/log.rs`, `engine/dirty.rs` |
 //! | copy without a race | a copy counts only if no write came between its claim and its place, or what came was read again | `engine/copies.rs`, `engine/following.rs` |
 //! | never twice | a write is sent to the primary once; unknown outcomes are in doubt | `lane/driver.rs`, `engine/step.rs` |
 //! | no early doubt | what broke in flight is copied only when the server is done with that connection | `lane/shared.rs`; for the secondary `mirror/apply.rs` |
-//! | who answers is who answered | another process at a server's address, or one with another history, may hold anything: everything is copied again | [`backend::Lineage`], `lane/process.rs`; for the secondary `mirror/apply.rs` |
+//! | who answers is who answered | another process at a server's address, or one with another history, may hold anything: everything is copied again | [`server::Lineage`], `lane/process.rs`; for the secondary `mirror/apply.rs` |
 //! | the only copy is nobody's to destroy | a primary that comes back (nearly) empty has nothing mirrored until the operator decides | `control/phase/halt.rs`, `control/halting.rs`, `Engine::halt` |
 //! | scripts are overheard | what a script writes undeclared is told by the primary, and copied; none is sent while nobody listens | `engine/scripts.rs`, `mirror/tracker.rs` |
 //! | what comes of doubt is in doubt | an effect that carries one key into another is as doubtful as that key | `engine/dependents.rs` |
 //! | late words outlive early writes | what comes over other connections (a wait that was served, a script's key, data that were replaced) is not made up for by a write that was sent before it came | `Engine::soil_out_of_order` in `engine/mod.rs`, `engine/order.rs`, `engine/waits.rs` |
-//! | expiry is absolute | what could create a key carries its end, and the end is compared | `effect/expiry.rs`, `effect/rules/` |
-//! | two clocks | ends are told in the time of the server where they stand; a clock that is set is noticed | [`backend::ClockGap`], `control/clocks.rs` |
-//! | parity | every answer of the secondary is held against the primary's | `mirror/judge.rs`, [`effect::Expect`] |
-//! | payloads travel only where they are read alike | what a server takes is tried at the start | `payload/acceptance.rs`, `value/probe.rs` |
-//! | clients go first | while they are served, backfill, verify, copy and compare take small steps with rests between | `courtesy.rs`; for clients that do not come through us `strangers.rs` |
+//! | expiry is absolute | what could create a key carries its end, and the end is compared | `engine/effect/expiry.rs`, `engine/effect/rules/` |
+//! | two clocks | ends are told in the time of the server where they stand; a clock that is set is noticed | [`server::ClockGap`], `control/clocks.rs` |
+//! | parity | every answer of the secondary is held against the primary's | `mirror/judge.rs`, [`engine::effect::Expect`] |
+//! | payloads travel only where they are read alike | what a server takes is tried at the start | `protocol/payload/acceptance.rs`, `value/probe.rs` |
+//! | clients go first | while they are served, backfill, verify, copy and compare take small steps with rests between | `throttle/mod.rs`; for clients that do not come through us `throttle/foreign_load.rs` |
 //! | nobody waits for what nobody reads | the larger a client's replies are, the less is under way to it; what one that has gone would read is not asked; past a sum the worst reader goes | `lane/window.rs`, `lane/unread.rs`, `lane/job.rs` |
 //! | connections are for those who use them | lanes are the user's and not the password's, are closed when nobody holds them, end when the server refuses their user; while it is away one tries for all | `lane/pool.rs`, `lane/shared.rs`, `lane/reach.rs` |
 //! | who left the source needs it no more | while it does not answer, what was learnt of it and the target decide who may connect | `proxy/authority.rs`, `control/default_user.rs` |
-//! | leave no trace | eviction clocks are left alone and carried over | `backfill/read.rs`, [`backend::Setup`] |
+//! | leave no trace | eviction clocks are left alone and carried over | `backfill/read.rs`, [`server::Setup`] |
 //! | big values stall nobody | parts of bounded size, built under a scratch name; writes meanwhile are followed, or the copy waits for none | `backfill/whole.rs`, `engine/following.rs`, `engine/resting.rs`, [`value`] |
 //! | a wait is for those who need the key | other clients' writes of other keys pass a write that waits | `engine/passing.rs`, `lane/driver.rs` |
 //! | a difference is one | it is looked at again when nothing is on its way | `verify/settle.rs` |
@@ -141,7 +141,7 @@
 //! | nobody is held in vain | clients are held when what is left is known to fit, and for milliseconds | `control/calm.rs` |
 //! | recorded before it is sent | what a crash would leave in doubt is on disk before the write goes out | `engine/intent.rs`; written by [`lane::Hub::with`] to the [`record`] |
 //! | the phase is durable first | written beside, synced, renamed | `control/state.rs` |
-//! | ours is not theirs | the keys that crossfade makes are never data | [`own_keys`] |
+//! | ours is not theirs | the keys that crossfade makes are never data | [`protocol::reserved_keys`] |
 //!
 //! What follows from them, for every interleaving of clients, copies, expiry and faults: once the
 //! log is applied and no key is dirty, the secondary holds what the primary holds.
@@ -167,39 +167,27 @@
 //! means every group.
 
 pub mod admin;
-pub mod audit;
-pub mod backend;
 pub mod backfill;
-pub mod capability;
 pub mod check;
 pub mod cli;
-pub mod command;
 pub mod compare;
 pub mod config;
 pub mod control;
 pub mod copy;
-pub mod courtesy;
-pub mod databases;
-pub mod diff;
-pub mod effect;
 pub mod engine;
 pub mod failure;
-pub mod history;
 pub mod hooks;
 pub mod lane;
-pub mod latency;
-pub mod ledger;
+pub mod logging;
 pub mod metrics;
 pub mod mirror;
 pub mod net;
-pub mod own_keys;
-pub mod payload;
+pub mod protocol;
 pub mod proxy;
 pub mod record;
 pub mod report;
-pub mod resp;
+pub mod server;
 pub mod status;
-pub mod strangers;
-pub mod telemetry;
+pub mod throttle;
 pub mod value;
 pub mod verify;

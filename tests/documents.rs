@@ -6,7 +6,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 
-use crossfade::{command, config};
+use crossfade::config;
+use crossfade::protocol::command;
 
 const README: &str = include_str!("../README.md");
 const COMMANDS: &str = include_str!("../deploy/COMMANDS.md");

@@ -11,14 +11,14 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use bytes::Bytes;
-use crossfade::backend::{Connection, Endpoint, ServerInfo, Setup};
-use crossfade::capability::{Capabilities, Family};
 use crossfade::config::TargetPolicy;
-use crossfade::databases::Databases;
-use crossfade::diff::{Difference, Leeway};
 use crossfade::failure::ServerError;
-use crossfade::payload::{Acceptance, Payload, Way};
-use crossfade::resp::{Reply, Request};
+use crossfade::protocol::capability::{Capabilities, Family};
+use crossfade::protocol::databases::Databases;
+use crossfade::protocol::payload::{Acceptance, Payload, Way};
+use crossfade::protocol::resp::{Reply, Request};
+use crossfade::server::{Connection, Endpoint, ServerInfo, Setup};
+use crossfade::value::diff::{Difference, Leeway};
 use crossfade::value::{
     CannotWrite, Comparer, Fault, Side, TranscribeError, Transcribed, Verdict, probe, transcribe,
 };

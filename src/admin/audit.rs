@@ -13,7 +13,7 @@ use axum::http::request::Parts;
 use super::control::{Control, Refusal};
 use super::guest::Caller;
 use super::{Admin, Shared, query};
-use crate::audit::Deed;
+use crate::report::audit::Deed;
 
 /// Who calls, by a name that they give themselves.
 const NAME: &str = "x-crossfade-actor";

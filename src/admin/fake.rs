@@ -10,12 +10,12 @@ use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{Access, Control, Flipped, Refusal, serve};
-use crate::audit::Audit;
-use crate::backend::Secret;
 use crate::check::Report;
-use crate::history::Point;
+use crate::metrics::history::Point;
 use crate::metrics::{Metrics, Reading};
 use crate::report;
+use crate::report::audit::Audit;
+use crate::server::Secret;
 use crate::status::{Phase, Status, VerifyState};
 
 /// What it answers, and what it was asked.

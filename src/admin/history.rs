@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::Shared;
 use super::control::Control;
 use super::query;
-use crate::history::STEP;
+use crate::metrics::history::STEP;
 
 pub(super) async fn get<C: Control>(State(admin): Shared<C>, uri: Uri) -> Json<Value> {
     let after = query::value(&uri, "after").unwrap_or(0.0);

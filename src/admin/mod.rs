@@ -49,7 +49,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use crate::backend::Secret;
+use crate::server::Secret;
 
 pub use control::{Control, Flipped, Refusal};
 use door::Door;

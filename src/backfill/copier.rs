@@ -8,14 +8,14 @@ use tokio::time::timeout;
 use tracing::warn;
 
 use super::{Progress, Trials};
-use crate::backend::{Broken, ConnectError, Connection, Endpoint, Info, Setup};
-use crate::capability::Capabilities;
-use crate::courtesy::Courtesy;
-use crate::effect::Ends;
+use crate::engine::effect::Ends;
 use crate::engine::{Accepted, Copied, Copies, Engine, Ticket};
 use crate::lane::{Held, Hub};
-use crate::payload::Acceptance;
-use crate::resp::{Flat, Row, command};
+use crate::protocol::capability::Capabilities;
+use crate::protocol::payload::Acceptance;
+use crate::protocol::resp::{Flat, Row, command};
+use crate::server::{Broken, ConnectError, Connection, Endpoint, Info, Setup};
+use crate::throttle::Courtesy;
 
 /// From this estimate of its memory on, a value is copied in chunks, in bytes.
 const BIG: i64 = 512 * 1024;

@@ -4,9 +4,9 @@ use bytes::Bytes;
 use tokio::time::sleep;
 use tracing::info;
 
-use crate::backend::{Connection, Endpoint, RECONNECT_AFTER, Scan, ServerInfo, Setup};
-use crate::databases::Databases;
-use crate::resp::{Reply, Request};
+use crate::protocol::databases::Databases;
+use crate::protocol::resp::{Reply, Request};
+use crate::server::{Connection, Endpoint, RECONNECT_AFTER, Scan, ServerInfo, Setup};
 use crate::value::{Fault, ReadError};
 
 /// A server's keys, over as many connections as it takes.

@@ -10,11 +10,11 @@ use parking_lot::Mutex;
 
 use super::Copier;
 use super::whole::copied;
-use crate::backend::{Connection, Endpoint, Setup};
 use crate::engine::{Accepted, Lack, Ticket};
-use crate::own_keys::probe_key;
-use crate::payload::Payload;
-use crate::resp::{Builder, Reply, Request};
+use crate::protocol::payload::Payload;
+use crate::protocol::reserved_keys::probe_key;
+use crate::protocol::resp::{Builder, Reply, Request};
+use crate::server::{Connection, Endpoint, Setup};
 use crate::value::{ReadError, TranscribeError};
 
 /// How long the value that is tried lives if nobody comes to remove it, in milliseconds.

@@ -12,10 +12,10 @@ use tracing::{info, warn};
 use super::copier::{Copier, Route};
 use super::keyspace::Keyspace;
 use super::pace::Pace;
-use crate::backend::{Endpoint, RECONNECT_AFTER};
-use crate::databases::Databases;
 use crate::engine::{Engine, Ticket};
-use crate::own_keys::{is_left_behind, is_ours};
+use crate::protocol::databases::Databases;
+use crate::protocol::reserved_keys::{is_left_behind, is_ours};
+use crate::server::{Endpoint, RECONNECT_AFTER};
 
 /// Keys asked for in one step of a scan, and read together, where there are no clients to give way
 /// to. With half as many, a copy takes a quarter more of our CPU; with twice as many, the odd other

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tokio::sync::Notify;
 
-use crate::payload::Way;
+use crate::protocol::payload::Way;
 
 /// Counts and switches, shared by all who copy and all who look.
 #[derive(Debug, Default)]

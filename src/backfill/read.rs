@@ -4,9 +4,9 @@ use bytes::{BufMut, Bytes, BytesMut};
 use thiserror::Error;
 
 use super::Route;
-use crate::effect::{Ends, Expiry};
-use crate::payload::Payload;
-use crate::resp::{Flat, Row, array_header, bulk, bulk_integer, command};
+use crate::engine::effect::{Ends, Expiry};
+use crate::protocol::payload::Payload;
+use crate::protocol::resp::{Flat, Row, array_header, bulk, bulk_integer, command};
 
 /// What was read of one key.
 #[derive(Clone, Copy, Debug)]

@@ -8,8 +8,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::copier::{Copier, Open, Route};
-use crate::backend::{Broken, RECONNECT_AFTER};
 use crate::engine::Engine;
+use crate::server::{Broken, RECONNECT_AFTER};
 use crate::value::Fault;
 
 /// Keys copied in one pipeline.

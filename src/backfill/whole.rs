@@ -12,13 +12,13 @@ use std::time::Instant;
 use smallvec::SmallVec;
 
 use super::copier::Copier;
-use crate::backend::Broken;
-use crate::courtesy::SMALL_STEP;
-use crate::effect::{Digest, Expect, Step};
+use crate::engine::effect::{Digest, Expect, Step};
 use crate::engine::{Accepted, Copied, Lack, Ticket};
 use crate::lane::Held;
-use crate::payload::Way;
-use crate::resp::Request;
+use crate::protocol::payload::Way;
+use crate::protocol::resp::Request;
+use crate::server::Broken;
+use crate::throttle::SMALL_STEP;
 use crate::value::{CannotWrite, Head, ReadError, TranscribeError, Transcription, Type, head};
 
 /// How often it is tried to have no more than a few pieces left to be read again.

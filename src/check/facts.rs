@@ -4,9 +4,9 @@ use std::collections::HashMap;
 
 use redis::{Cmd, FromRedisValue, Value, cmd};
 
-use crate::backend::{Answer, Connection, Info, Library, ServerInfo, Text};
-use crate::capability::Capabilities;
-use crate::own_keys::MARKER;
+use crate::protocol::capability::Capabilities;
+use crate::protocol::reserved_keys::MARKER;
+use crate::server::{Answer, Connection, Info, Library, ServerInfo, Text};
 use crate::value::ReadError;
 
 /// One server.

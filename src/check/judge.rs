@@ -5,13 +5,13 @@ use std::collections::BTreeSet;
 use super::facts::Facts;
 use super::finding::Finding;
 use super::permissions::Refusal;
-use crate::backend::Library;
-use crate::capability::{Capabilities, Family};
-use crate::command;
 use crate::config::TargetPolicy;
-use crate::databases::Databases;
-use crate::payload::Acceptance;
-use crate::resp::Request;
+use crate::protocol::capability::{Capabilities, Family};
+use crate::protocol::command;
+use crate::protocol::databases::Databases;
+use crate::protocol::payload::Acceptance;
+use crate::protocol::resp::Request;
+use crate::server::Library;
 
 /// From this difference of the clocks on somebody should look after them, in milliseconds; expiries
 /// are corrected for it all the same.
@@ -292,7 +292,7 @@ mod tests {
 
     use super::super::finding::Level;
     use super::*;
-    use crate::backend::Info;
+    use crate::server::Info;
 
     fn redis(major: u32, minor: u32) -> Facts {
         let capabilities = Capabilities { family: Family::Redis, version: (major, minor, 0) };

@@ -13,10 +13,10 @@ mod finding;
 mod judge;
 mod permissions;
 
-use crate::backend::{ClockGap, Connection, Endpoint, Setup};
 use crate::config::TargetPolicy;
-use crate::databases::Databases;
 use crate::failure::ServerError as Error;
+use crate::protocol::databases::Databases;
+use crate::server::{ClockGap, Connection, Endpoint, Setup};
 use crate::value::{Fault, ReadError, probe};
 
 pub use facts::Facts;

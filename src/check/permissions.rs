@@ -7,9 +7,9 @@
 use bytes::Bytes;
 use redis::{Cmd, RedisError, Value};
 
-use crate::backend::{Answer, Connection, words};
-use crate::capability::Capabilities;
-use crate::own_keys::probe_key;
+use crate::protocol::capability::Capabilities;
+use crate::protocol::reserved_keys::probe_key;
+use crate::server::{Answer, Connection, words};
 use crate::value::ReadError;
 
 /// What was refused, in the words of an access rule (`dump`, `memory|usage`), and how it was.

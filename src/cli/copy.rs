@@ -9,8 +9,8 @@ use super::runtime::block_on_one_thread;
 use crate::config::{Copying, Servers};
 use crate::copy;
 use crate::failure::Failure;
+use crate::logging;
 use crate::status::Progress;
-use crate::telemetry;
 
 #[derive(clap::Args)]
 #[command(after_long_help = "Example:
@@ -29,7 +29,7 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let config = args.servers.settings_with(&args.copying)?;
-    telemetry::init_quiet().map_err(|error| Failure::no(error.to_string()))?;
+    logging::init_quiet().map_err(|error| Failure::no(error.to_string()))?;
     let (progress, shown) = watch::channel(Progress::default());
     let copying = beside_bar("copying", shown, copy::run(config, progress));
     let summary = block_on_one_thread(copying)?;

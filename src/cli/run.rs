@@ -5,7 +5,7 @@ use super::runtime::block_on;
 use crate::config::RunConfig;
 use crate::control;
 use crate::failure::Failure;
-use crate::telemetry;
+use crate::logging;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -28,6 +28,6 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let config = args.options.settings()?;
-    telemetry::init(config.log_format).map_err(|error| Failure::no(error.to_string()))?;
+    logging::init(config.log_format).map_err(|error| Failure::no(error.to_string()))?;
     block_on(control::start(config))
 }

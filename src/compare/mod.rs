@@ -16,13 +16,13 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::backend::{ClockGap, Connection, Endpoint, ServerInfo, Setup};
-use crate::courtesy::Courtesy;
-use crate::databases::Databases;
-use crate::diff::Leeway;
 use crate::failure::ServerError as Error;
+use crate::protocol::databases::Databases;
+use crate::server::{ClockGap, Connection, Endpoint, ServerInfo, Setup};
 use crate::status::Progress;
-use crate::strangers::give_way;
+use crate::throttle::Courtesy;
+use crate::throttle::foreign_load::give_way;
+use crate::value::diff::Leeway;
 use crate::value::{Fault, ReadError, Side};
 
 pub use report::{Report, Shown};

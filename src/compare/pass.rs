@@ -7,8 +7,8 @@ use tokio::task::JoinSet;
 
 use super::report::Report;
 use super::{Error, Fault, Options, side};
-use crate::courtesy::Courtesy;
-use crate::diff::{Difference, Leeway};
+use crate::throttle::Courtesy;
+use crate::value::diff::{Difference, Leeway};
 use crate::value::{Comparer, Pages, Verdict, Way};
 
 /// Keys asked for at once. Enough for one page to keep both servers busy for a millisecond.

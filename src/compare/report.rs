@@ -5,7 +5,7 @@ use std::fmt;
 use bytes::Bytes;
 use serde::{Serialize, Serializer};
 
-use crate::diff::Difference;
+use crate::value::diff::Difference;
 
 /// Counts of everything, and the first differences by name.
 #[derive(Clone, Debug, Default, Serialize)]

@@ -7,8 +7,8 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::num::NonZeroU64;
 use std::time::Duration;
 
-use crate::backend::Secret;
-use crate::databases::Databases;
+use crate::protocol::databases::Databases;
+use crate::server::Secret;
 
 /// What is wrong, for people.
 type Parsed<T> = Result<T, String>;

@@ -14,8 +14,8 @@ use rustls::ServerConfig;
 use super::parse;
 use super::servers::Servers;
 use super::settings::{Faults, Settings};
-use crate::backend::Secret;
 use crate::net::{TlsOptions, server_config};
+use crate::server::Secret;
 
 /// When a write is answered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]

@@ -7,9 +7,9 @@ use clap::Args;
 
 use super::parse;
 use super::settings::{Faults, Settings};
-use crate::backend::{Endpoint, Secret};
-use crate::databases::Databases;
 use crate::net::{TlsOptions, client_config};
+use crate::protocol::databases::Databases;
+use crate::server::{Endpoint, Secret};
 use crate::status::Side;
 
 /// Where from, where to, and what.
@@ -18,7 +18,7 @@ use crate::status::Side;
 pub struct Servers {
     /// The server to move from [env: CROSSFADE_SOURCE]
     ///
-    /// redis://[[user]:password@]host[:port][/db], rediss://… for TLS, unix:///path. User and
+    /// `redis://[[user]:password@]host[:port][/db]`, rediss://… for TLS, unix:///path. User and
     /// password are percent-decoded, so any character works; the password may come from
     /// CROSSFADE_SOURCE_PASSWORD instead. With /db only that database is migrated, into the one
     /// that the target's URL names (0 if none).

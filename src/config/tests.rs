@@ -1,8 +1,8 @@
-use crate::databases::Databases;
+use crate::protocol::databases::Databases;
 use std::time::Duration;
 
 use super::*;
-use crate::backend::Secret;
+use crate::server::Secret;
 
 /// Reads options and variables given as TOML and pairs.
 fn read_all(options: &str, variables: &[(&str, &str)]) -> Result<RunConfig, Faults> {

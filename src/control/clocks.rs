@@ -12,8 +12,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::survey::connect;
-use crate::backend::{Broken, ClockGap, Connection, Endpoint};
 use crate::lane::Hub;
+use crate::server::{Broken, ClockGap, Connection, Endpoint};
 
 /// How often the clocks are looked at.
 const LOOK: Duration = Duration::from_secs(1);

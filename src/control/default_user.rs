@@ -11,8 +11,8 @@ use tracing::warn;
 
 use super::migration::Migration;
 use super::survey::connect;
-use crate::backend::{Broken, ConnectError, Connection, Endpoint, Secret, Setup};
 use crate::proxy::{DefaultUser, password_digest};
+use crate::server::{Broken, ConnectError, Connection, Endpoint, Secret, Setup};
 use crate::status::{Phase, Side};
 
 /// How long the source may take to answer before what is known stands.

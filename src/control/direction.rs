@@ -13,18 +13,18 @@ use tracing::warn;
 use super::clocks::Clocks;
 use super::marker::marker;
 use super::survey::Survey;
-use crate::backend::{Endpoint, ServerInfo};
 use crate::backfill::{self, Progress};
 use crate::config::{Ack, RunConfig, Scripts, TargetPolicy};
-use crate::courtesy::Courtesy;
-use crate::databases::Databases;
+use crate::engine::ledger::{Groups, Seed};
 use crate::engine::{Engine, Settings};
 use crate::lane::{Acks, Busy, Hub, Identity, Pool, Process, Reach, SideLine, StandIn, Upstream};
-use crate::ledger::{Groups, Seed};
 use crate::mirror::{Mirror, Peer, Tracker};
-use crate::payload::Acceptance;
+use crate::protocol::databases::Databases;
+use crate::protocol::payload::Acceptance;
 use crate::proxy::{self, DefaultUser};
+use crate::server::{Endpoint, ServerInfo};
 use crate::status::Side;
+use crate::throttle::Courtesy;
 
 /// Tasks that work off dirty keys.
 const RECOPIERS: usize = 2;

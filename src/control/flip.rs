@@ -24,11 +24,11 @@ use super::migration::Migration;
 use super::passes::Beginning;
 use super::survey::Survey;
 use crate::admin::{Flipped, Refusal};
-use crate::backend::Connection;
 use crate::engine::Engine;
 use crate::lane::{Context, Purpose};
+use crate::protocol::resp::Request;
 use crate::proxy::Route;
-use crate::resp::Request;
+use crate::server::Connection;
 use crate::status::Side;
 
 /// How long lanes and subscribers' channels may take to be opened on the next primary.

@@ -21,10 +21,10 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use crate::backend::{Called, Info};
-use crate::command::{self, Command, Serve};
 use crate::engine::Calls;
-use crate::resp::Request;
+use crate::protocol::command::{self, Command, Serve};
+use crate::protocol::resp::Request;
+use crate::server::{Called, Info};
 
 /// The bar of each command, since the direction began.
 #[derive(Debug, Default)]

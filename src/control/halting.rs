@@ -8,10 +8,10 @@ use super::course::Event;
 use super::direction::Direction;
 use super::migration::{Migration, PATIENCE};
 use super::phase::{Acceptance, Halt, Refused, is_nearly_empty};
-use crate::backend::told;
-use crate::databases::Databases;
 use crate::engine::Engine;
-use crate::resp::{Reply, Request};
+use crate::protocol::databases::Databases;
+use crate::protocol::resp::{Reply, Request};
+use crate::server::told;
 use crate::status::Side;
 
 impl Migration {

@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use super::direction::{Direction, World};
 use super::survey::connect;
-use crate::backend::{Answer, Broken, ConnectError, Connection, Library, words};
+use crate::server::{Answer, Broken, ConnectError, Connection, Library, words};
 
 /// Libraries of the secondary that are somebody else's, by name. `None`: whatever it has that the
 /// primary has not is.

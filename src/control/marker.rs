@@ -6,9 +6,9 @@ use tracing::info;
 use super::direction::Direction;
 use super::migration::Migration;
 use super::survey::connect;
-use crate::backend::{Broken, Connection, Endpoint};
-use crate::own_keys::MARKER;
-use crate::resp::{Reply, Request};
+use crate::protocol::reserved_keys::MARKER;
+use crate::protocol::resp::{Reply, Request};
+use crate::server::{Broken, Connection, Endpoint};
 use crate::status::{Phase, Side};
 
 const TEXT: &[u8] = b"clients have been cut over to the target";
@@ -48,7 +48,7 @@ pub(super) async fn mark(
 /// A connection to the marker's database.
 pub(super) async fn connect_to_zero(
     source: &Endpoint,
-) -> Result<Connection, crate::backend::ConnectError> {
+) -> Result<Connection, crate::server::ConnectError> {
     connect(&Endpoint { db: None, ..source.clone() }).await
 }
 

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
 use super::migration::{Migration, unix_now};
-use crate::history::{Point, STEP, Times};
 use crate::lane::Hub;
-use crate::latency::{self, Histogram};
 use crate::metrics::Totals;
+use crate::metrics::history::{Point, STEP, Times};
+use crate::metrics::latency::{self, Histogram};
 use crate::proxy::Registry;
 use crate::status::Side;
 

@@ -13,13 +13,13 @@ use super::migration::{Migration, unix_now};
 use super::passes::Beginning;
 use super::phase::{Blocker, Facts, Halt};
 use crate::admin::{Control, Flipped, Refusal};
-use crate::audit::Audit;
 use crate::check;
 use crate::config::{Servers, TargetPolicy};
-use crate::history::Point;
+use crate::engine::ledger::Groups;
 use crate::hooks::{Event, News};
-use crate::ledger::Groups;
+use crate::metrics::history::Point;
 use crate::report::Report;
+use crate::report::audit::Audit;
 use crate::status::{self, Phase, Side, Status};
 
 /// A migration as the admin API holds it.

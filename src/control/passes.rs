@@ -14,7 +14,7 @@ use super::migration::Migration;
 use super::recording::note_processes;
 use crate::backfill::Pass;
 use crate::engine::Engine;
-use crate::ledger::{GROUPS, Groups};
+use crate::engine::ledger::{GROUPS, Groups};
 use crate::status::Side;
 
 /// How often a direction is asked whether it needs something.

@@ -5,7 +5,7 @@
 
 use tracing::info;
 
-use crate::backend::{Broken, Client, Clients, Connection, end_connection, ended};
+use crate::server::{Broken, Client, Clients, Connection, end_connection, ended};
 
 /// How our connections that write are named.
 const WRITERS: [&str; 3] = ["crossfade-lane:", "crossfade-session:", "crossfade-mirror:"];

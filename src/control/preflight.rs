@@ -5,11 +5,11 @@ use tracing::warn;
 
 use super::marker::{connect_to_zero, mark};
 use super::survey::connect;
-use crate::backend::{Answer, Broken, Connection, words};
 use crate::config::{RunConfig, TargetPolicy};
-use crate::databases::Databases;
 use crate::failure::Failure;
-use crate::own_keys::MARKER;
+use crate::protocol::databases::Databases;
+use crate::protocol::reserved_keys::MARKER;
+use crate::server::{Answer, Broken, Connection, words};
 use crate::status::{Phase, Side};
 
 /// A connection to one of the servers.

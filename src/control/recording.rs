@@ -14,9 +14,9 @@ use super::passes::Beginning;
 use super::state::{State, StateDir};
 use super::survey::Survey;
 use crate::engine::Engine;
+use crate::engine::ledger::Groups;
 use crate::failure::Failure;
 use crate::lane::Hub;
-use crate::ledger::Groups;
 use crate::record::{Identity, Record};
 use crate::status::{self, Side};
 

@@ -25,23 +25,23 @@ use super::recording::{self, Opened};
 use super::state::{State, StateDir};
 use super::survey::{Survey, acceptance};
 use crate::admin;
-use crate::audit::Audit;
-use crate::backend::Broken;
 use crate::config::RunConfig;
+use crate::engine::ledger::{Groups, Seed};
 use crate::engine::{Cause, Engine};
 use crate::failure::Failure;
 use crate::hooks::Hooks;
 use crate::lane::{SideLine, Unread};
-use crate::ledger::{Groups, Seed};
+use crate::logging;
 use crate::metrics::Metrics;
 use crate::net::{self, Seldom};
-use crate::payload::Acceptance;
+use crate::protocol::payload::Acceptance;
 use crate::proxy::{
     Budget, Limits, Listener, Logins, Partings, Pause, Registry, Shared, Stage, Unknown,
 };
 use crate::report::Report;
+use crate::report::audit::Audit;
+use crate::server::Broken;
 use crate::status::{self, Phase, Side, VerifyState};
-use crate::telemetry;
 
 /// Descriptors for everything but clients: lanes, copiers, the admin API. A client that blocks,
 /// watches or subscribes takes a second one.
@@ -267,7 +267,7 @@ async fn serve(
     let control = Arc::new(migration.clone());
     let api = admin::serve(admin, control, access, stop_admin.clone());
     let api = tokio::spawn(api);
-    telemetry::announce(addresses.0, addresses.1);
+    logging::announce(addresses.0, addresses.1);
     wait_for_signal().await?;
     info!("stopping: clients are answered, the mirror is drained");
     stop_clients.cancel();

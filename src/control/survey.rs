@@ -1,7 +1,7 @@
 //! What must be known of both servers before a direction can start.
 
-use crate::backend::{Broken, ClockGap, ConnectError, Connection, Endpoint, ServerInfo, Setup};
-use crate::payload::Acceptance;
+use crate::protocol::payload::Acceptance;
+use crate::server::{Broken, ClockGap, ConnectError, Connection, Endpoint, ServerInfo, Setup};
 use crate::value::probe;
 
 /// Both servers, seen from one direction.

@@ -8,9 +8,9 @@ use tokio::time::sleep;
 use tracing::warn;
 
 use super::migration::{Migration, unix_now};
-use crate::diff::Leeway;
 use crate::engine::Engine;
 use crate::status::{self, VerifyState};
+use crate::value::diff::Leeway;
 use crate::verify::{Alike, Sample, Tally, Verify};
 
 impl Migration {

@@ -13,12 +13,12 @@ use super::direction::Direction;
 use super::foreign::Foreign;
 use super::migration::{Migration, PATIENCE};
 use super::recording::note_processes_if_settled;
-use crate::backend::{Client, Clients, ServerInfo, told};
-use crate::command::{self, Serve};
-use crate::courtesy;
 use crate::engine::Engine;
-use crate::resp::{Reply, Request};
+use crate::protocol::command::{self, Serve};
+use crate::protocol::resp::{Reply, Request};
+use crate::server::{Client, Clients, ServerInfo, told};
 use crate::status::{Phase, Side};
+use crate::throttle;
 
 /// How often.
 const LOOK: Duration = Duration::from_millis(500);
@@ -36,7 +36,7 @@ impl Migration {
     pub(super) async fn watch_traffic(self: Arc<Self>) {
         loop {
             let Some(registry) = self.registry() else { return };
-            if timeout(courtesy::LOOK, registry.somebody_came()).await.is_ok() {
+            if timeout(throttle::LOOK, registry.somebody_came()).await.is_ok() {
                 self.world.courtesy.expect();
             }
             self.world.courtesy.look(registry.commands());

@@ -20,11 +20,11 @@ use tokio::time::sleep;
 use crate::backfill::{self, Pass};
 use crate::config::{RunConfig, TargetPolicy};
 use crate::control::{self, Direction, Known, Survey, World};
+use crate::engine::ledger::{Groups, Seed};
 use crate::failure::Failure;
-use crate::ledger::{Groups, Seed};
-use crate::payload::Acceptance;
+use crate::protocol::payload::Acceptance;
 use crate::status::{Progress, Side};
-use crate::strangers::give_way;
+use crate::throttle::foreign_load::give_way;
 
 pub(crate) use summary::Summary;
 

@@ -3,7 +3,7 @@
 //! whether somebody else calls too.
 
 use super::{Engine, Unit};
-use crate::command::{Command, table};
+use crate::protocol::command::{Command, table};
 
 /// Counts since the start, by a command's place in the table.
 #[derive(Clone, Debug)]
@@ -55,8 +55,8 @@ impl Engine {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::command::lookup;
-    use crate::resp::Request;
+    use crate::protocol::command::lookup;
+    use crate::protocol::resp::Request;
 
     /// As if these had been sent and had ended.
     pub(crate) fn calls_of(begun: &[&str], ended: &[&str]) -> Calls {

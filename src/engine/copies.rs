@@ -10,8 +10,8 @@ use smallvec::SmallVec;
 
 use super::log::Draft;
 use super::{Cause, Copying, DirtyKey, Engine, Kind, Named, Position};
-use crate::effect::Step;
-use crate::ledger::{Fingerprint, Groups, State};
+use crate::engine::effect::Step;
+use crate::engine::ledger::{Fingerprint, Groups, State};
 
 /// The right to copy one key.
 #[derive(Clone, Debug)]
@@ -290,9 +290,9 @@ impl Engine {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::effect::Expect;
+    use crate::engine::effect::Expect;
     use crate::engine::together::tests::{claim, engine};
-    use crate::resp::Request;
+    use crate::protocol::resp::Request;
 
     fn step(line: &str) -> Step {
         Step { request: Request::new(line.split(' ')), expect: Expect::Success }

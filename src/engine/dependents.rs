@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use smallvec::SmallVec;
 
 use super::{Cause, Engine, Named, Position, Write};
-use crate::ledger::Fingerprint;
+use crate::engine::ledger::Fingerprint;
 
 /// One of them, in the log or on its way.
 #[derive(Debug)]
@@ -83,12 +83,12 @@ impl Engine {
 mod tests {
     use bytes::Bytes;
 
-    use crate::capability::{Capabilities, Family};
-    use crate::command;
+    use crate::engine::ledger::Groups;
     use crate::engine::together::tests::engine as plain;
     use crate::engine::{Answer, Cause, ConnId, Engine, Settings};
-    use crate::ledger::Groups;
-    use crate::resp::Request;
+    use crate::protocol::capability::{Capabilities, Family};
+    use crate::protocol::command;
+    use crate::protocol::resp::Request;
 
     const CONN: ConnId = ConnId(1);
 

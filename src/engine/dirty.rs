@@ -6,7 +6,7 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 use super::{Millis, Named};
-use crate::ledger::{Fingerprint, Groups, Passthrough};
+use crate::engine::ledger::{Fingerprint, Groups, Passthrough};
 
 /// What a dirty key weighs beyond its name, roughly.
 const KEY_WEIGHT: usize = 160;

@@ -22,8 +22,8 @@ use bytes::Bytes;
 
 use self::list::{Followed, Prefix};
 use super::{Copying, Engine, Ticket, Write};
-use crate::ledger::State;
-use crate::resp::{Request, parse_integer};
+use crate::engine::ledger::State;
+use crate::protocol::resp::{Request, parse_integer};
 
 pub use self::list::Edit;
 

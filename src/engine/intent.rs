@@ -14,8 +14,8 @@
 
 use super::log::Position;
 use super::{Engine, Unit, Write};
-use crate::command::Reach;
-use crate::ledger::{Group, Groups};
+use crate::engine::ledger::{Group, Groups};
+use crate::protocol::command::Reach;
 
 /// With more keys to look through than this nothing is let go: it would take too long.
 const MANY: usize = 10_000;

@@ -12,11 +12,11 @@ use smallvec::SmallVec;
 
 use super::unit::Touch;
 use super::{Named, Settings, Unit, Write};
-use crate::capability::Capabilities;
-use crate::command::{Access, Command, Reach, Serve};
-use crate::effect;
-use crate::ledger::Seed;
-use crate::resp::Request;
+use crate::engine::effect;
+use crate::engine::ledger::Seed;
+use crate::protocol::capability::Capabilities;
+use crate::protocol::command::{Access, Command, Reach, Serve};
+use crate::protocol::resp::Request;
 
 /// Finds the keys of writes, and the probes to send behind them.
 #[derive(Debug)]
@@ -108,10 +108,10 @@ impl Keyer {
 
 #[cfg(test)]
 mod tests {
-    use crate::command;
     use crate::engine::together::tests::engine;
     use crate::engine::{Answer, ConnId, Engine, Unit};
-    use crate::resp::Request;
+    use crate::protocol::command;
+    use crate::protocol::resp::Request;
 
     const CONN: ConnId = ConnId(1);
 

@@ -11,9 +11,9 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 use super::{Accepted, Cause, Copied, Engine, Named, Ticket};
-use crate::effect::{Expect, Step};
-use crate::ledger::{Fingerprint, Passthrough};
-use crate::resp::Request;
+use crate::engine::effect::{Expect, Step};
+use crate::engine::ledger::{Fingerprint, Passthrough};
+use crate::protocol::resp::Request;
 
 /// Room for names, in bytes, and what each weighs beyond its length, roughly.
 const ROOM: usize = 16 * 1024 * 1024;
@@ -164,7 +164,7 @@ impl Engine {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ledger::Seed;
+    use crate::engine::ledger::Seed;
 
     fn named(space: u32, key: &'static str) -> Named {
         let fingerprint = Seed::from_bytes([7; 8]).fingerprint(space, key.as_bytes());
@@ -188,7 +188,7 @@ mod tests {
     fn a_key_that_is_left_out_stays_in_the_record() {
         let mut engine = crate::engine::together::tests::engine(1 << 20);
         engine.end_pass();
-        engine.keep_record(crate::ledger::Groups::default());
+        engine.keep_record(crate::engine::ledger::Groups::default());
         let key = engine.named(0, Bytes::from_static(b"vectors"));
         engine.soil(&key, Cause::Effect);
         let ticket = engine.claim_dirty(1).remove(0);

@@ -11,9 +11,9 @@ use bytes::{Bytes, BytesMut};
 use smallvec::SmallVec;
 
 use super::Millis;
-use crate::effect::{Expect, Step};
-use crate::ledger::Fingerprint;
-use crate::resp;
+use crate::engine::effect::{Expect, Step};
+use crate::engine::ledger::Fingerprint;
+use crate::protocol::resp;
 
 /// What many copies in one entry weigh.
 fn copies_weight(bytes: usize, copies: usize) -> usize {
@@ -308,7 +308,7 @@ impl Log {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::resp::Request;
+    use crate::protocol::resp::Request;
 
     fn step() -> Step {
         Step { request: Request::new(["SET", "k", "v"]), expect: Expect::Success }

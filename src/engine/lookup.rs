@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::Engine;
-use crate::ledger::{Marks, Seed, State};
+use crate::engine::ledger::{Marks, Seed, State};
 
 /// The keys of one database as a scan looks them up. It goes by the numbering that the engine had
 /// when it gave this: a scan that `SWAPDB` came between is done again.

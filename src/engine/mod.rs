@@ -16,9 +16,11 @@ mod calls;
 mod copies;
 mod dependents;
 mod dirty;
+pub mod effect;
 mod following;
 mod intent;
 mod keyer;
+pub mod ledger;
 mod left_out;
 mod log;
 mod lookup;
@@ -41,10 +43,10 @@ mod watch;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::capability::Capabilities;
-use crate::databases::Databases;
-use crate::ledger::{Fingerprint, Groups, Ledger, Passthrough, Seed, State};
-use crate::resp::Request;
+use crate::engine::ledger::{Fingerprint, Groups, Ledger, Passthrough, Seed, State};
+use crate::protocol::capability::Capabilities;
+use crate::protocol::databases::Databases;
+use crate::protocol::resp::Request;
 
 pub use calls::Calls;
 #[cfg(test)]

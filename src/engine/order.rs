@@ -11,7 +11,7 @@ use std::collections::{HashMap, VecDeque};
 
 use smallvec::SmallVec;
 
-use crate::ledger::Fingerprint;
+use crate::engine::ledger::Fingerprint;
 
 /// One upstream connection, for as long as it lasts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -67,7 +67,7 @@ impl Held {
 /// The writes in flight and who waits for them.
 #[derive(Debug, Default)]
 pub(super) struct Order {
-    keys: HashMap<Fingerprint, Held, crate::ledger::Passthrough>,
+    keys: HashMap<Fingerprint, Held, crate::engine::ledger::Passthrough>,
     /// Writes in flight on each connection.
     in_flight: HashMap<ConnId, u32>,
     total: u32,
@@ -283,7 +283,7 @@ impl Order {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ledger::Seed;
+    use crate::engine::ledger::Seed;
 
     impl Order {
         /// Whether nobody writes and nobody waits.

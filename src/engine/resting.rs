@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::left_out::pattern;
 use super::{Engine, Millis};
-use crate::ledger::{Fingerprint, Passthrough};
+use crate::engine::ledger::{Fingerprint, Passthrough};
 
 /// Copies that take less are of no account.
 const LONG: Millis = 20;

@@ -355,11 +355,11 @@ impl Engine {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::command;
     use crate::engine::Settings;
+    use crate::engine::ledger::Groups;
     use crate::engine::together::tests::engine as without_scripts;
-    use crate::ledger::Groups;
-    use crate::resp::Request;
+    use crate::protocol::command;
+    use crate::protocol::resp::Request;
 
     const CONN: ConnId = ConnId(1);
 

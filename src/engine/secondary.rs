@@ -177,10 +177,10 @@ impl Engine {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::effect::{Expect, Step};
+    use crate::engine::effect::{Expect, Step};
     use crate::engine::together::tests::{claim, engine};
     use crate::engine::{Accepted, Copied};
-    use crate::resp::Request;
+    use crate::protocol::resp::Request;
 
     fn copied() -> Copied {
         let steps = [Step { request: Request::new(["RESTORE"]), expect: Expect::Success }];

@@ -12,10 +12,10 @@ use super::dependents::Dependent;
 use super::log::Draft;
 use super::step::claim;
 use super::{Cause, ConnId, Engine, Kind, Named, Unit, Woken, Write};
-use crate::command::{Reach, Serve};
-use crate::effect::{self, Effect, Executed, Expect, Outcome, Step};
-use crate::ledger::State;
-use crate::resp::{Reply, Request};
+use crate::engine::effect::{self, Effect, Executed, Expect, Outcome, Step};
+use crate::engine::ledger::State;
+use crate::protocol::command::{Reach, Serve};
+use crate::protocol::resp::{Reply, Request};
 
 /// What the primary answered to a step.
 #[derive(Clone, Copy, Debug)]
@@ -243,8 +243,8 @@ impl Engine {
         self.left_out.flush(space);
         let pairs = match (&self.settings.databases, db) {
             (_, Some(db)) => SmallVec::<[u32; 4]>::from_iter(self.settings.databases.to(db)),
-            (crate::databases::Databases::All, None) => SmallVec::from_iter([0]),
-            (crate::databases::Databases::Only(pairs), None) => {
+            (crate::protocol::databases::Databases::All, None) => SmallVec::from_iter([0]),
+            (crate::protocol::databases::Databases::Only(pairs), None) => {
                 let flush = [success(["FLUSHDB"])];
                 for (_, to) in pairs.clone() {
                     self.append_vital(to, &flush);

@@ -7,7 +7,7 @@ use bytes::BytesMut;
 
 use super::log::Draft;
 use super::{Cause, Engine, Entry, Kind, Named, Ticket};
-use crate::ledger::Fingerprint;
+use crate::engine::ledger::Fingerprint;
 
 /// Keys of one database that were read together, and the one command for each that gives the
 /// secondary its state.
@@ -128,11 +128,11 @@ pub(super) mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::capability::Capabilities;
-    use crate::databases::Databases;
     use crate::engine::Settings;
-    use crate::ledger::{Groups, Seed};
-    use crate::resp::command;
+    use crate::engine::ledger::{Groups, Seed};
+    use crate::protocol::capability::Capabilities;
+    use crate::protocol::databases::Databases;
+    use crate::protocol::resp::command;
 
     pub(in crate::engine) fn engine(buffer: usize) -> Engine {
         let settings = Settings {

@@ -4,9 +4,9 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 use super::Named;
-use crate::command::{Command, Reach};
-use crate::ledger::Fingerprint;
-use crate::resp::Request;
+use crate::engine::ledger::Fingerprint;
+use crate::protocol::command::{Command, Reach};
+use crate::protocol::resp::Request;
 
 /// A key that a write touches.
 #[derive(Clone, Debug)]

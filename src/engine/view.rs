@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Copying, Counters, Engine, Millis, Named, Position, Settings};
-use crate::ledger::{Marks, State};
+use crate::engine::ledger::{Marks, State};
 
 /// How long copies pause after the secondary refused one (out of memory, read-only).
 const REFUSAL_PAUSE: Millis = 300;

@@ -13,8 +13,8 @@ use std::collections::HashMap;
 use smallvec::SmallVec;
 
 use super::{Answer, Cause, Engine, Named, Unit, Write};
-use crate::ledger::{Fingerprint, Group, Passthrough};
-use crate::resp::Reply;
+use crate::engine::ledger::{Fingerprint, Group, Passthrough};
+use crate::protocol::resp::Reply;
 
 /// The waits under way.
 #[derive(Debug, Default)]

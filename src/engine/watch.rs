@@ -1,7 +1,7 @@
 //! Keys that somebody compares on both servers: whether they were left alone meanwhile.
 
 use super::{Engine, Named};
-use crate::ledger::Fingerprint;
+use crate::engine::ledger::Fingerprint;
 
 impl Engine {
     /// Notes from now on whether a key is written; a write in flight may be one.

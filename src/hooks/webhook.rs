@@ -12,8 +12,8 @@ use ureq::Agent;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
 use super::News;
-use crate::backend::Secret;
 use crate::net;
+use crate::server::Secret;
 
 /// How long one try may take.
 const PATIENCE: Duration = Duration::from_secs(5);

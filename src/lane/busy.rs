@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tokio::sync::Mutex;
 
 use super::Upstream;
-use crate::resp::{Reply, Request};
+use crate::protocol::resp::{Reply, Request};
 
 /// For so long an answer is everybody's.
 const FRESH: Duration = Duration::from_millis(20);

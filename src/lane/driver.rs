@@ -10,9 +10,9 @@ use smallvec::SmallVec;
 use super::gathering::Gathering;
 use super::queue::Queue;
 use super::{Hub, Job, Lost, Mailbox, Window};
-use crate::backend::{Broken, Wire};
 use crate::engine::{Answer, ConnId, Gate, Passing, Unit, Woken};
-use crate::latency::Sampler;
+use crate::metrics::latency::Sampler;
+use crate::server::{Broken, Wire};
 
 /// More than this is not queued for the server's socket, in bytes: what waits beyond it waits as
 /// jobs, whose clients wait too.

@@ -15,9 +15,9 @@ use tokio::time::timeout;
 
 use super::job::{Shape, Sink};
 use super::{Acks, Mailbox};
+use crate::engine::ledger::Marks;
 use crate::engine::{ConnId, Engine, Gate, Keyer, Millis, Named, Unit, Woken};
-use crate::latency::Histogram;
-use crate::ledger::Marks;
+use crate::metrics::latency::Histogram;
 use crate::record::Record;
 
 /// Effects of so much memory are sent without waiting for more, in bytes.

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 
 use super::Mailbox;
 use crate::engine::{Gate, Passable, Unit};
-use crate::resp::Request;
+use crate::protocol::resp::Request;
 
 /// Why a step has no answer.
 #[derive(Clone, Debug, Error)]

@@ -13,7 +13,7 @@ use super::Unread;
 use super::unread::Share;
 use crate::engine::Gate;
 use crate::net::Outgoing;
-use crate::resp;
+use crate::protocol::resp;
 
 /// The replies that wait for a client's task.
 #[derive(Debug)]

@@ -14,8 +14,8 @@ use tokio::time::{Instant, sleep};
 
 use super::reach::RETRY;
 use super::{Lane, Mailbox, Upstream};
-use crate::backend::{Secret, Setup, Wire};
-use crate::resp::{Protocol, Request};
+use crate::protocol::resp::{Protocol, Request};
+use crate::server::{Secret, Setup, Wire};
 
 /// How long lanes are kept that nobody holds.
 const VACANCY: Duration = Duration::from_secs(60);

@@ -5,8 +5,8 @@
 use parking_lot::Mutex;
 
 use super::{Hub, Upstream};
-use crate::backend::ServerInfo;
 use crate::engine::Cause;
+use crate::server::ServerInfo;
 
 /// The server as it was when it answered last.
 #[derive(Debug)]

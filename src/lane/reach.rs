@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use super::Upstream;
-use crate::backend::{ConnectError, Setup, Wire};
+use crate::server::{ConnectError, Setup, Wire};
 
 /// How soon a server that is away is tried again.
 pub(super) const RETRY: Duration = Duration::from_millis(50);
@@ -85,7 +85,7 @@ impl Upstream {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backend::Address;
+    use crate::server::Address;
 
     fn failure(reply: &str) -> ConnectError {
         let address = Address::Unix("/s".into());

@@ -13,8 +13,8 @@ use super::process::Origin;
 use super::queue::Queue;
 use super::reach::RETRY;
 use super::{Busy, Hub, Job, Lost, Mailbox, Process, Reach, SideLine};
-use crate::backend::{ConnectError, Endpoint, Setup, Wire, end_connection, ended};
-use crate::resp::{Reply, Request};
+use crate::protocol::resp::{Reply, Request};
+use crate::server::{ConnectError, Endpoint, Setup, Wire, end_connection, ended};
 
 /// Where lanes lead.
 #[derive(Debug)]

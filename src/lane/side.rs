@@ -5,8 +5,8 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
-use crate::backend::{Connection, Endpoint, Setup};
-use crate::resp::{Reply, Request};
+use crate::protocol::resp::{Reply, Request};
+use crate::server::{Connection, Endpoint, Setup};
 
 /// A server that has not answered for so long is asked again on a new connection.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -8,7 +8,9 @@
 //!
 //! *Must not know:* what the numbers mean to those who set them.
 
+pub mod history;
 mod labels;
+pub mod latency;
 mod readings;
 mod tally;
 

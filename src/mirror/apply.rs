@@ -14,13 +14,13 @@ use tokio_util::sync::{CancellationToken, ReusableBoxFuture};
 use tracing::{info, trace, warn};
 
 use super::judge;
-use crate::backend::{
-    Broken, Connection, Endpoint, RECONNECT_AFTER, ServerInfo, Setup, Wire, end_connection, ended,
-};
 use crate::engine::{Cause, Engine, Entry, Kind};
 use crate::lane::Hub;
-use crate::latency::Sampler;
-use crate::resp::{Frame, Request};
+use crate::metrics::latency::Sampler;
+use crate::protocol::resp::{Frame, Request};
+use crate::server::{
+    Broken, Connection, Endpoint, RECONNECT_AFTER, ServerInfo, Setup, Wire, end_connection, ended,
+};
 
 /// Effects on their way to the secondary at once, in bytes: what is in doubt when it fails.
 const WINDOW: usize = 2 * 1024 * 1024;

@@ -3,9 +3,9 @@
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use crate::effect::Expect;
+use crate::engine::effect::Expect;
 use crate::engine::{Cause, Entry};
-use crate::resp::Reply;
+use crate::protocol::resp::Reply;
 
 /// How many replies belong to an entry.
 pub(super) fn replies(entry: &Entry) -> usize {

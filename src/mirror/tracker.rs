@@ -9,10 +9,10 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use crate::backend::{Broken, ConnectError, Endpoint, Info, RECONNECT_AFTER, Setup, Wire};
 use crate::engine::{Engine, Question, Reading};
 use crate::lane::Hub;
-use crate::resp::{Frame, Protocol, Reply, Request};
+use crate::protocol::resp::{Frame, Protocol, Reply, Request};
+use crate::server::{Broken, ConnectError, Endpoint, Info, RECONNECT_AFTER, Setup, Wire};
 
 /// Scripts that end in so short a time are asked about together.
 const TOGETHER: Duration = Duration::from_millis(5);

@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::lane::{Identity, Upstream};
-use crate::resp::Request;
+use crate::protocol::resp::Request;
 
 /// How long a login waits for a source that serves nobody any more.
 const PATIENCE: Duration = Duration::from_millis(500);

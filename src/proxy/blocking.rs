@@ -15,11 +15,11 @@ use super::client::{Client, Close, Until, Way};
 use super::dispatch::Meaning;
 use super::registry::Wait;
 use super::turns::Turn;
-use crate::backend::ServerInfo;
-use crate::command::{Access, Command};
 use crate::engine::Unit;
 use crate::lane::{Job, Lost, Purpose, Sink};
-use crate::resp::{self, Protocol, Reply, Request};
+use crate::protocol::command::{Access, Command};
+use crate::protocol::resp::{self, Protocol, Reply, Request};
+use crate::server::ServerInfo;
 
 type Replies = Result<Vec<Bytes>, Lost>;
 
@@ -380,7 +380,7 @@ impl Deadline {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::resp::parse_integer;
+    use crate::protocol::resp::parse_integer;
 
     #[test]
     fn a_wait_goes_on_with_what_is_left_of_its_timeout() {

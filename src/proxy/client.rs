@@ -21,7 +21,7 @@ use super::{Route, Shared};
 use crate::lane::{Lane, Lanes, MOST, Mailbox, Purpose, Refusal, STEP, Window};
 use crate::metrics::ClientErrorKind;
 use crate::net::{Outgoing, Room, Stream};
-use crate::resp::{self, Decoder, Request};
+use crate::protocol::resp::{self, Decoder, Request};
 
 /// How much room a read is given at most, when a large value is on its way, in bytes.
 const READ_ROOM_MAX: usize = 1024 * 1024;

@@ -7,7 +7,7 @@ use super::connection::with_integer_behind;
 use super::listing::{Filter, describe, fields};
 use super::registry::Entry;
 use super::session::harmless;
-use crate::resp::{self, Request, parse_integer};
+use crate::protocol::resp::{self, Request, parse_integer};
 
 impl Client {
     pub(super) async fn client_command(&mut self, request: Request) -> Result<(), Close> {

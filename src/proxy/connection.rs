@@ -6,10 +6,10 @@ use tokio::sync::oneshot;
 use super::authority::{Decision, logs_in};
 use super::client::{Client, Close, Way};
 use super::scan::Asked;
-use crate::backend::{Secret, Wire};
-use crate::command::Connection;
 use crate::lane::{Context, Identity, Job, Purpose, Refusal, Sink, Upstream};
-use crate::resp::{self, Protocol, Request, parse_integer};
+use crate::protocol::command::Connection;
+use crate::protocol::resp::{self, Protocol, Request, parse_integer};
+use crate::server::{Secret, Wire};
 
 /// Neither the source nor whoever stands in for it has answered.
 const NOBODY_ASKED: &str = "ERR crossfade: no server can be asked for this user";
@@ -277,7 +277,7 @@ impl Client {
             before.push(Request::new(["HELLO", "3"]));
         }
         let answer = async {
-            let mut wire = Wire::new(crate::backend::dial(&server.endpoint).await.ok()?);
+            let mut wire = Wire::new(crate::server::dial(&server.endpoint).await.ok()?);
             before.iter().chain([request]).for_each(|request| wire.push(request.raw()));
             for _ in &before {
                 wire.frame().await.ok()?;

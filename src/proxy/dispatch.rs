@@ -7,12 +7,12 @@ use smallvec::SmallVec;
 
 use super::client::{Client, Close, Way};
 use super::session::{Action, Queued, Reason, Rules, translated};
-use crate::command::{self, Command, Serve};
-use crate::databases::Databases;
 use crate::engine::{Keyer, Unit, Write};
 use crate::lane::{Job, Lane, Mailbox, Purpose, Refusal, Shape, Sink};
 use crate::metrics::{ClientErrorKind, CommandKind};
-use crate::resp::{self, Request};
+use crate::protocol::command::{self, Command, Serve};
+use crate::protocol::databases::Databases;
+use crate::protocol::resp::{self, Request};
 
 type Requests = SmallVec<[Request; 1]>;
 

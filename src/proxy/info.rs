@@ -5,7 +5,7 @@ use bytes::{Bytes, BytesMut};
 use super::Shared;
 use super::client::{Client, Close};
 use super::registry::{Seen, Wait};
-use crate::resp::Request;
+use crate::protocol::resp::Request;
 
 impl Client {
     pub(super) async fn info(&mut self, request: Request) -> Result<(), Close> {

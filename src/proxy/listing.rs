@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use super::client::Client;
 use super::registry::{Entry, Seen, Tracking, Wait};
-use crate::resp::parse_integer;
+use crate::protocol::resp::parse_integer;
 
 impl Client {
     /// Lets others see what the client is doing: whenever it comes to wait, or looks itself.

@@ -9,8 +9,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::client::{Client, Close};
-use crate::command::{self, Connection, Serve};
-use crate::resp::Request;
+use crate::protocol::command::{self, Connection, Serve};
+use crate::protocol::resp::Request;
 
 impl Client {
     /// The server decides whether this user may.

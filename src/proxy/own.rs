@@ -13,7 +13,7 @@ use super::registry::Wait;
 use super::relay::{Relay, invalidate_all};
 use super::session::{Anew, Redirection};
 use crate::lane::{Job, Lane, Refusal, Sink};
-use crate::resp::Request;
+use crate::protocol::resp::Request;
 
 impl Client {
     /// `WAIT` and its kin, on a connection of their own.

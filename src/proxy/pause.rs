@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::client::{Client, Close, Until};
 use super::registry::Wait;
-use crate::resp::{Request, parse_integer};
+use crate::protocol::resp::{Request, parse_integer};
 
 /// The longest pause, so that the end is a moment that exists: ten years.
 const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);

@@ -11,9 +11,9 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::registry::Entry;
 use super::{Route, Shared};
-use crate::backend::Wire;
 use crate::lane::Context;
-use crate::resp::{self, Protocol};
+use crate::protocol::resp::{self, Protocol};
+use crate::server::Wire;
 
 /// The channel of which a RESP2 receiver gets messages.
 const CHANNEL: &[u8] = b"__redis__:invalidate";

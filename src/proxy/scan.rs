@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 
 use super::client::{Client, Close};
 use crate::lane::{Job, Lane, Lost, Purpose, Refusal, Sink};
-use crate::resp::{Reply, Request};
+use crate::protocol::resp::{Reply, Request};
 
 /// How many cursors are remembered; older ones start over.
 const LIMIT: usize = 100_000;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::{Authority, Cursors};
-use crate::databases::Databases;
 use crate::lane::{Hub, Pool};
+use crate::protocol::databases::Databases;
 
 /// One server as the primary.
 #[derive(Debug)]

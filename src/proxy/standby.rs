@@ -12,9 +12,9 @@ use tokio::sync::watch;
 
 use super::stage::{Next, Place, Route, Stage};
 use super::subscriber::read_out;
-use crate::backend::Wire;
 use crate::net::Outgoing;
-use crate::resp::{Frame, Reply};
+use crate::protocol::resp::{Frame, Reply};
+use crate::server::Wire;
 
 /// Messages that somebody publishes there already, kept for the flip; past it the connection is given
 /// up, in bytes.
@@ -153,7 +153,7 @@ mod tests {
         assert!(!may_hear_events(b"news", false) && !may_hear_events(b"*", false));
         assert!(!may_hear_events(b"news.*", true));
         let event = |parts: &[&str]| {
-            let raw = crate::resp::Request::new(parts).raw().clone();
+            let raw = crate::protocol::resp::Request::new(parts).raw().clone();
             is_event(&Frame { raw })
         };
         assert!(event(&["message", "__keyevent@0__:set", "k"]));

@@ -12,11 +12,11 @@ use super::client::{Client, Close, Until};
 use super::session::{Channels, Reason, Session};
 use super::standby::{Standby, may_hear_events};
 use super::{Route, Stage};
-use crate::backend::Wire;
 use crate::lane::{Context, Refusal};
 use crate::metrics::ClientErrorKind;
 use crate::net::Outgoing;
-use crate::resp::{Frame, Request};
+use crate::protocol::resp::{Frame, Request};
+use crate::server::Wire;
 
 /// How long opening the same channels on the next primary may take.
 const PATIENCE: Duration = Duration::from_secs(2);

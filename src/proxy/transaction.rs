@@ -10,9 +10,9 @@ use smallvec::SmallVec;
 use super::client::{Client, Close, Way};
 use super::dispatch::Meaning;
 use super::session::{Queued, Queueing, Share, number};
-use crate::command::Command;
 use crate::lane::{Context, Purpose, Refusal};
-use crate::resp::{self, Request, Scanner};
+use crate::protocol::command::Command;
+use crate::protocol::resp::{self, Request, Scanner};
 
 /// The most commands that a block may hold; a longer transaction goes step by step.
 const BLOCK_LIMIT: usize = 4096;

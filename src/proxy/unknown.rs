@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 
 use super::client::{Client, Close};
 use crate::lane::Purpose;
-use crate::resp::{Reply, Request};
+use crate::protocol::resp::{Reply, Request};
 
 /// How many names are remembered.
 const LIMIT: usize = 1024;

@@ -2,7 +2,7 @@
 //! twice, once inverted, so that no damage goes unnoticed and a change needs no checksum elsewhere.
 
 use super::{Identity, Unusable};
-use crate::ledger::{Groups, WORDS};
+use crate::engine::ledger::{Groups, WORDS};
 
 /// The header's size: a page, which the kernel writes whole or not.
 pub(super) const HEADER: usize = 4096;

@@ -53,7 +53,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 use tracing::{error, warn};
 
-use crate::ledger::{Groups, WORDS};
+use crate::engine::ledger::{Groups, WORDS};
 use image::{CELL, CELLS, HEADER};
 
 const FILE: &str = "record";
@@ -254,7 +254,7 @@ fn boot() -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ledger::Group;
+    use crate::engine::ledger::Group;
 
     fn identity() -> Identity {
         Identity { tag: "ab".into(), source: "s".into(), target: "t".into() }

@@ -6,6 +6,7 @@
 //!
 //! *Must not know:* where the numbers come from.
 
+pub mod audit;
 mod html;
 mod text;
 
@@ -16,7 +17,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::audit::Deed;
+use crate::report::audit::Deed;
 use crate::status::{Phase, Server, Side, Status, Verify, VerifyState};
 
 const FILE: &str = "report.json";

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use thiserror::Error;
 
-use crate::backend::Broken;
-use crate::resp::{Flat, Reply, parse_integer};
+use crate::protocol::resp::{Flat, Reply, parse_integer};
+use crate::server::Broken;
 
 /// Why a value could not be read.
 #[derive(Debug, Error)]

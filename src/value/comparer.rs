@@ -12,10 +12,10 @@ use super::counterpart::counterpart;
 use super::glance::{Dumps, Glance, glance, lacking};
 use super::head::{Head, Type, head};
 use super::reader::{Reader, size_request};
-use crate::backend::Connection;
-use crate::capability::Capabilities;
-use crate::diff::{Difference, Kind, Leeway, same_expiry, same_part};
-use crate::effect::Expiry;
+use crate::engine::effect::Expiry;
+use crate::protocol::capability::Capabilities;
+use crate::server::Connection;
+use crate::value::diff::{Difference, Kind, Leeway, same_expiry, same_part};
 
 /// How long a key that differs is given to become equal before it is looked at again: a write or
 /// an expiry may be under way from one server to the other.

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use super::ReadError;
 use super::answer::Answer;
 use super::reader::{pairs, scored};
-use crate::diff::Kind;
-use crate::resp::{Reply, Request};
+use crate::protocol::resp::{Reply, Request};
+use crate::value::diff::Kind;
 
 /// More elements than a small value has.
 const ALL: &str = "100000";

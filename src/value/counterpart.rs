@@ -5,10 +5,10 @@ use bytes::Bytes;
 use super::ReadError;
 use super::answer::Answer;
 use super::reader::{field, field_ends};
-use crate::backend::Connection;
-use crate::capability::Capabilities;
-use crate::diff::{Field, Part};
-use crate::resp::{Builder, Reply, Request};
+use crate::protocol::capability::Capabilities;
+use crate::protocol::resp::{Builder, Reply, Request};
+use crate::server::Connection;
+use crate::value::diff::{Field, Part};
 
 /// The elements of `part` that this server has too. Parts of ordered values have no counterpart:
 /// they are read side by side.

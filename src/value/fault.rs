@@ -3,7 +3,7 @@
 use thiserror::Error;
 
 use super::ReadError;
-use crate::backend::{Broken, ConnectError, ScanError};
+use crate::server::{Broken, ConnectError, ScanError};
 
 /// What is wrong with one server.
 #[derive(Debug, Error)]

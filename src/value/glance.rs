@@ -8,10 +8,10 @@ use bytes::Bytes;
 
 use super::ReadError;
 use super::answer::{Answer, misfit, refusal};
-use crate::backend::Connection;
-use crate::capability::Capabilities;
-use crate::effect::{Ends, Expiry};
-use crate::resp::{Flat, Row, command};
+use crate::engine::effect::{Ends, Expiry};
+use crate::protocol::capability::Capabilities;
+use crate::protocol::resp::{Flat, Row, command};
+use crate::server::Connection;
 
 /// Above this estimate of its memory a key is not dumped but read in parts, in bytes. It bounds
 /// how long one `DUMP` holds a server up, and with the number of keys a batch's memory.

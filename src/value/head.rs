@@ -4,11 +4,11 @@ use bytes::Bytes;
 
 use super::ReadError;
 use super::answer::misfit;
-use crate::backend::Connection;
-use crate::capability::Capabilities;
-use crate::diff::Kind;
-use crate::effect::{Ends, Expiry};
-use crate::resp::{Flat, Row, command};
+use crate::engine::effect::{Ends, Expiry};
+use crate::protocol::capability::Capabilities;
+use crate::protocol::resp::{Flat, Row, command};
+use crate::server::Connection;
+use crate::value::diff::Kind;
 
 /// What a key holds, without its value.
 #[derive(Clone, Debug, PartialEq, Eq)]

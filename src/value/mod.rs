@@ -14,6 +14,7 @@ mod answer;
 mod comparer;
 mod contents;
 mod counterpart;
+pub mod diff;
 mod fault;
 mod glance;
 mod head;

@@ -3,11 +3,11 @@
 use bytes::Bytes;
 
 use super::ReadError;
-use crate::backend::Connection;
-use crate::capability::Capabilities;
-use crate::own_keys::probe_key;
-use crate::payload::{Acceptance, Payload, Sample, samples};
-use crate::resp::{Reply, Request};
+use crate::protocol::capability::Capabilities;
+use crate::protocol::payload::{Acceptance, Payload, Sample, samples};
+use crate::protocol::reserved_keys::probe_key;
+use crate::protocol::resp::{Reply, Request};
+use crate::server::Connection;
 
 /// How long the scratch key lives if nobody comes to remove it, in milliseconds.
 const LIFETIME: &str = "10000";

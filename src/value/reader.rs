@@ -6,11 +6,11 @@ use super::ReadError;
 use super::answer::Answer;
 use super::pace::{PART_BYTES, Pace};
 use super::stream::StreamReader;
-use crate::backend::Connection;
-use crate::capability::Capabilities;
-use crate::diff::{Field, Kind, Part};
-use crate::effect::Expiry;
-use crate::resp::{Builder, Reply, Request, parse_integer};
+use crate::engine::effect::Expiry;
+use crate::protocol::capability::Capabilities;
+use crate::protocol::resp::{Builder, Reply, Request, parse_integer};
+use crate::server::Connection;
+use crate::value::diff::{Field, Kind, Part};
 
 /// Reads one value from one server, a part at a time; every question may find the key changed,
 /// and whoever needs one moment's state keeps writers away meanwhile or reads again.

@@ -12,9 +12,9 @@ use bytes::Bytes;
 use super::ReadError;
 use super::answer::Answer;
 use super::pace::Pace;
-use crate::backend::Connection;
-use crate::diff::{Entry, Group, Part, Pending, StreamId, StreamState};
-use crate::resp::{Builder, Request};
+use crate::protocol::resp::{Builder, Request};
+use crate::server::Connection;
+use crate::value::diff::{Entry, Group, Part, Pending, StreamId, StreamState};
 
 /// Pending entries in one part.
 const PENDING: i64 = 4096;

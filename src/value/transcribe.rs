@@ -7,10 +7,10 @@ use super::answer::Answer;
 use super::head::{Head, Type, head};
 use super::reader::Elements;
 use super::{CannotWrite, ReadError, Reader, Writing};
-use crate::backend::{Broken, Connection};
-use crate::capability::Capabilities;
-use crate::diff::{Kind, Part};
-use crate::resp::{Reply, Request};
+use crate::protocol::capability::Capabilities;
+use crate::protocol::resp::{Reply, Request};
+use crate::server::{Broken, Connection};
+use crate::value::diff::{Kind, Part};
 
 /// Why a value was not copied.
 #[derive(Debug, Error)]

@@ -9,9 +9,9 @@ use bytes::Bytes;
 use tokio::sync::Mutex;
 
 use super::{CompareError, Comparer};
-use crate::backend::{Connection, Scan, ScanError};
-use crate::courtesy::Courtesy;
-use crate::own_keys::is_ours;
+use crate::protocol::reserved_keys::is_ours;
+use crate::server::{Connection, Scan, ScanError};
+use crate::throttle::Courtesy;
 
 /// Which server's keys are gone over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use thiserror::Error;
 
-use crate::capability::Capabilities;
-use crate::diff::{Entry, Field, Group, Kind, Part, Pending, StreamId, StreamState};
-use crate::own_keys::building_key;
-use crate::resp::{Builder, Request};
+use crate::protocol::capability::Capabilities;
+use crate::protocol::reserved_keys::building_key;
+use crate::protocol::resp::{Builder, Request};
+use crate::value::diff::{Entry, Field, Group, Kind, Part, Pending, StreamId, StreamState};
 
 /// How long half a value may lie about when nobody goes on with it, in milliseconds.
 const ABANDONED_AFTER: i64 = 10 * 60 * 1000;
@@ -273,7 +273,7 @@ impl Writing {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::capability::Family;
+    use crate::protocol::capability::Family;
 
     fn server(major: u32, minor: u32) -> Capabilities {
         Capabilities { family: Family::Redis, version: (major, minor, 0) }

@@ -4,8 +4,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::diff::Difference;
 use crate::engine::pattern;
+use crate::value::diff::Difference;
 
 /// Patterns and keys that are named.
 const NAMED: usize = 20;

@@ -21,12 +21,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use crate::backend::Endpoint;
-use crate::capability::Capabilities;
-use crate::courtesy::Courtesy;
-use crate::databases::Databases;
-use crate::diff::Leeway;
 use crate::lane::Hub;
+use crate::protocol::capability::Capabilities;
+use crate::protocol::databases::Databases;
+use crate::server::Endpoint;
+use crate::throttle::Courtesy;
+use crate::value::diff::Leeway;
 
 pub use found::{Alike, Found, Sample};
 pub use walk::VerifyError;

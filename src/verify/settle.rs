@@ -7,9 +7,9 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::Verify;
 use super::walk::VerifyError;
-use crate::diff::Difference;
 use crate::engine::{Engine, Named};
 use crate::lane::Held;
+use crate::value::diff::Difference;
 use crate::value::{Comparer, Verdict};
 
 /// How often keys that keep being written are looked at before they are held for a look.

@@ -7,8 +7,8 @@ use thiserror::Error;
 use tracing::{info, warn};
 
 use super::{Tally, Verify, Wrong};
-use crate::backend::{Broken, ConnectError, Connection, Endpoint, ScanError, Setup};
 use crate::engine::Cause;
+use crate::server::{Broken, ConnectError, Connection, Endpoint, ScanError, Setup};
 use crate::value::{CompareError, Comparer, Pages, Side, Verdict, Way};
 
 /// Keys compared at once.
@@ -124,10 +124,10 @@ impl Verify {
         let settled = self.settle(db, suspects, FOR_A_COPY, comparer).await?;
         for (key, difference) in settled.different {
             self.tally.found.lock().add(db, &key, difference);
-            let is_extra = difference == crate::diff::Difference::Extra;
+            let is_extra = difference == crate::value::diff::Difference::Extra;
             let counter = match difference {
-                crate::diff::Difference::Missing => &self.tally.missing,
-                crate::diff::Difference::Extra => &self.tally.extra,
+                crate::value::diff::Difference::Missing => &self.tally.missing,
+                crate::value::diff::Difference::Extra => &self.tally.extra,
                 _ => &self.tally.different,
             };
             let before = counter.fetch_add(1, std::sync::atomic::Ordering::Relaxed);

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crossfade::capability::{Capabilities, Family};
-use crossfade::command::{self, Access, Serve};
-use crossfade::effect::{self, Executed, Outcome, Step};
-use crossfade::resp::{Reply, Request};
+use crossfade::engine::effect::{self, Executed, Outcome, Step};
+use crossfade::protocol::capability::{Capabilities, Family};
+use crossfade::protocol::command::{self, Access, Serve};
+use crossfade::protocol::resp::{Reply, Request};
 
 use super::server::{Client, Server};
 use super::state;

@@ -1,7 +1,7 @@
 //! The keys found and `COMMAND GETKEYS`.
 
-use crossfade::command;
-use crossfade::resp::{Reply, Request};
+use crossfade::protocol::command;
+use crossfade::protocol::resp::{Reply, Request};
 
 use super::server::{Server, text};
 

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use crossfade::resp::{Reply, Request, Scanner};
+use crossfade::protocol::resp::{Reply, Request, Scanner};
 use tempfile::TempDir;
 
 /// A server on a unix socket in a directory of its own; both go with this value.

@@ -1,6 +1,6 @@
 //! What a server holds, in words that can be compared.
 
-use crossfade::resp::{Reply, Request};
+use crossfade::protocol::resp::{Reply, Request};
 
 use super::server::{Client, text};
 

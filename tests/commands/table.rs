@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use crossfade::command::{self, Serve};
-use crossfade::resp::{Reply, Request};
+use crossfade::protocol::command::{self, Serve};
+use crossfade::protocol::resp::{Reply, Request};
 
 use super::programs::all_servers;
 use super::server::{Server, text};

@@ -1,6 +1,6 @@
 //! Random writes of every kind over a small keyspace.
 
-use crossfade::resp::Request;
+use crossfade::protocol::resp::Request;
 
 /// Placeholders: `{s}` a string's key, `{l}` a list's, `{h}` a hash's, `{u}` a set's, `{z}` a
 /// sorted set's, `{x}` a stream's, `{p}` a `HyperLogLog`'s, `{a}` any key; `{f}` a field or member, `{n}` a small number, `{d}`

@@ -20,10 +20,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use crossfade::backend::Endpoint;
-use crossfade::command;
 use crossfade::control::{State, StateDir};
-use crossfade::resp::{Decoder, Frame, Reply, Request, Scanner};
+use crossfade::protocol::command;
+use crossfade::protocol::resp::{Decoder, Frame, Reply, Request, Scanner};
+use crossfade::server::Endpoint;
 use oracle::Front;
 use support::Rng;
 

@@ -4,7 +4,7 @@
 //! [`on_purpose`].
 
 use bytes::Bytes;
-use crossfade::resp::{Reply, Request};
+use crossfade::protocol::resp::{Reply, Request};
 use redis_protocol::resp2::{self, types::BytesFrame as Frame2};
 use redis_protocol::resp3::{self, types::BytesFrame as Frame};
 

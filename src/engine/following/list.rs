@@ -7,7 +7,7 @@
 
 use bytes::Bytes;
 
-use crate::resp::{Request, parse_integer};
+use crate::protocol::resp::{Request, parse_integer};
 
 /// A command for the elements that have been copied, without its key.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,9 +7,9 @@ use smallvec::SmallVec;
 use super::model::Server;
 use super::rng::Rng;
 use super::trace;
-use crate::effect::{Expect, Step};
+use crate::engine::effect::{Expect, Step};
 use crate::engine::{Accepted, ConnId, Copied, Copies, Engine, Ticket, Woken};
-use crate::resp::{Reply, Request};
+use crate::protocol::resp::{Reply, Request};
 
 /// After so many copies in vain a key is read in position.
 const PATIENCE: u8 = 2;

@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::model::Server;
 use crate::engine::{Cause, Engine, Entry, Kind};
-use crate::resp::{Decoder, Reply, Request};
+use crate::protocol::resp::{Decoder, Reply, Request};
 
 /// An entry on its way.
 struct Sent {

@@ -10,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::trace;
 use crate::engine::Reading;
-use crate::resp::{self, Protocol, Request, parse_integer};
+use crate::protocol::resp::{self, Protocol, Request, parse_integer};
 
 pub(super) const DATABASES: usize = 2;
 

@@ -7,9 +7,9 @@ use bytes::{Bytes, BytesMut};
 use super::model::Server;
 use super::rng::Rng;
 use super::trace;
-use crate::command;
 use crate::engine::{Answer, ConnId, Engine, Passable, Passing, Unit, Woken};
-use crate::resp::{self, Request};
+use crate::protocol::command;
+use crate::protocol::resp::{self, Request};
 
 /// One command as the primary executes it.
 enum Ask {

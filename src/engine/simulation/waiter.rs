@@ -7,9 +7,9 @@ use super::model::Server;
 use super::rng::Rng;
 use super::trace;
 use super::upstream;
-use crate::command;
 use crate::engine::{Answer, ConnId, Engine, Unit};
-use crate::resp::Request;
+use crate::protocol::command;
+use crate::protocol::resp::Request;
 
 enum State {
     /// Sent; the primary has not read it.

@@ -9,10 +9,10 @@ use super::trace;
 use super::tracker::Tracker;
 use super::upstream::{self, Upstream};
 use super::waiter::Waiter;
-use crate::capability::{Capabilities, Family};
-use crate::databases::Databases;
+use crate::engine::ledger::{Groups, Seed};
 use crate::engine::{Cause, Engine, Settings, Woken};
-use crate::ledger::{Groups, Seed};
+use crate::protocol::capability::{Capabilities, Family};
+use crate::protocol::databases::Databases;
 
 /// How far the measured clock difference may be off, in milliseconds.
 const CLOCK_ERROR: usize = 3;

@@ -5,9 +5,9 @@ use std::fmt;
 use super::numbers::unmigrated;
 use super::question::queueable_question;
 use super::{Queued, Session};
-use crate::command::{Command, Connection, Mirror, Serve, Transaction, lookup};
-use crate::databases::Databases;
-use crate::resp::{Protocol, Request};
+use crate::protocol::command::{Command, Connection, Mirror, Serve, Transaction, lookup};
+use crate::protocol::databases::Databases;
+use crate::protocol::resp::{Protocol, Request};
 
 /// What the decision takes from elsewhere.
 #[derive(Clone, Copy, Debug)]

@@ -4,9 +4,9 @@
 //! needs a connection of its own: all of them open one for [`Anew::context`] and tell it the rest.
 
 use super::{Session, numbers};
-use crate::databases::Databases;
 use crate::lane::Context;
-use crate::resp::Request;
+use crate::protocol::databases::Databases;
+use crate::protocol::resp::Request;
 
 /// What makes a fresh connection the client's. Its commands and its messages may come over two.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

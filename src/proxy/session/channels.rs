@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 
-use crate::resp::{Reply, Request};
+use crate::protocol::resp::{Reply, Request};
 
 /// What can be subscribed to, each in its own name space.
 const KINDS: [&[u8]; 3] = [b"subscribe", b"psubscribe", b"ssubscribe"];

@@ -36,7 +36,7 @@ pub(super) use standing::{Redirection, Standing};
 pub(super) use transaction::Queued;
 
 use crate::lane::{Context, Identity};
-use crate::resp::{Protocol, Request};
+use crate::protocol::resp::{Protocol, Request};
 
 /// One client's state.
 #[derive(Debug, Default)]

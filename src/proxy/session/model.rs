@@ -10,9 +10,9 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::{Action, Budget, Queueing, Rules, Session, Share};
-use crate::command::{Connection, lookup};
-use crate::databases::Databases;
-use crate::resp::{Protocol, Request};
+use crate::protocol::command::{Connection, lookup};
+use crate::protocol::databases::Databases;
+use crate::protocol::resp::{Protocol, Request};
 
 /// What a server knows of one connection.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -4,9 +4,9 @@
 //! serves when the command is sent, so it is put in then and not before: what was queued before a
 //! flip means the same database after it.
 
-use crate::command;
-use crate::databases::Databases;
-use crate::resp::{Request, parse_integer};
+use crate::protocol::command;
+use crate::protocol::databases::Databases;
+use crate::protocol::resp::{Request, parse_integer};
 
 /// A database that a request names and that is not migrated, as the client numbers it.
 pub(super) fn unmigrated(request: &Request, databases: &Databases) -> Option<u32> {

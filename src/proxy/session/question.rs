@@ -3,7 +3,7 @@
 //! Whether a user may, and whether the arguments are right, is the server's to say, in the words of
 //! its version: it is asked the same in a form that can do no harm there.
 
-use crate::resp::{Request, parse_integer};
+use crate::protocol::resp::{Request, parse_integer};
 
 /// An address that no client has.
 const NOBODY: &[u8] = b"crossfade:0";

@@ -1,6 +1,6 @@
 //! What belongs to a connection for good: `CLIENT TRACKING`, `CLIENT NO-TOUCH`.
 
-use crate::resp::{Request, parse_integer};
+use crate::protocol::resp::{Request, parse_integer};
 
 /// How many requests are repeated on another connection; a client that gave more of them is
 /// disconnected, as by a server that restarts.

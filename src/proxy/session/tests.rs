@@ -1,9 +1,9 @@
 //! What becomes of which request in which state, by hand.
 
 use super::{Action, Budget, Queueing, Reason, Redirection, Rules, Session, Share};
-use crate::command::{Connection, lookup};
-use crate::databases::Databases;
-use crate::resp::{Protocol, Request};
+use crate::protocol::command::{Connection, lookup};
+use crate::protocol::databases::Databases;
+use crate::protocol::resp::{Protocol, Request};
 
 const PLAIN: Rules<'static> =
     Rules { databases: &Databases::All, allow_admin: false, checks_cursors: false };

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 
 use super::{Session, Share};
-use crate::command::{Command, Serve};
-use crate::resp::Request;
+use crate::protocol::command::{Command, Serve};
+use crate::protocol::resp::Request;
 
 /// No server knows it: makes a queued transaction fail at `EXEC`, as a refused command must.
 const POISON: &str = "CROSSFADE.REFUSED";

@@ -1,0 +1,68 @@
+//! Sorted sets.
+
+use bytes::Bytes;
+
+use super::context::{answers, steps, succeeds, with_items};
+use super::verbatim;
+use crate::engine::effect::{Executed, Outcome};
+use crate::protocol::resp::{Reply, Request};
+
+/// `ZPOPMIN`, `ZPOPMAX`: members and scores, flat in RESP2, in pairs in RESP3.
+pub(super) fn pop(executed: &Executed<'_>) -> Option<Outcome> {
+    if executed.changed_nothing() {
+        return Some(Outcome::Nothing);
+    }
+    remove(executed.arg(1)?, executed.reply.items()?)
+}
+
+/// `ZMPOP`, `BZMPOP`: the key, then pairs of member and score.
+pub(super) fn pop_elsewhere(executed: &Executed<'_>) -> Option<Outcome> {
+    if executed.changed_nothing() {
+        return Some(Outcome::Nothing);
+    }
+    let [key, pairs] = executed.reply.items()? else { return None };
+    remove(key.text()?, pairs.items()?)
+}
+
+/// `BZPOPMIN`, `BZPOPMAX`: the key, the member, the score.
+pub(super) fn blocking_pop(executed: &Executed<'_>) -> Option<Outcome> {
+    if executed.changed_nothing() {
+        return Some(Outcome::Nothing);
+    }
+    let [key, scored @ ..] = executed.reply.items()? else { return None };
+    remove(key.text()?, scored)
+}
+
+fn remove(key: &[u8], scored: &[Reply]) -> Option<Outcome> {
+    let members = members(scored)?;
+    Some(steps([answers(with_items([b"ZREM", key], &members), members.len())]))
+}
+
+fn members(scored: &[Reply]) -> Option<Vec<Bytes>> {
+    let pairs = scored.iter().all(|item| item.items().is_some());
+    if pairs {
+        scored.iter().map(|pair| pair.items()?.first()?.text().cloned()).collect()
+    } else {
+        scored.iter().step_by(2).map(|member| member.text().cloned()).collect()
+    }
+}
+
+pub(super) fn incr_by(executed: &Executed<'_>) -> Option<Outcome> {
+    set_score(executed, executed.arg(3)?)
+}
+
+/// `ZADD`; with `INCR` it is a `ZINCRBY` with conditions, and a null says that they were not met.
+pub(super) fn add(executed: &Executed<'_>) -> Option<Outcome> {
+    match executed.reply {
+        Reply::Integer(_) => verbatim::creates(executed),
+        Reply::Null => Some(Outcome::Nothing),
+        _ => set_score(executed, executed.arg(executed.request.len().checked_sub(1)?)?),
+    }
+}
+
+/// The score itself rather than the sum that made it: servers write it down differently, so that
+/// replies can't be compared, but each reads back exactly what the other wrote.
+fn set_score(executed: &Executed<'_>, member: &[u8]) -> Option<Outcome> {
+    let (key, score) = (executed.arg(1)?, executed.reply.text()?);
+    executed.checked(key, [succeeds(Request::new([b"ZADD", key, score, member]))])
+}

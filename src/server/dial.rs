@@ -1,0 +1,191 @@
+//! Connecting and logging in.
+
+use std::io;
+use std::time::Duration;
+
+use rustls::pki_types::ServerName;
+use thiserror::Error;
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+
+use super::{Address, Broken, Endpoint, Secret, Wire};
+use crate::net::{self, Stream};
+use crate::protocol::resp::{Protocol, Reply, Request};
+
+/// How long connecting and logging in may take together.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// A server that has vanished is noticed after twice this.
+const SILENCE: Duration = Duration::from_secs(15);
+
+/// What a connection is to be before it is used.
+#[derive(Clone, Debug, Default)]
+pub struct Setup {
+    /// The protocol version to speak.
+    pub protocol: Protocol,
+    /// The database to select.
+    pub db: u32,
+    /// Whether the URL's user selects it, before the login.
+    pub selected_for: bool,
+    /// Who to be; `None` logs in as nobody.
+    pub login: Option<(Option<String>, Secret)>,
+    /// The name shown by `CLIENT LIST`, where the endpoint's tag follows it.
+    pub name: &'static str,
+    /// Leave the eviction clocks of keys alone, where the server can (`CLIENT NO-TOUCH`).
+    pub no_touch: bool,
+}
+
+impl Setup {
+    /// A connection of crossfade's own, as the URL's user.
+    pub fn own(endpoint: &Endpoint, db: u32, name: &'static str) -> Self {
+        let login = endpoint.password.clone().map(|password| (endpoint.user.clone(), password));
+        Self { db, login, name, ..Self::default() }
+    }
+}
+
+/// Why there is no connection.
+#[derive(Debug, Error)]
+pub enum ConnectError {
+    /// Nobody answers there.
+    #[error("{address}: {reason}")]
+    Unreachable {
+        /// Where.
+        address: Address,
+        /// The system's or TLS's words.
+        reason: String,
+    },
+    /// The server answers, but will not have us: wrong password, no such database.
+    #[error("{address}: {reply}")]
+    Refused {
+        /// Where.
+        address: Address,
+        /// The server's error, code first.
+        reply: String,
+    },
+}
+
+impl ConnectError {
+    /// The system's, TLS's or the server's words.
+    pub fn reason(&self) -> &str {
+        match self {
+            Self::Unreachable { reason, .. } => reason,
+            Self::Refused { reply, .. } => reply,
+        }
+    }
+
+    /// Whether it may be otherwise soon: nobody is there, or the server is not ready for anybody.
+    pub fn may_pass(&self) -> bool {
+        let passing = ["LOADING", "BUSY", "MASTERDOWN", "ERR max number of clients"];
+        match self {
+            Self::Unreachable { .. } => true,
+            Self::Refused { reply, .. } => passing.iter().any(|code| reply.starts_with(code)),
+        }
+    }
+}
+
+impl Endpoint {
+    /// Connects and logs in.
+    ///
+    /// # Errors
+    /// The server can't be reached or refuses.
+    pub async fn connect(&self, setup: &Setup) -> Result<Wire, ConnectError> {
+        let unreachable =
+            |reason: String| ConnectError::Unreachable { address: self.address.clone(), reason };
+        let attempt = async {
+            let stream = dial(self).await.map_err(|error| unreachable(error.to_string()))?;
+            let mut wire = Wire::new(stream);
+            introduce(&mut wire, self.introduction(setup))
+                .await
+                .map_err(|error| unreachable(error.to_string()))?
+                .map_err(|reply| ConnectError::Refused { address: self.address.clone(), reply })?;
+            Ok(wire)
+        };
+        match timeout(CONNECT_TIMEOUT, attempt).await {
+            Ok(result) => result,
+            Err(_) => Err(unreachable(format!("no answer for {} s", CONNECT_TIMEOUT.as_secs()))),
+        }
+    }
+
+    /// The requests of the introduction, and whether a refusal of each is one of the connection.
+    fn introduction(&self, setup: &Setup) -> Vec<(Request, bool)> {
+        let select = (setup.db != 0).then(|| Request::new(["SELECT", &setup.db.to_string()]));
+        let mut requests = Vec::with_capacity(8);
+        if setup.selected_for {
+            requests.extend(Setup::own(self, 0, "").login.iter().map(|login| (auth(login), true)));
+            requests.extend(select.iter().map(|select| (select.clone(), true)));
+        }
+        requests.extend(setup.login.iter().map(|login| (auth(login), true)));
+        if setup.protocol == Protocol::Resp3 {
+            requests.push((Request::new(["HELLO", "3"]), true));
+        }
+        if !setup.name.is_empty() {
+            let name = match &self.tag {
+                Some(tag) => format!("{}:{tag}", setup.name),
+                None => setup.name.to_owned(),
+            };
+            requests.push((Request::new(["CLIENT", "SETNAME", &name]), false));
+        }
+        if setup.no_touch {
+            requests.push((Request::new(["CLIENT", "NO-TOUCH", "ON"]), false));
+        }
+        if !setup.selected_for {
+            requests.extend(select.map(|select| (select, true)));
+        }
+        // Without a request above an unauthenticated connection looks fine; a ping tells.
+        if setup.login.is_none() && !setup.name.is_empty() {
+            requests.push((Request::new(["PING"]), true));
+        }
+        requests.push((Request::new(["CLIENT", "ID"]), false));
+        requests
+    }
+}
+
+fn auth((user, password): &(Option<String>, Secret)) -> Request {
+    match user {
+        Some(user) => Request::new(["AUTH", user, password.reveal()]),
+        None => Request::new(["AUTH", password.reveal()]),
+    }
+}
+
+/// Connects without saying a word.
+///
+/// # Errors
+/// The system's.
+pub async fn dial(endpoint: &Endpoint) -> io::Result<Stream> {
+    match &endpoint.address {
+        Address::Unix(path) => UnixStream::connect(path).await.map(Stream::Unix),
+        Address::Tcp(host, port) => {
+            let tcp = TcpStream::connect((host.as_str(), *port)).await?;
+            net::tune(&tcp, SILENCE)?;
+            match &endpoint.tls {
+                None => Ok(Stream::Tcp(tcp)),
+                Some(config) => {
+                    let name = endpoint.server_name.as_ref().unwrap_or(host).clone();
+                    let name = ServerName::try_from(name).map_err(io::Error::other)?;
+                    let tls = TlsConnector::from(config.clone()).connect(name, tcp).await?;
+                    Ok(Stream::Tls(Box::new(tls)))
+                }
+            }
+        }
+    }
+}
+
+/// Sends the whole introduction at once and reads the answers; the inner error is the server's.
+async fn introduce(
+    wire: &mut Wire,
+    introduction: Vec<(Request, bool)>,
+) -> Result<Result<(), String>, Broken> {
+    for (request, _) in &introduction {
+        wire.push(request.raw());
+    }
+    let mut refusal = None;
+    for (_, required) in &introduction {
+        let reply = Reply::parse(&wire.frame().await?.raw)?;
+        // The last question is for the connection's number.
+        wire.id = reply.integer();
+        if let (Reply::Error(text), true) = (reply, *required) {
+            refusal.get_or_insert_with(|| String::from_utf8_lossy(&text).into_owned());
+        }
+    }
+    Ok(refusal.map_or(Ok(()), Err))
+}

@@ -1,0 +1,128 @@
+//! Requests out and replies in on one stream, from one task.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes, BytesMut};
+use thiserror::Error;
+use tokio_util::io::poll_read_buf;
+
+use crate::net::{Outgoing, Stream};
+use crate::protocol::resp::{Frame, ReplyError, Scanner};
+
+/// How much room a read is given at least, in bytes.
+const READ_ROOM: usize = 32 * 1024;
+
+/// Why a connection can't be used any more.
+#[derive(Debug, Error)]
+pub enum Broken {
+    /// The socket failed.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// The server closed it.
+    #[error("connection closed by the server")]
+    Closed,
+    /// What came is not RESP.
+    #[error("{0}")]
+    Protocol(#[from] ReplyError),
+}
+
+/// A stream that speaks RESP, without any idea which reply belongs to what.
+#[derive(Debug)]
+pub struct Wire {
+    stream: Stream,
+    incoming: BytesMut,
+    scanner: Scanner,
+    /// What is to be written.
+    pub outgoing: Outgoing,
+    /// The number that the server gave this connection, where it says.
+    pub id: Option<i64>,
+}
+
+impl Wire {
+    /// Wraps a connected stream.
+    pub fn new(stream: Stream) -> Self {
+        Self {
+            stream,
+            incoming: BytesMut::new(),
+            scanner: Scanner::default(),
+            outgoing: Outgoing::default(),
+            id: None,
+        }
+    }
+
+    /// Queues a request's bytes.
+    pub fn push(&mut self, raw: &Bytes) {
+        self.outgoing.push(raw);
+    }
+
+    /// Writes until nothing waits (ready) or the server takes no more (pending).
+    ///
+    /// # Errors
+    /// The connection is broken.
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        self.outgoing.poll_write(&mut self.stream, cx).map_err(Broken::Io)
+    }
+
+    /// The next reply among the bytes that are here already.
+    ///
+    /// # Errors
+    /// What came is not RESP.
+    pub fn buffered(&mut self) -> Result<Option<Frame>, Broken> {
+        Ok(self.scanner.next(&mut self.incoming)?)
+    }
+
+    /// Reads once; ready when bytes have come.
+    ///
+    /// # Errors
+    /// The connection is broken.
+    pub fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        self.incoming.reserve(READ_ROOM);
+        match ready!(poll_read_buf(Pin::new(&mut self.stream), cx, &mut self.incoming))? {
+            0 => Poll::Ready(Err(Broken::Closed)),
+            _ => Poll::Ready(Ok(())),
+        }
+    }
+
+    /// Waits for the next reply, writing what is queued meanwhile.
+    ///
+    /// # Errors
+    /// The connection is broken.
+    pub async fn frame(&mut self) -> Result<Frame, Broken> {
+        std::future::poll_fn(|cx| self.poll_frame(cx)).await
+    }
+
+    /// Waits for the next `replies` replies, as one frame. None of them may be a push.
+    ///
+    /// # Errors
+    /// The connection is broken.
+    pub async fn row(&mut self, replies: usize) -> Result<Bytes, Broken> {
+        if replies == 0 {
+            return Ok(Bytes::new());
+        }
+        self.scanner = Scanner::of_row(replies);
+        Ok(self.frame().await?.raw)
+    }
+
+    /// Steps over the replies that are here already and read exactly `plain`, up to `most` of them.
+    /// How many there were.
+    pub fn skip(&mut self, plain: &[u8], most: usize) -> usize {
+        let replies = self.incoming.chunks_exact(plain.len()).take(most);
+        let count = replies.take_while(|reply| *reply == plain).count();
+        self.incoming.advance(count * plain.len());
+        count
+    }
+
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Result<Frame, Broken>> {
+        loop {
+            if let Some(frame) = self.buffered()? {
+                return Poll::Ready(Ok(frame));
+            }
+            if let Poll::Ready(Err(error)) = self.poll_flush(cx) {
+                return Poll::Ready(Err(error));
+            }
+            ready!(self.poll_fill(cx))?;
+        }
+    }
+}
