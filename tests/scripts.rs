@@ -164,3 +164,15 @@ fn the_body_of_a_read_only_script_is_known_on_the_new_primary() {
     migration.crossfade.cut_over();
     assert_eq!(migration.client().ok(format!("EVALSHA_RO {sha} 0 twice")).text(), "twice");
 }
+
+#[test]
+fn what_no_server_tells_of_a_scripts_consumer_groups_is_found_and_mended_by_verify() {
+    let migration = Migration::start();
+    migration.crossfade.wait_phase("mirroring");
+    let mut client = migration.client();
+    client.ok("XADD stream 1-1 a b");
+    run(&mut client, "XGROUP CREATE stream readers 0");
+    migration.crossfade.wait_converged();
+    assert_eq!(migration.crossfade.verify()["different"], 1);
+    migration.assert_equal();
+}

@@ -12,9 +12,9 @@
 #
 # Exit status 1: a test failed only through crossfade, or the two sides differed.
 set -uo pipefail
+readonly TREE="$(realpath "${1:?the tree of a source package}")"; shift
 cd "$(dirname "$0")/../.."
 
-readonly TREE="$(realpath "${1:?the tree of a source package}")"; shift
 readonly SERVER="${SERVER:-redis-server}"
 readonly CROSSFADE="$(realpath "${CROSSFADE:-target/debug/crossfade}")"
 readonly OUT="$(realpath -m "${OUT:-.cache/suite}")"
@@ -90,6 +90,7 @@ try() { # try UNIT
   until grep -q ' ready listen=\|"ready listen=\|^ready listen=' "$dir/log"; do sleep 0.05; done
   suite "$PROXY" "$dir/proxied"
   say "$unit: $(passed "$dir/direct") pass directly, $(passed "$dir/proxied") through crossfade"
+  [ "$(passed "$dir/direct")" -gt 0 ] || { say "  nothing was tested: see $dir/direct"; result=1; }
   worse="$(comm -13 <(failed "$dir/direct") <(failed "$dir/proxied"))"
   [ -z "$worse" ] || { say "$worse" | sed 's/^/  /'; result=1; }
   equal "$dir" || result=1
