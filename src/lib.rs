@@ -166,28 +166,28 @@
 //! leaves in doubt, copies them and removes what the primary no longer holds. No believable record
 //! means every group.
 
-pub mod admin;
-pub mod backfill;
+pub(crate) mod admin;
+pub(crate) mod backfill;
 pub mod check;
 pub mod cli;
 pub mod compare;
 pub mod config;
 pub mod control;
-pub mod copy;
+pub(crate) mod copy;
 pub mod engine;
 pub mod failure;
-pub mod hooks;
-pub mod lane;
-pub mod logging;
-pub mod metrics;
-pub mod mirror;
+pub(crate) mod hooks;
+pub(crate) mod lane;
+pub(crate) mod logging;
+pub(crate) mod metrics;
+pub(crate) mod mirror;
 pub mod net;
 pub mod protocol;
-pub mod proxy;
-pub mod record;
-pub mod report;
+pub(crate) mod proxy;
+pub(crate) mod record;
+pub(crate) mod report;
 pub mod server;
 pub mod status;
-pub mod throttle;
+pub(crate) mod throttle;
 pub mod value;
-pub mod verify;
+pub(crate) mod verify;

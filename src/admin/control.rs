@@ -14,7 +14,7 @@ use crate::report::audit::Audit;
 use crate::status::{Phase, Status};
 
 /// A running migration, as its operator sees it.
-pub trait Control: Send + Sync + 'static {
+pub(crate) trait Control: Send + Sync + 'static {
     /// Everything, now.
     fn status(&self) -> Status;
 
@@ -77,12 +77,13 @@ pub trait Control: Send + Sync + 'static {
     ///
     /// # Errors
     /// There is no backfill to steer.
+    #[allow(clippy::option_option, reason = "left out, no limit and a number are three things")]
     fn backfill(&self, paused: Option<bool>, rate: Option<Option<u64>>) -> Result<(), Refusal>;
 }
 
 /// A flip that happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Flipped {
+pub(crate) struct Flipped {
     /// Where it led.
     pub phase: Phase,
     /// How long clients were held.
@@ -91,7 +92,7 @@ pub struct Flipped {
 
 /// Why something was not done.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub(crate) enum Refusal {
     /// Not now, for these reasons.
     Conflict {
         /// In one line.

@@ -51,12 +51,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::server::Secret;
 
-pub use control::{Control, Flipped, Refusal};
+pub(crate) use control::{Control, Flipped, Refusal};
 use door::Door;
 
 /// Who may ask for what.
 #[derive(Clone, Debug, Default)]
-pub struct Access {
+pub(crate) struct Access {
     /// What a change must bear.
     pub token: Option<Secret>,
     /// How to speak TLS; none is plain.
@@ -81,7 +81,7 @@ type Shared<C> = axum::extract::State<Arc<Admin<C>>>;
 ///
 /// # Errors
 /// The listener is broken.
-pub async fn serve<C: Control>(
+pub(crate) async fn serve<C: Control>(
     listener: TcpListener,
     control: Arc<C>,
     access: Access,

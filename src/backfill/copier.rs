@@ -31,7 +31,7 @@ const FOR_ROOM: Duration = Duration::from_millis(20);
 
 /// What copiers of one direction share.
 #[derive(Debug)]
-pub struct Route {
+pub(crate) struct Route {
     /// The engine.
     pub hub: Arc<Hub>,
     /// Where to read.
@@ -62,7 +62,7 @@ impl Route {
 
 /// One connection that reads keys.
 #[derive(Debug)]
-pub struct Copier {
+pub(crate) struct Copier {
     pub(super) route: Arc<Route>,
     pub(super) connection: Connection,
     db: u32,
@@ -73,7 +73,7 @@ impl Copier {
     ///
     /// # Errors
     /// The primary can't be reached or refuses.
-    pub async fn open(route: &Arc<Route>) -> Result<Self, ConnectError> {
+    pub(crate) async fn open(route: &Arc<Route>) -> Result<Self, ConnectError> {
         let setup = Setup { no_touch: true, ..Setup::own(&route.endpoint, 0, "crossfade-copy") };
         let connection = Connection::open(&route.endpoint, &setup).await?;
         Ok(Self { route: route.clone(), connection, db: 0 })
@@ -83,7 +83,7 @@ impl Copier {
     ///
     /// # Errors
     /// The connection is broken.
-    pub async fn copy(&mut self, mut tickets: Vec<Ticket>) -> Result<(), Broken> {
+    pub(crate) async fn copy(&mut self, mut tickets: Vec<Ticket>) -> Result<(), Broken> {
         tickets.sort_by_key(|ticket| ticket.db);
         let mut open = Open::new(&self.route, tickets);
         for tickets in open.tickets.chunk_by(|one, next| one.db == next.db) {
@@ -119,7 +119,7 @@ impl Copier {
     ///
     /// # Errors
     /// The connection is broken.
-    pub async fn copy_in_position(&mut self, ticket: Ticket) -> Result<(), Broken> {
+    pub(crate) async fn copy_in_position(&mut self, ticket: Ticket) -> Result<(), Broken> {
         let mut open = Open::new(&self.route, vec![ticket.clone()]);
         self.select(ticket.db).await?;
         if self.look_at(&ticket).await?.is_none() {

@@ -20,8 +20,8 @@ mod read;
 mod recopy;
 mod whole;
 
-pub use copier::{Copier, Route};
-pub use opaque::Trials;
-pub use pass::Pass;
-pub use progress::Progress;
-pub use recopy::{recopy, retry};
+pub(crate) use copier::{Copier, Route};
+pub(crate) use opaque::Trials;
+pub(crate) use pass::Pass;
+pub(crate) use progress::Progress;
+pub(crate) use recopy::{recopy, retry};

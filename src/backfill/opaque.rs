@@ -24,7 +24,7 @@ const IDENTITY: usize = 10;
 
 /// What has been tried on one secondary.
 #[derive(Debug)]
-pub struct Trials {
+pub(crate) struct Trials {
     /// The secondary.
     pub endpoint: Endpoint,
     /// What it said, by what the payloads begin with.
@@ -33,7 +33,7 @@ pub struct Trials {
 
 impl Trials {
     /// Nothing has been tried yet.
-    pub fn new(endpoint: Endpoint) -> Self {
+    pub(crate) fn new(endpoint: Endpoint) -> Self {
         Self { endpoint, taken: Mutex::default() }
     }
 

@@ -30,7 +30,7 @@ const HURRIED: u64 = 1_000_000;
 
 /// A pass: what is not migrated is copied, then what only the secondary holds is removed.
 #[derive(Debug)]
-pub struct Pass {
+pub(crate) struct Pass {
     /// What copiers need.
     pub route: Arc<Route>,
     /// The secondary, to look for what must not be there; `None` when it held nothing before.
@@ -45,7 +45,7 @@ pub struct Pass {
 
 impl Pass {
     /// Scans and copies. Gives the number of keys that were to be copied.
-    pub async fn run(&self) -> u64 {
+    pub(crate) async fn run(&self) -> u64 {
         let hub = &self.route.hub;
         let mut primary = Keyspace::new(self.route.endpoint.clone());
         let size = primary.size(&self.databases).await;

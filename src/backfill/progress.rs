@@ -8,7 +8,7 @@ use crate::protocol::payload::Way;
 
 /// Counts and switches, shared by all who copy and all who look.
 #[derive(Debug, Default)]
-pub struct Progress {
+pub(crate) struct Progress {
     scanned: AtomicU64,
     failed: AtomicU64,
     /// Values sent as they were, under a new footer, by commands.
@@ -22,7 +22,7 @@ pub struct Progress {
 
 impl Progress {
     /// A pass begins over this many keys.
-    pub fn begin(&self, estimate: u64) {
+    pub(crate) fn begin(&self, estimate: u64) {
         self.scanned.store(0, Ordering::Relaxed);
         self.estimate.store(estimate, Ordering::Relaxed);
     }
@@ -46,43 +46,43 @@ impl Progress {
     }
 
     /// Values sent as their payloads were, under a footer written anew, by commands.
-    pub fn ways(&self) -> [u64; 3] {
+    pub(crate) fn ways(&self) -> [u64; 3] {
         self.ways.each_ref().map(|count| count.load(Ordering::Relaxed))
     }
 
     /// Keys seen by the scan.
-    pub fn scanned(&self) -> u64 {
+    pub(crate) fn scanned(&self) -> u64 {
         self.scanned.load(Ordering::Relaxed)
     }
 
     /// Copies that failed; each is tried again.
-    pub fn failed(&self) -> u64 {
+    pub(crate) fn failed(&self) -> u64 {
         self.failed.load(Ordering::Relaxed)
     }
 
     /// Keys that there were when the pass began.
-    pub fn estimate(&self) -> u64 {
+    pub(crate) fn estimate(&self) -> u64 {
         self.estimate.load(Ordering::Relaxed)
     }
 
     /// Whether the operator has paused it.
-    pub fn is_paused(&self) -> bool {
+    pub(crate) fn is_paused(&self) -> bool {
         self.paused.load(Ordering::Relaxed)
     }
 
     /// Pauses or resumes.
-    pub fn pause(&self, paused: bool) {
+    pub(crate) fn pause(&self, paused: bool) {
         self.paused.store(paused, Ordering::Relaxed);
         self.changed.notify_waiters();
     }
 
     /// The limit in keys a second.
-    pub fn rate(&self) -> Option<u64> {
+    pub(crate) fn rate(&self) -> Option<u64> {
         Some(self.rate.load(Ordering::Relaxed)).filter(|rate| *rate > 0)
     }
 
     /// Sets or lifts the limit.
-    pub fn limit(&self, rate: Option<u64>) {
+    pub(crate) fn limit(&self, rate: Option<u64>) {
         self.rate.store(rate.unwrap_or(0), Ordering::Relaxed);
         self.changed.notify_waiters();
     }

@@ -20,7 +20,7 @@ const RETRY_BATCH: usize = 4096;
 const PATIENCE: u8 = 2;
 
 /// Copies dirty keys until `stop`. Several may run at once.
-pub async fn recopy(route: Arc<Route>, stop: CancellationToken) {
+pub(crate) async fn recopy(route: Arc<Route>, stop: CancellationToken) {
     let serving = async {
         loop {
             let reason = serve(&route).await;
@@ -35,7 +35,7 @@ pub async fn recopy(route: Arc<Route>, stop: CancellationToken) {
 ///
 /// # Errors
 /// The primary can't be reached or went away; the keys are dirty still.
-pub async fn retry(route: &Arc<Route>) -> Result<(), Fault> {
+pub(crate) async fn retry(route: &Arc<Route>) -> Result<(), Fault> {
     let mut copier = Copier::open(route).await?;
     let mut left = route.hub.look(Engine::dirty_keys);
     while left > 0 {

@@ -29,7 +29,7 @@ const QUEUE: usize = 64;
 
 /// What there is to tell, or to ask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Event {
+pub(crate) enum Event {
     /// Clients are about to be handed to the target: whoever fails refuses it.
     BeforeCutover,
     /// The target serves.
@@ -44,7 +44,7 @@ pub enum Event {
 
 impl Event {
     /// The name of its program, and its name in the JSON.
-    pub const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::BeforeCutover => "before-cutover",
             Self::AfterCutover => "after-cutover",
@@ -57,7 +57,7 @@ impl Event {
 
 /// An event with all that is told of it.
 #[derive(Clone, Debug)]
-pub struct News {
+pub(crate) struct News {
     /// Which.
     pub event: Event,
     /// What it is about, by names of variables (without `CROSSFADE_`).
@@ -81,14 +81,14 @@ impl News {
 
 /// Who is told.
 #[derive(Debug, Default)]
-pub struct Hooks {
+pub(crate) struct Hooks {
     programs: Option<PathBuf>,
     queues: Vec<mpsc::Sender<Arc<News>>>,
 }
 
 impl Hooks {
     /// Begins to tell.
-    pub fn start(programs: Option<PathBuf>, webhook: Option<Secret>) -> Self {
+    pub(crate) fn start(programs: Option<PathBuf>, webhook: Option<Secret>) -> Self {
         let mut queues = Vec::new();
         if let Some(directory) = programs.clone() {
             let (queue, news) = mpsc::channel(QUEUE);
@@ -104,7 +104,7 @@ impl Hooks {
     }
 
     /// Tells in the background. Whoever has not heard the last [`QUEUE`] events misses this one.
-    pub fn tell(&self, news: News) {
+    pub(crate) fn tell(&self, news: News) {
         let news = Arc::new(news);
         for queue in &self.queues {
             if queue.try_send(news.clone()).is_err() {
@@ -117,7 +117,7 @@ impl Hooks {
     ///
     /// # Errors
     /// It says no, or could not be asked: why.
-    pub async fn ask(&self, news: News) -> Result<(), String> {
+    pub(crate) async fn ask(&self, news: News) -> Result<(), String> {
         self.tell_address(&news);
         let Some(directory) = &self.programs else { return Ok(()) };
         program::run(directory, &news).await

@@ -11,7 +11,7 @@ use crate::engine::{Engine, Gate};
 
 /// Who waits, and whether waiting makes sense now.
 #[derive(Debug)]
-pub struct Acks {
+pub(crate) struct Acks {
     timeout: Duration,
     degraded: AtomicBool,
     waiting: Mutex<Vec<Arc<Mailbox>>>,
@@ -19,12 +19,12 @@ pub struct Acks {
 
 impl Acks {
     /// Answers wait for `timeout` at most.
-    pub fn new(timeout: Duration) -> Self {
+    pub(crate) fn new(timeout: Duration) -> Self {
         Self { timeout, degraded: AtomicBool::new(false), waiting: Mutex::default() }
     }
 
     /// Whether the secondary took too long, so that answers do not wait for it now.
-    pub fn is_degraded(&self) -> bool {
+    pub(crate) fn is_degraded(&self) -> bool {
         self.degraded.load(Ordering::Relaxed)
     }
 
@@ -44,7 +44,7 @@ impl Acks {
 
     /// Gives up on a secondary that takes too long, and comes back to one that has caught up. True
     /// when it has given up now.
-    pub fn look(&self, engine: &Engine, lag: Duration) -> bool {
+    pub(crate) fn look(&self, engine: &Engine, lag: Duration) -> bool {
         if self.is_degraded() {
             self.degraded.store(lag > self.timeout / 2, Ordering::Relaxed);
             return false;

@@ -16,14 +16,14 @@ const FRESH: Duration = Duration::from_millis(20);
 
 /// What the server said last.
 #[derive(Debug, Default)]
-pub struct Busy {
+pub(crate) struct Busy {
     last: Mutex<Option<(Instant, Option<Bytes>)>>,
 }
 
 impl Upstream {
     /// What the server has for clients while a script runs; `None` when it serves them. Answered
     /// when the server does: everybody who asks meanwhile waits for the same answer.
-    pub async fn busy(&self) -> Option<Bytes> {
+    pub(crate) async fn busy(&self) -> Option<Bytes> {
         let mut last = self.busy.last.lock().await;
         if let Some((when, answer)) = &*last
             && when.elapsed() < FRESH

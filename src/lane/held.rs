@@ -5,7 +5,7 @@ use crate::engine::{ConnId, Engine, Named};
 
 /// While it lives no write to the key is in flight, and none begins.
 #[derive(Debug)]
-pub struct Held<'a> {
+pub(crate) struct Held<'a> {
     hub: &'a Hub,
     conn: ConnId,
     key: &'a Named,
@@ -13,7 +13,7 @@ pub struct Held<'a> {
 
 impl<'a> Held<'a> {
     /// Waits for the key. Given up in between, it leaves nothing behind.
-    pub async fn take(hub: &'a Hub, key: &'a Named) -> Self {
+    pub(crate) async fn take(hub: &'a Hub, key: &'a Named) -> Self {
         let held = Self { hub, conn: hub.with(Engine::connect), key };
         std::future::poll_fn(|cx| hub.poll_hold(held.conn, key, cx)).await;
         held

@@ -34,7 +34,7 @@ struct Inner {
 
 /// The engine and who waits for it.
 #[derive(Debug)]
-pub struct Hub {
+pub(crate) struct Hub {
     inner: Mutex<Inner>,
     keyer: Arc<Keyer>,
     started: Instant,
@@ -61,7 +61,7 @@ pub struct Hub {
 
 impl Hub {
     /// Shares an engine.
-    pub fn new(engine: Engine, started: Instant, acks: Option<Acks>) -> Arc<Self> {
+    pub(crate) fn new(engine: Engine, started: Instant, acks: Option<Acks>) -> Arc<Self> {
         Arc::new(Self {
             keyer: engine.keyer().clone(),
             marks: engine.ledger_marks(),
@@ -81,7 +81,7 @@ impl Hub {
 
     /// Does something with the engine, writes down what a crash would leave in doubt because of it,
     /// and wakes who has something to do.
-    pub fn with<R>(&self, act: impl FnOnce(&mut Engine) -> R) -> R {
+    pub(crate) fn with<R>(&self, act: impl FnOnce(&mut Engine) -> R) -> R {
         let mut inner = self.inner.lock();
         let Inner { engine, record } = &mut *inner;
         engine.tick(self.now());
@@ -113,17 +113,17 @@ impl Hub {
     }
 
     /// What makes units of clients' writes, without any lock.
-    pub fn keyer(&self) -> &Keyer {
+    pub(crate) fn keyer(&self) -> &Keyer {
         &self.keyer
     }
 
     /// Looks at the engine, which notices nothing of it.
-    pub fn look<R>(&self, look: impl FnOnce(&Engine) -> R) -> R {
+    pub(crate) fn look<R>(&self, look: impl FnOnce(&Engine) -> R) -> R {
         look(&self.inner.lock().engine)
     }
 
     /// Waits until the engine says so.
-    pub async fn until(&self, mut says: impl FnMut(&Engine) -> bool) {
+    pub(crate) async fn until(&self, mut says: impl FnMut(&Engine) -> bool) {
         // Before the first question, so that what changes behind it is heard of.
         let mut progress = self.progress.subscribe();
         while !self.says(&mut says) {
@@ -138,7 +138,7 @@ impl Hub {
     }
 
     /// Waits until the secondary has done what has been appended so far.
-    pub async fn until_arrived(&self) {
+    pub(crate) async fn until_arrived(&self) {
         let (last, _) = self.look(Engine::positions);
         self.until(|engine| engine.positions().1 >= last).await;
     }
@@ -149,24 +149,24 @@ impl Hub {
     }
 
     /// Somebody waits until the secondary has everything: what waits is sent at once.
-    pub fn hurry(&self) {
+    pub(crate) fn hurry(&self) {
         self.effects.notify_one();
     }
 
     /// From now on `record` is kept.
-    pub fn keep(&self, record: Record) {
+    pub(crate) fn keep(&self, record: Record) {
         let mut inner = self.inner.lock();
         inner.engine.keep_record(record.groups().clone());
         inner.record = Some(record);
     }
 
     /// Does something with the record, where one is kept.
-    pub fn with_record<R>(&self, act: impl FnOnce(&mut Record) -> R) -> Option<R> {
+    pub(crate) fn with_record<R>(&self, act: impl FnOnce(&mut Record) -> R) -> Option<R> {
         self.inner.lock().record.as_mut().map(act)
     }
 
     /// The record is kept no longer, or by somebody else.
-    pub fn take_record(&self) -> Option<Record> {
+    pub(crate) fn take_record(&self) -> Option<Record> {
         self.inner.lock().record.take()
     }
 
@@ -177,7 +177,7 @@ impl Hub {
     }
 
     /// Answers a step that no lane has settled, as a lane would.
-    pub fn answer(&self, unit: &Unit, sink: Sink, reply: &Bytes) {
+    pub(crate) fn answer(&self, unit: &Unit, sink: Sink, reply: &Bytes) {
         let gate = self.look(|engine| self.gate(engine, unit));
         self.hold_back(sink.answer(Shape::Each, 1, std::slice::from_ref(reply), gate));
     }
@@ -197,19 +197,19 @@ impl Hub {
     }
 
     /// The secondary has done something that an answer may wait for.
-    pub fn release_acks(&self) {
+    pub(crate) fn release_acks(&self) {
         if let Some(acks) = &self.acks {
             self.look(|engine| acks.release(engine));
         }
     }
 
     /// Who waits for the secondary, where anybody does.
-    pub fn acks(&self) -> Option<&Acks> {
+    pub(crate) fn acks(&self) -> Option<&Acks> {
         self.acks.as_ref()
     }
 
     /// Milliseconds since the start of the process.
-    pub fn now(&self) -> Millis {
+    pub(crate) fn now(&self) -> Millis {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 

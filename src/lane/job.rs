@@ -13,7 +13,7 @@ use crate::protocol::resp::Request;
 
 /// Why a step has no answer.
 #[derive(Clone, Debug, Error)]
-pub enum Lost {
+pub(crate) enum Lost {
     /// The connection broke after it was sent.
     #[error("connection to the {0} lost")]
     Connection(String),
@@ -27,7 +27,7 @@ pub enum Lost {
 
 /// Who gets the answers.
 #[derive(Debug)]
-pub enum Sink {
+pub(crate) enum Sink {
     /// A client.
     Client(Arc<Mailbox>),
     /// A client that asked not to be answered; it is only told that the step is done.
@@ -38,7 +38,7 @@ pub enum Sink {
 
 /// Which of the replies the sink gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shape {
+pub(crate) enum Shape {
     /// Those to all requests.
     Each,
     /// Those to all requests; that one is an error is news of its own, because nothing can come of
@@ -51,14 +51,14 @@ pub enum Shape {
 
 impl Shape {
     /// How many replies a client waits for that has sent so many requests in one step.
-    pub fn answers(self, requests: usize) -> usize {
+    pub(crate) fn answers(self, requests: usize) -> usize {
         if self == Self::Attempt { 1 } else { requests }
     }
 }
 
 /// A step: what to send, what it means to the engine, who is answered.
 #[derive(Debug)]
-pub struct Job {
+pub(crate) struct Job {
     /// What to send, in order. The reply to the last one is the unit's.
     pub requests: SmallVec<[Request; 1]>,
     /// What the engine must know of it; `None` for what writes no key.
@@ -73,23 +73,23 @@ pub struct Job {
 
 impl Job {
     /// A step that only reads.
-    pub fn read(request: Request, sink: Sink) -> Self {
+    pub(crate) fn read(request: Request, sink: Sink) -> Self {
         Self { repeatable: true, ..Self::pass(request, sink) }
     }
 
     /// A step that writes no key, but does something (`PUBLISH`).
-    pub fn pass(request: Request, sink: Sink) -> Self {
+    pub(crate) fn pass(request: Request, sink: Sink) -> Self {
         let requests = SmallVec::from_iter([request]);
         Self { requests, unit: None, sink, shape: Shape::Each, repeatable: false }
     }
 
     /// A command that the server is to queue for an `EXEC`.
-    pub fn queue(request: Request, sink: Sink) -> Self {
+    pub(crate) fn queue(request: Request, sink: Sink) -> Self {
         Self { shape: Shape::Queue, ..Self::pass(request, sink) }
     }
 
     /// A write.
-    pub fn write(request: Request, unit: Unit, sink: Sink) -> Self {
+    pub(crate) fn write(request: Request, unit: Unit, sink: Sink) -> Self {
         Self { unit: Some(Box::new(unit)), ..Self::pass(request, sink) }
     }
 

@@ -17,7 +17,7 @@ use crate::protocol::resp;
 
 /// The replies that wait for a client's task.
 #[derive(Debug)]
-pub struct Mailbox {
+pub(crate) struct Mailbox {
     inner: Mutex<Inner>,
     /// Nobody will read what comes: it is not kept.
     closed: AtomicBool,
@@ -50,7 +50,7 @@ struct Held {
 /// What has happened since the client's task looked last.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[allow(clippy::struct_excessive_bools, reason = "each tells of an event of its own")]
-pub struct News {
+pub(crate) struct News {
     /// Steps answered.
     pub answered: u64,
     /// Of those, how many were not sent.
@@ -139,7 +139,7 @@ impl Default for Mailbox {
 
 impl Mailbox {
     /// A mailbox whose replies count as part of `unread`.
-    pub fn of(unread: Arc<Unread>) -> Self {
+    pub(crate) fn of(unread: Arc<Unread>) -> Self {
         let inner = Inner {
             replies: Outgoing::default(),
             news: News::default(),
@@ -154,7 +154,7 @@ impl Mailbox {
     }
 
     /// One step has been answered.
-    pub fn answer(&self, replies: &[Bytes]) {
+    pub(crate) fn answer(&self, replies: &[Bytes]) {
         self.update(|inner| inner.add(replies, News { answered: 1, ..News::default() }));
     }
 
@@ -191,12 +191,12 @@ impl Mailbox {
     }
 
     /// One step is done whose client asked for silence.
-    pub fn done(&self) {
+    pub(crate) fn done(&self) {
         self.answer(&[]);
     }
 
     /// One step was not sent, nor was any of the `count` commands in it; `error` says why.
-    pub fn refuse(&self, error: &str, count: usize) {
+    pub(crate) fn refuse(&self, error: &str, count: usize) {
         let mut text = bytes::BytesMut::new();
         resp::error(&mut text, error);
         let news = News { answered: 1, refused: 1, ..News::default() };
@@ -205,17 +205,17 @@ impl Mailbox {
     }
 
     /// The server does not know the client's user any more, and has said so.
-    pub fn disown(&self) {
+    pub(crate) fn disown(&self) {
         self.update(|inner| inner.news.disowned = true);
     }
 
     /// A message that answers no request, in its place among the replies.
-    pub fn push(&self, message: &Bytes) {
+    pub(crate) fn push(&self, message: &Bytes) {
         self.update(|inner| inner.add(std::slice::from_ref(message), News::default()));
     }
 
     /// The blocking command that was tried would wait.
-    pub fn would_block(&self) {
+    pub(crate) fn would_block(&self) {
         let news = News { answered: 1, would_block: true, ..News::default() };
         self.update(|inner| inner.add(&[], news));
     }
@@ -226,7 +226,7 @@ impl Mailbox {
     }
 
     /// The client is gone. What is still in flight for it is answered into the void.
-    pub fn close(&self) {
+    pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::Relaxed);
         self.inner.lock().close();
     }
@@ -237,7 +237,7 @@ impl Mailbox {
     }
 
     /// The client must be disconnected for what it has not read, which is given back at once.
-    pub fn evict(&self) {
+    pub(crate) fn evict(&self) {
         self.closed.store(true, Ordering::Relaxed);
         self.update(|inner| {
             inner.close();
@@ -246,24 +246,24 @@ impl Mailbox {
     }
 
     /// What waits for the client, nearly, in bytes.
-    pub fn unread(&self) -> usize {
+    pub(crate) fn unread(&self) -> usize {
         self.inner.lock().share.bytes()
     }
 
     /// The client's task has so much to write, in bytes.
-    pub fn left_to_write(&self, bytes: usize) {
+    pub(crate) fn left_to_write(&self, bytes: usize) {
         let mut inner = self.inner.lock();
         inner.taken = bytes;
         inner.account();
     }
 
     /// The client must be disconnected.
-    pub fn doom(&self) {
+    pub(crate) fn doom(&self) {
         self.update(|inner| inner.news.doomed = true);
     }
 
     /// The client is to look around.
-    pub fn call(&self) {
+    pub(crate) fn call(&self) {
         self.update(|inner| inner.news.called = true);
     }
 
@@ -278,12 +278,12 @@ impl Mailbox {
     }
 
     /// Takes the messages that are there, while no step is unanswered.
-    pub fn take_messages(&self, out: &mut Outgoing) {
+    pub(crate) fn take_messages(&self, out: &mut Outgoing) {
         out.append(&mut self.inner.lock().replies);
     }
 
     /// Takes what is there; pending when there is nothing.
-    pub fn poll_take(&self, cx: &mut Context<'_>, out: &mut Outgoing) -> Poll<News> {
+    pub(crate) fn poll_take(&self, cx: &mut Context<'_>, out: &mut Outgoing) -> Poll<News> {
         let mut inner = self.inner.lock();
         if inner.replies.is_empty() && inner.news == News::default() {
             match &mut inner.waker {

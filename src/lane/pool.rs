@@ -26,7 +26,7 @@ const GRACE: Duration = Duration::from_secs(5);
 
 /// Who a client is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Identity {
+pub(crate) enum Identity {
     /// It has not logged in: the default user, where that needs no password.
     #[default]
     Anonymous,
@@ -36,7 +36,7 @@ pub enum Identity {
 
 impl Identity {
     /// The name, as the server has it.
-    pub fn user(&self) -> &str {
+    pub(crate) fn user(&self) -> &str {
         match self {
             Self::User(Some(user), _) => user,
             Self::Anonymous | Self::User(None, _) => "default",
@@ -44,7 +44,7 @@ impl Identity {
     }
 
     /// What logs it in.
-    pub fn login(&self) -> Option<(Option<String>, Secret)> {
+    pub(crate) fn login(&self) -> Option<(Option<String>, Secret)> {
         match self {
             Self::Anonymous => None,
             Self::User(user, password) => Some((user.clone(), password.clone())),
@@ -54,7 +54,7 @@ impl Identity {
 
 /// What a connection must be to serve a client.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Context {
+pub(crate) struct Context {
     /// Who.
     pub identity: Identity,
     /// In which protocol version.
@@ -65,7 +65,7 @@ pub struct Context {
 
 /// Why there is no lane for a context.
 #[derive(Clone, Debug, Error)]
-pub enum Refusal {
+pub(crate) enum Refusal {
     /// The server's own error reply, code first.
     #[error("{0}")]
     Server(String),
@@ -81,7 +81,7 @@ pub enum Refusal {
 
 /// Who the source's default user is on another server.
 #[derive(Clone, Debug)]
-pub struct StandIn {
+pub(crate) struct StandIn {
     /// Who it is there.
     pub identity: Identity,
     /// Whether the source lets clients be the default user without logging in.
@@ -91,7 +91,7 @@ pub struct StandIn {
 /// What a lane is for. The more clients share one, the more requests share a system call, here and on
 /// the server; so there are no more than keep each from waiting behind what takes much longer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Purpose {
+pub(crate) enum Purpose {
     /// Writes.
     Write,
     /// Reads whose replies are short.
@@ -102,7 +102,7 @@ pub enum Purpose {
 
 /// The lanes of one context. Whoever holds them keeps them open.
 #[derive(Debug)]
-pub struct Lanes {
+pub(crate) struct Lanes {
     context: Context,
     /// Whether the user may use transactions.
     transacts: bool,
@@ -113,7 +113,7 @@ pub struct Lanes {
 
 /// All lanes towards one server, opened as they are needed.
 #[derive(Debug)]
-pub struct Pool {
+pub(crate) struct Pool {
     upstream: Arc<Upstream>,
     stand_in: Option<StandIn>,
     most: usize,
@@ -166,12 +166,12 @@ impl Drop for Opening<'_> {
 impl Pool {
     /// A pool without lanes, for `most` contexts. `stand_in` is who the default user is here, when
     /// this is not the server that knows the clients.
-    pub fn new(upstream: Arc<Upstream>, stand_in: Option<StandIn>, most: usize) -> Self {
+    pub(crate) fn new(upstream: Arc<Upstream>, stand_in: Option<StandIn>, most: usize) -> Self {
         Self { upstream, stand_in, most, inner: Mutex::default() }
     }
 
     /// The server behind.
-    pub fn upstream(&self) -> &Arc<Upstream> {
+    pub(crate) fn upstream(&self) -> &Arc<Upstream> {
         &self.upstream
     }
 
@@ -179,7 +179,11 @@ impl Pool {
     ///
     /// # Errors
     /// As [`Self::lanes`].
-    pub async fn lane(&self, context: &Context, purpose: Purpose) -> Result<Arc<Lane>, Refusal> {
+    pub(crate) async fn lane(
+        &self,
+        context: &Context,
+        purpose: Purpose,
+    ) -> Result<Arc<Lane>, Refusal> {
         Ok(self.lanes(context).await?.pick(purpose))
     }
 
@@ -187,7 +191,7 @@ impl Pool {
     ///
     /// # Errors
     /// The server refuses the context or can't be reached in time; there are too many.
-    pub async fn lanes(&self, context: &Context) -> Result<Arc<Lanes>, Refusal> {
+    pub(crate) async fn lanes(&self, context: &Context) -> Result<Arc<Lanes>, Refusal> {
         loop {
             match self.turn(context) {
                 Turn::There(lanes) => return Ok(lanes),
@@ -208,7 +212,7 @@ impl Pool {
     }
 
     /// The lanes for a context, if they are open.
-    pub fn open_lanes(&self, context: &Context) -> Option<Arc<Lanes>> {
+    pub(crate) fn open_lanes(&self, context: &Context) -> Option<Arc<Lanes>> {
         self.inner.lock().find(context)
     }
 
@@ -231,7 +235,7 @@ impl Pool {
     }
 
     /// Closes lanes that nobody has held for a while. To be called now and then.
-    pub fn close_vacant(&self) {
+    pub(crate) fn close_vacant(&self) {
         self.inner.lock().close_vacant(Instant::now());
     }
 
@@ -256,12 +260,12 @@ impl Pool {
     }
 
     /// For whom there are lanes.
-    pub fn contexts(&self) -> Vec<Context> {
+    pub(crate) fn contexts(&self) -> Vec<Context> {
         self.inner.lock().lanes.keys().cloned().collect()
     }
 
     /// Whether the user of a context that has lanes may use transactions.
-    pub fn may_transact(&self, context: &Context) -> bool {
+    pub(crate) fn may_transact(&self, context: &Context) -> bool {
         self.inner.lock().lanes.get(context).is_some_and(|kept| kept.lanes.transacts)
     }
 
@@ -269,7 +273,7 @@ impl Pool {
     ///
     /// # Errors
     /// As [`Self::lane`].
-    pub async fn session(
+    pub(crate) async fn session(
         &self,
         context: &Context,
         client: Arc<Mailbox>,
@@ -295,7 +299,7 @@ impl Pool {
     }
 
     /// How to connect for a context.
-    pub fn setup(&self, context: &Context, name: &'static str) -> Setup {
+    pub(crate) fn setup(&self, context: &Context, name: &'static str) -> Setup {
         let identity = match (&context.identity, &self.stand_in) {
             (identity, Some(stand_in)) if identity.user() == "default" => &stand_in.identity,
             (identity, _) => identity,
@@ -335,7 +339,7 @@ impl Pool {
     }
 
     /// Takes no more jobs on any lane, or takes them again.
-    pub fn hold(&self, held: bool) {
+    pub(crate) fn hold(&self, held: bool) {
         let mut inner = self.inner.lock();
         inner.held = held;
         for lane in inner.all() {
@@ -344,7 +348,7 @@ impl Pool {
     }
 
     /// Whether every job on every lane has been answered.
-    pub fn is_idle(&self) -> bool {
+    pub(crate) fn is_idle(&self) -> bool {
         self.inner.lock().all().all(|lane| lane.is_idle())
     }
 }
@@ -415,7 +419,7 @@ impl Kept {
 
 impl Lanes {
     /// The lane for a purpose.
-    pub fn pick(&self, purpose: Purpose) -> Arc<Lane> {
+    pub(crate) fn pick(&self, purpose: Purpose) -> Arc<Lane> {
         let lane = match purpose {
             Purpose::Write => &self.write,
             Purpose::Read => &self.read,
@@ -425,7 +429,7 @@ impl Lanes {
     }
 
     /// Whether they are for clients in this context, and the server has them.
-    pub fn serve(&self, context: &Context) -> bool {
+    pub(crate) fn serve(&self, context: &Context) -> bool {
         self.context == *context && !self.have_ended()
     }
 

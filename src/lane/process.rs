@@ -10,7 +10,7 @@ use crate::server::ServerInfo;
 
 /// The server as it was when it answered last.
 #[derive(Debug)]
-pub struct Process(Mutex<ServerInfo>);
+pub(crate) struct Process(Mutex<ServerInfo>);
 
 /// A connection, so that it can be told from one of another process.
 #[derive(Clone, Debug)]
@@ -22,17 +22,17 @@ pub(super) struct Origin {
 
 impl Process {
     /// The process that was there when the server was surveyed.
-    pub fn new(info: &ServerInfo) -> Self {
+    pub(crate) fn new(info: &ServerInfo) -> Self {
         Self(Mutex::new(info.clone()))
     }
 
     /// The process and its data, as a record names them.
-    pub fn identity(&self) -> String {
+    pub(crate) fn identity(&self) -> String {
         self.0.lock().identity()
     }
 
     /// Whether it followed another server when it answered last.
-    pub fn is_replica(&self) -> bool {
+    pub(crate) fn is_replica(&self) -> bool {
         self.0.lock().is_replica()
     }
 
@@ -60,7 +60,7 @@ impl Upstream {
     /// Asks which process answers, and whose data it holds. After a restart or a failover it may lack
     /// writes that have been mirrored: then everything is copied again, and what only the secondary
     /// holds is removed, unless that would be nearly all there is. `None`: it can't be asked now.
-    pub async fn recognize(&self) -> Option<String> {
+    pub(crate) async fn recognize(&self) -> Option<String> {
         let replies = self.side.ask_all(&self.endpoint, &ServerInfo::questions()).await?;
         // A server that does not tell is taken for the same.
         if let Some(now) = ServerInfo::answered(&replies) {

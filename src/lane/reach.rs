@@ -14,7 +14,7 @@ const BESIDE: Duration = Duration::from_millis(500);
 
 /// What is known of the way to a server.
 #[derive(Debug, Default)]
-pub struct Reach(Mutex<State>);
+pub(crate) struct Reach(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {

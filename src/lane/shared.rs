@@ -18,7 +18,7 @@ use crate::server::{ConnectError, Endpoint, Setup, Wire, end_connection, ended};
 
 /// Where lanes lead.
 #[derive(Debug)]
-pub struct Upstream {
+pub(crate) struct Upstream {
     /// The server.
     pub endpoint: Endpoint,
     /// `source` or `target`, for messages.
@@ -68,7 +68,7 @@ impl Upstream {
     }
 
     /// Asks the server as the URL's user. `None`: no answer could be had.
-    pub async fn ask(&self, request: &Request) -> Option<Reply> {
+    pub(crate) async fn ask(&self, request: &Request) -> Option<Reply> {
         let _attempt = self.reach.attempt().ok()?;
         let reply = self.side.ask(&self.endpoint, request).await?;
         self.reach.learn(None);
@@ -78,7 +78,7 @@ impl Upstream {
 
 /// A handle to a lane; its task ends after the last one is dropped.
 #[derive(Debug)]
-pub struct Lane {
+pub(crate) struct Lane {
     queue: Arc<Queue>,
     id: Option<i64>,
 }
@@ -115,33 +115,33 @@ impl Lane {
     }
 
     /// The number that the server gave the (first) connection.
-    pub fn id(&self) -> Option<i64> {
+    pub(crate) fn id(&self) -> Option<i64> {
         self.id
     }
 
     /// Gives jobs to the lane; false, and nothing taken, when it is held or has ended.
     #[must_use]
-    pub fn submit(&self, jobs: &mut Vec<Job>) -> bool {
+    pub(crate) fn submit(&self, jobs: &mut Vec<Job>) -> bool {
         self.queue.push(jobs)
     }
 
     /// Takes no more jobs, or takes them again.
-    pub fn hold(&self, held: bool) {
+    pub(crate) fn hold(&self, held: bool) {
         self.queue.hold(held);
     }
 
     /// Whether the server will not have it any more.
-    pub fn has_ended(&self) -> bool {
+    pub(crate) fn has_ended(&self) -> bool {
         self.queue.has_ended()
     }
 
     /// Whether nothing has come back for longer than any ordinary command takes.
-    pub fn is_stuck(&self) -> bool {
+    pub(crate) fn is_stuck(&self) -> bool {
         self.queue.is_stuck()
     }
 
     /// Whether every job has been answered.
-    pub fn is_idle(&self) -> bool {
+    pub(crate) fn is_idle(&self) -> bool {
         self.queue.outstanding() == 0
     }
 }

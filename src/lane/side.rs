@@ -13,18 +13,22 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Opened when first needed and again after it broke.
 #[derive(Debug, Default)]
-pub struct SideLine {
+pub(crate) struct SideLine {
     connection: Mutex<Option<Connection>>,
 }
 
 impl SideLine {
     /// Asks the server behind `endpoint` as the URL's user. `None`: no answer could be had.
-    pub async fn ask(&self, endpoint: &Endpoint, request: &Request) -> Option<Reply> {
+    pub(crate) async fn ask(&self, endpoint: &Endpoint, request: &Request) -> Option<Reply> {
         self.ask_all(endpoint, std::slice::from_ref(request)).await?.pop()
     }
 
     /// Asks all at once; the answers are in order. `None` as in [`Self::ask`].
-    pub async fn ask_all(&self, endpoint: &Endpoint, requests: &[Request]) -> Option<Vec<Reply>> {
+    pub(crate) async fn ask_all(
+        &self,
+        endpoint: &Endpoint,
+        requests: &[Request],
+    ) -> Option<Vec<Reply>> {
         let mut line = self.connection.lock().await;
         // Taken out while it waits: when the asker gives up, nobody may read the answer as their own.
         let mut connection = if let Some(connection) = line.take() {

@@ -7,11 +7,11 @@ use tokio::sync::Notify;
 
 /// Changes from this size on are added to the sum, in bytes. Most replies are read before that, so
 /// clients do not meet at one number for each.
-pub const STEP: usize = 16 * 1024;
+pub(crate) const STEP: usize = 16 * 1024;
 
 /// The sum.
 #[derive(Debug)]
-pub struct Unread {
+pub(crate) struct Unread {
     bytes: AtomicUsize,
     limit: usize,
     grown: Notify,
@@ -19,12 +19,12 @@ pub struct Unread {
 
 impl Unread {
     /// All clients together may leave so much unread, in bytes.
-    pub fn new(limit: usize) -> Arc<Self> {
+    pub(crate) fn new(limit: usize) -> Arc<Self> {
         Arc::new(Self { bytes: AtomicUsize::new(0), limit, grown: Notify::new() })
     }
 
     /// Waits until it is too much. For one caller.
-    pub async fn overflow(&self) {
+    pub(crate) async fn overflow(&self) {
         while self.bytes.load(Ordering::Relaxed) <= self.limit {
             self.grown.notified().await;
         }

@@ -4,13 +4,13 @@
 //! small ones many. What has not been sent can still be left out, and waits where it costs least.
 
 /// Steps that may be unanswered, however small the replies are.
-pub const MOST: usize = 4096;
+pub(crate) const MOST: usize = 4096;
 /// And before anything is known of them.
 const FIRST: usize = 2;
 
 /// What is known of somebody's replies, and what room there is for them.
 #[derive(Clone, Copy, Debug)]
-pub struct Window {
+pub(crate) struct Window {
     /// For replies under way and those that have come, in bytes.
     room: usize,
     /// Steps that may always be under way, as long as there is any room.
@@ -21,12 +21,12 @@ pub struct Window {
 
 impl Window {
     /// Room for so many bytes, as far as that can be known beforehand, and for so many steps anyway.
-    pub fn new(room: usize, least: usize) -> Self {
+    pub(crate) fn new(room: usize, least: usize) -> Self {
         Self { room, least, reply: None }
     }
 
     /// How many steps may be unanswered while `unread` bytes wait to be read.
-    pub fn steps(self, unread: usize) -> usize {
+    pub(crate) fn steps(self, unread: usize) -> usize {
         let most = MOST.max(self.least);
         match (self.room.checked_sub(unread + 1), self.reply) {
             (None, _) => 0,
@@ -36,12 +36,12 @@ impl Window {
     }
 
     /// Whether nothing has come yet to judge by.
-    pub fn is_new(self) -> bool {
+    pub(crate) fn is_new(self) -> bool {
         self.reply.is_none()
     }
 
     /// So many bytes came as replies to so many steps.
-    pub fn learn(&mut self, bytes: usize, steps: usize) {
+    pub(crate) fn learn(&mut self, bytes: usize, steps: usize) {
         let Some(mean) = bytes.checked_div(steps) else { return };
         // Up at once, down step by step: one short reply says little of the next.
         self.reply = Some(mean.max(self.reply.unwrap_or(0) / 2));

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 
 /// Seconds between two points.
-pub const STEP: u64 = 5;
+pub(crate) const STEP: u64 = 5;
 /// An hour of them.
 const KEPT: usize = 720;
 
@@ -17,14 +17,14 @@ const KEPT: usize = 720;
 /// seconds; none when nothing was.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "said above")]
-pub struct Times {
+pub(crate) struct Times {
     pub p50: Option<f64>,
     pub p99: Option<f64>,
 }
 
 /// How it was for some seconds.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Point {
+pub(crate) struct Point {
     /// When they ended, in Unix seconds.
     pub at: f64,
     /// Of the mirror, in seconds.
@@ -41,11 +41,11 @@ pub struct Point {
 
 /// The last hour.
 #[derive(Debug, Default)]
-pub struct History(VecDeque<Point>);
+pub(crate) struct History(VecDeque<Point>);
 
 impl History {
     /// One more point.
-    pub fn add(&mut self, point: Point) {
+    pub(crate) fn add(&mut self, point: Point) {
         if self.0.len() == KEPT {
             self.0.pop_front();
         }
@@ -53,7 +53,7 @@ impl History {
     }
 
     /// The points after a time, the oldest first.
-    pub fn after(&self, at: f64) -> Vec<Point> {
+    pub(crate) fn after(&self, at: f64) -> Vec<Point> {
         self.0.iter().filter(|point| point.at > at).cloned().collect()
     }
 }

@@ -23,7 +23,7 @@ const fn bounds() -> [u64; 105] {
 
 /// Counts by how long it took.
 #[derive(Debug)]
-pub struct Histogram([AtomicU64; BOUNDS.len()]);
+pub(crate) struct Histogram([AtomicU64; BOUNDS.len()]);
 
 impl Default for Histogram {
     fn default() -> Self {
@@ -33,7 +33,7 @@ impl Default for Histogram {
 
 impl Histogram {
     /// Something took so long.
-    pub fn add(&self, took: Duration) {
+    pub(crate) fn add(&self, took: Duration) {
         let nanoseconds = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
         let bucket = BOUNDS.partition_point(|bound| *bound < nanoseconds);
         if let Some(count) = self.0.get(bucket) {
@@ -42,25 +42,25 @@ impl Histogram {
     }
 
     /// What has been counted.
-    pub fn counts(&self) -> Vec<u64> {
+    pub(crate) fn counts(&self) -> Vec<u64> {
         self.0.iter().map(|count| count.load(Ordering::Relaxed)).collect()
     }
 
     /// Below which time so large a share of what was counted since `before` lies, in seconds.
-    pub fn quantile(counts: &[u64], before: &[u64], share: f64) -> Option<f64> {
+    pub(crate) fn quantile(counts: &[u64], before: &[u64], share: f64) -> Option<f64> {
         quantile(&BOUNDS, &since(counts, before), share)
     }
 }
 
 /// What was counted after `before`; all of it, if that is empty.
-pub fn since(counts: &[u64], before: &[u64]) -> Vec<u64> {
+pub(crate) fn since(counts: &[u64], before: &[u64]) -> Vec<u64> {
     let before = before.iter().chain(std::iter::repeat(&0));
     counts.iter().zip(before).map(|(now, then)| now.saturating_sub(*then)).collect()
 }
 
 /// Below which time so large a share lies, in seconds, taking what is in a bucket to be spread evenly
 /// over it. `bounds` are the buckets' upper ends in nanoseconds.
-pub fn quantile(bounds: &[u64], counts: &[u64], share: f64) -> Option<f64> {
+pub(crate) fn quantile(bounds: &[u64], counts: &[u64], share: f64) -> Option<f64> {
     let all: u64 = counts.iter().sum();
     let wanted = share * all as f64;
     let (mut below, mut lower) = (0.0, 0.0);
@@ -78,16 +78,16 @@ pub fn quantile(bounds: &[u64], counts: &[u64], share: f64) -> Option<f64> {
 
 /// Times one of a row of things that are answered in the order in which they were sent, then another.
 #[derive(Debug, Default)]
-pub struct Sampler(Option<(Instant, usize)>);
+pub(crate) struct Sampler(Option<(Instant, usize)>);
 
 impl Sampler {
     /// Something is sent behind so many that are not answered.
-    pub fn sent(&mut self, ahead: usize) {
+    pub(crate) fn sent(&mut self, ahead: usize) {
         self.0.get_or_insert_with(|| (Instant::now(), ahead));
     }
 
     /// The oldest that was not answered is.
-    pub fn answered(&mut self, histogram: &Histogram) {
+    pub(crate) fn answered(&mut self, histogram: &Histogram) {
         match &mut self.0 {
             Some((since, 0)) => {
                 histogram.add(since.elapsed());

@@ -8,9 +8,9 @@
 //!
 //! *Must not know:* what the numbers mean to those who set them.
 
-pub mod history;
+pub(crate) mod history;
 mod labels;
-pub mod latency;
+pub(crate) mod latency;
 mod readings;
 mod tally;
 

@@ -34,7 +34,7 @@ const GATHER: Duration = Duration::from_millis(1);
 
 /// The secondary as the mirror sees it, for others to look at.
 #[derive(Debug)]
-pub struct Peer {
+pub(crate) struct Peer {
     connected: watch::Sender<bool>,
     /// The server that holds the copies, as it was when it answered last.
     known: Mutex<ServerInfo>,
@@ -42,33 +42,33 @@ pub struct Peer {
 
 impl Peer {
     /// A server that is not connected yet; another one, or one with other data, is not to be trusted.
-    pub fn new(known: ServerInfo) -> Self {
+    pub(crate) fn new(known: ServerInfo) -> Self {
         Self { connected: watch::Sender::default(), known: Mutex::new(known) }
     }
 
     /// Whether it can be talked to.
-    pub fn is_connected(&self) -> bool {
+    pub(crate) fn is_connected(&self) -> bool {
         *self.connected.borrow()
     }
 
     /// Waits until it can.
-    pub async fn connected(&self) {
+    pub(crate) async fn connected(&self) {
         // The sender is our own: it can't be gone.
         let _ = self.connected.subscribe().wait_for(|connected| *connected).await;
     }
 
     /// Whether it followed another server when it answered last.
-    pub fn is_replica(&self) -> bool {
+    pub(crate) fn is_replica(&self) -> bool {
         self.known.lock().is_replica()
     }
 
     /// The process and its data, as a record names them.
-    pub fn identity(&self) -> String {
+    pub(crate) fn identity(&self) -> String {
         self.known.lock().identity()
     }
 
     /// Takes note of who answers now. One whose data may be others is copied to again.
-    pub fn note(&self, now: ServerInfo, name: &str, hub: &Hub) {
+    pub(crate) fn note(&self, now: ServerInfo, name: &str, hub: &Hub) {
         let mut known = self.known.lock();
         if !now.continues(&known) {
             info!(server = name, "it may hold other data than it did: everything is copied again");
@@ -81,7 +81,7 @@ impl Peer {
 
 /// Carries effects from one engine to one server.
 #[derive(Debug)]
-pub struct Mirror {
+pub(crate) struct Mirror {
     /// Where effects come from.
     pub hub: Arc<Hub>,
     /// Where they go.
@@ -133,7 +133,7 @@ struct Link<'a> {
 
 impl Mirror {
     /// Runs until `stop`.
-    pub async fn run(mut self, stop: CancellationToken) {
+    pub(crate) async fn run(mut self, stop: CancellationToken) {
         let serving = async {
             loop {
                 let lost = self.serve().await;

@@ -10,5 +10,5 @@ mod apply;
 mod judge;
 mod tracker;
 
-pub use apply::{Mirror, Peer};
-pub use tracker::Tracker;
+pub(crate) use apply::{Mirror, Peer};
+pub(crate) use tracker::Tracker;

@@ -19,7 +19,7 @@ const TOGETHER: Duration = Duration::from_millis(5);
 
 /// Starts listening when the first script comes.
 #[derive(Debug)]
-pub struct Tracker {
+pub(crate) struct Tracker {
     /// The engine whose primary this is.
     pub hub: Arc<Hub>,
     /// The primary.
@@ -42,7 +42,7 @@ impl From<Broken> for Ended {
 
 impl Tracker {
     /// Runs until `stop`.
-    pub async fn run(self, stop: CancellationToken) {
+    pub(crate) async fn run(self, stop: CancellationToken) {
         stop.run_until_cancelled(self.follow()).await;
         let woken = self.hub.with(Engine::tracking_is_impossible);
         self.hub.wake(&woken);

@@ -33,7 +33,7 @@ pub struct DefaultUser {
 
 /// The source, or what is known of it.
 #[derive(Debug)]
-pub struct Authority {
+pub(crate) struct Authority {
     source: Arc<Upstream>,
     /// What it asked of its default user last; `None` while it serves clients itself, and nobody
     /// can stand in for it.
@@ -60,17 +60,17 @@ pub(super) enum Decision {
 
 impl Authority {
     /// The source decides; while it does not answer, `known` of it and the server that serves.
-    pub fn new(source: Arc<Upstream>, known: Option<Arc<Mutex<DefaultUser>>>) -> Self {
+    pub(crate) fn new(source: Arc<Upstream>, known: Option<Arc<Mutex<DefaultUser>>>) -> Self {
         Self { source, known, hearing: watch::Sender::new(Hearing::Answers) }
     }
 
     /// The source is asked no more.
-    pub fn let_go(&self) {
+    pub(crate) fn let_go(&self) {
         self.hearing.send_replace(Hearing::LetGo);
     }
 
     /// Whether the source has answered just now.
-    pub fn heard(&self, answers: bool) {
+    pub(crate) fn heard(&self, answers: bool) {
         let now = if answers { Hearing::Answers } else { Hearing::Silent };
         self.hearing.send_if_modified(|hearing| {
             let changes = *hearing != now && *hearing != Hearing::LetGo;
@@ -118,7 +118,7 @@ pub(super) fn logs_in(request: &Request) -> bool {
 }
 
 /// The digest of a password, as `ACL` shows it.
-pub fn password_digest(password: &[u8]) -> String {
+pub(crate) fn password_digest(password: &[u8]) -> String {
     let mut text = String::new();
     for byte in digest(&SHA256, password).as_ref() {
         // A string takes whatever is written to it.

@@ -23,7 +23,7 @@ const SILENCE: Duration = Duration::from_secs(150);
 
 /// Bounds on clients.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub(crate) struct Limits {
     /// Connections at once; one more is told so and closed.
     pub clients: usize,
     /// Replies that a client has not read, in bytes; past it, it is disconnected.
@@ -34,7 +34,7 @@ pub struct Limits {
 
 /// The listening socket.
 #[derive(Debug)]
-pub struct Listener {
+pub(crate) struct Listener {
     socket: TcpListener,
     tls: Option<Arc<ServerConfig>>,
 }
@@ -44,7 +44,10 @@ impl Listener {
     ///
     /// # Errors
     /// The system's.
-    pub async fn bind(address: SocketAddr, tls: Option<Arc<ServerConfig>>) -> io::Result<Self> {
+    pub(crate) async fn bind(
+        address: SocketAddr,
+        tls: Option<Arc<ServerConfig>>,
+    ) -> io::Result<Self> {
         Ok(Self { socket: TcpListener::bind(address).await?, tls })
     }
 
@@ -52,12 +55,17 @@ impl Listener {
     ///
     /// # Errors
     /// The system's.
-    pub fn address(&self) -> io::Result<SocketAddr> {
+    pub(crate) fn address(&self) -> io::Result<SocketAddr> {
         self.socket.local_addr()
     }
 
     /// Accepts until `stop`.
-    pub async fn run(self, shared: Arc<Shared>, tasks: TaskTracker, stop: CancellationToken) {
+    pub(crate) async fn run(
+        self,
+        shared: Arc<Shared>,
+        tasks: TaskTracker,
+        stop: CancellationToken,
+    ) {
         tasks.spawn(call_clients(shared.clone(), stop.clone()));
         tasks.spawn(bound_memory(shared.clone(), stop.clone()));
         let complaints = Seldom::default();

@@ -10,7 +10,7 @@ use crate::lane::Identity;
 
 /// What logs each user in, as far as it has been seen. As many as there are users.
 #[derive(Debug, Default)]
-pub struct Logins(Mutex<HashMap<String, Identity>>);
+pub(crate) struct Logins(Mutex<HashMap<String, Identity>>);
 
 impl Logins {
     /// The identity that clients of this user have.

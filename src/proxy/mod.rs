@@ -35,17 +35,17 @@ mod transaction;
 mod turns;
 mod unknown;
 
-pub use authority::{Authority, DefaultUser, password_digest};
-pub use listener::{Limits, Listener};
-pub use logins::Logins;
-pub use parting::Partings;
-pub use pause::Pause;
-pub use registry::Registry;
-pub use scan::Cursors;
-pub use session::Budget;
-pub use stage::{Next, Route, Stage};
-pub use turns::Turns;
-pub use unknown::Unknown;
+pub(crate) use authority::{Authority, DefaultUser, password_digest};
+pub(crate) use listener::{Limits, Listener};
+pub(crate) use logins::Logins;
+pub(crate) use parting::Partings;
+pub(crate) use pause::Pause;
+pub(crate) use registry::Registry;
+pub(crate) use scan::Cursors;
+pub(crate) use session::Budget;
+pub(crate) use stage::{Next, Route, Stage};
+pub(crate) use turns::Turns;
+pub(crate) use unknown::Unknown;
 
 use std::sync::Arc;
 
@@ -57,7 +57,7 @@ use crate::net::Seldom;
 
 /// What all clients share.
 #[derive(Debug)]
-pub struct Shared {
+pub(crate) struct Shared {
     /// Where to send, as it changes.
     pub stage: watch::Receiver<Stage>,
     /// Who is connected.

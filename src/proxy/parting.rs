@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Room for them.
 #[derive(Clone, Debug)]
-pub struct Partings(Arc<Semaphore>);
+pub(crate) struct Partings(Arc<Semaphore>);
 
 impl Default for Partings {
     fn default() -> Self {

@@ -19,7 +19,7 @@ const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
 /// Whether clients are paused.
 #[derive(Debug, Default)]
-pub struct Pause {
+pub(crate) struct Pause {
     /// Whether there is a pause at all: what every command asks.
     is_on: AtomicBool,
     paused: watch::Sender<Option<Paused>>,

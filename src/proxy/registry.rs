@@ -105,7 +105,7 @@ impl Seen {
 
 /// All clients.
 #[derive(Debug, Default)]
-pub struct Registry {
+pub(crate) struct Registry {
     clients: Mutex<Clients>,
     came: Notify,
     next_id: AtomicU64,
@@ -146,7 +146,7 @@ impl Registry {
     }
 
     /// Waits until a client comes. For one caller.
-    pub async fn somebody_came(&self) {
+    pub(crate) async fn somebody_came(&self) {
         self.came.notified().await;
     }
 
@@ -199,7 +199,7 @@ impl Registry {
     }
 
     /// How many clients are connected.
-    pub fn connected(&self) -> usize {
+    pub(crate) fn connected(&self) -> usize {
         self.clients.lock().here.len()
     }
 
@@ -212,7 +212,7 @@ impl Registry {
     }
 
     /// How many commands all clients have sent since the start.
-    pub fn commands(&self) -> u64 {
+    pub(crate) fn commands(&self) -> u64 {
         let clients = self.clients.lock();
         let here = clients.here.values().map(|entry| entry.tally.commands());
         clients.left.all_commands() + here.sum::<u64>()
@@ -224,7 +224,7 @@ impl Registry {
     }
 
     /// How many clients have subscriptions.
-    pub fn subscribers(&self) -> usize {
+    pub(crate) fn subscribers(&self) -> usize {
         self.subscribers.load(Ordering::Relaxed)
     }
 

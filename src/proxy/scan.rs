@@ -20,7 +20,7 @@ const LIMIT: usize = 100_000;
 
 /// The cursors that a primary has given since it serves.
 #[derive(Debug, Default)]
-pub struct Cursors {
+pub(crate) struct Cursors {
     inner: Mutex<(HashSet<Bytes>, VecDeque<Bytes>)>,
 }
 

@@ -10,7 +10,7 @@ use crate::protocol::databases::Databases;
 
 /// One server as the primary.
 #[derive(Debug)]
-pub struct Route {
+pub(crate) struct Route {
     /// The lanes to it.
     pub pool: Pool,
     /// The engine of this direction.
@@ -25,7 +25,7 @@ pub struct Route {
 
 /// What a client must know of the migration.
 #[derive(Clone, Debug)]
-pub struct Stage {
+pub(crate) struct Stage {
     /// Who serves.
     pub route: Arc<Route>,
     /// Whether new commands wait.
@@ -36,7 +36,7 @@ pub struct Stage {
 
 /// A flip that is being prepared.
 #[derive(Debug)]
-pub struct Next {
+pub(crate) struct Next {
     /// Who will serve.
     pub route: Arc<Route>,
     seats: Mutex<Seats>,
@@ -57,18 +57,18 @@ struct Seats {
 
 impl Next {
     /// Prepares a flip to `route`.
-    pub fn new(route: Arc<Route>) -> Arc<Self> {
+    pub(crate) fn new(route: Arc<Route>) -> Arc<Self> {
         Arc::new(Self { route, seats: Mutex::default() })
     }
 
     /// How many subscribers have their channels open there.
-    pub fn ready(&self) -> usize {
+    pub(crate) fn ready(&self) -> usize {
         self.seats.lock().ready
     }
 
     /// Clients are held and everything is mirrored: who hears of keys must know. False when nobody
     /// does.
-    pub fn begin_cut(&self) -> bool {
+    pub(crate) fn begin_cut(&self) -> bool {
         let mut seats = self.seats.lock();
         seats.cut += 1;
         seats.parted = 0;
@@ -76,7 +76,7 @@ impl Next {
     }
 
     /// Whether everybody who hears of keys has taken note.
-    pub fn is_cut(&self) -> bool {
+    pub(crate) fn is_cut(&self) -> bool {
         let seats = self.seats.lock();
         seats.parted >= seats.listeners
     }

@@ -17,7 +17,7 @@ type Place = (u32, Bytes);
 
 /// Who is about to wait, and where.
 #[derive(Debug, Default)]
-pub struct Turns {
+pub(crate) struct Turns {
     places: Mutex<HashMap<Place, State>>,
     moved: Notify,
 }

@@ -25,7 +25,7 @@ enum Kind {
 
 /// What has been asked before.
 #[derive(Debug, Default)]
-pub struct Unknown {
+pub(crate) struct Unknown {
     kinds: Mutex<HashMap<Vec<u8>, Kind>>,
 }
 

@@ -61,7 +61,7 @@ const FRESH: &str = "record.new";
 
 /// What a record is worth something for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Identity {
+pub(crate) struct Identity {
     /// The migration.
     pub tag: String,
     /// The process that the source was, and whose data it held.
@@ -72,7 +72,7 @@ pub struct Identity {
 
 /// Why there is no record to go by: everything may differ.
 #[derive(Debug, Error)]
-pub enum Unusable {
+pub(crate) enum Unusable {
     /// There is none.
     #[error("there is no write-intent record")]
     Missing,
@@ -92,7 +92,7 @@ pub enum Unusable {
 
 /// The file, open for as long as the process lives.
 #[derive(Debug)]
-pub struct Record {
+pub(crate) struct Record {
     directory: PathBuf,
     file: File,
     identity: Identity,
@@ -108,7 +108,7 @@ impl Record {
     ///
     /// # Errors
     /// The system's; then there is none.
-    pub fn create(directory: &Path, identity: Identity) -> io::Result<Self> {
+    pub(crate) fn create(directory: &Path, identity: Identity) -> io::Result<Self> {
         let fresh = directory.join(FRESH);
         let file =
             File::options().read(true).write(true).create(true).truncate(true).open(&fresh)?;
@@ -129,7 +129,7 @@ impl Record {
     ///
     /// # Errors
     /// It can't be believed.
-    pub fn open(directory: &Path, identity: Identity) -> Result<Self, Unusable> {
+    pub(crate) fn open(directory: &Path, identity: Identity) -> Result<Self, Unusable> {
         let path = directory.join(FILE);
         let file = match File::options().read(true).write(true).open(&path) {
             Ok(file) => file,
@@ -154,18 +154,18 @@ impl Record {
     }
 
     /// What the record says.
-    pub fn groups(&self) -> &Groups {
+    pub(crate) fn groups(&self) -> &Groups {
         &self.written
     }
 
     /// Why the record can't be written; until there is another one, a crash leaves everything in
     /// doubt.
-    pub fn fault(&self) -> Option<&str> {
+    pub(crate) fn fault(&self) -> Option<&str> {
         self.fault.as_deref()
     }
 
     /// Makes the record say `groups`. If it can't, there is none any more.
-    pub fn write(&mut self, groups: &Groups) {
+    pub(crate) fn write(&mut self, groups: &Groups) {
         if self.fault.is_none()
             && let Err(error) = self.try_write(groups)
         {
@@ -178,7 +178,7 @@ impl Record {
     }
 
     /// Takes the file away, so that nobody believes it.
-    pub fn discard(&self) {
+    pub(crate) fn discard(&self) {
         let path = self.directory.join(FILE);
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -190,12 +190,12 @@ impl Record {
     }
 
     /// What it is worth something for.
-    pub fn identity(&self) -> &Identity {
+    pub(crate) fn identity(&self) -> &Identity {
         &self.identity
     }
 
     /// Notes that another process is one of the servers now, and that everything has been copied.
-    pub fn identify(&mut self, identity: Identity) {
+    pub(crate) fn identify(&mut self, identity: Identity) {
         if self.identity != identity {
             self.identity = identity;
             let header = image::header(&self.identity, boot().as_deref());
@@ -209,7 +209,7 @@ impl Record {
     ///
     /// # Errors
     /// The system's; then it holds as before.
-    pub fn close(&self) -> io::Result<()> {
+    pub(crate) fn close(&self) -> io::Result<()> {
         self.file.sync_all()?;
         self.write_header(Some(image::CLOSED))
     }

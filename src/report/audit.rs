@@ -26,11 +26,11 @@ const LINES: usize = 2 * KEPT;
 const LETTERS: usize = 1000;
 
 /// Who does what nobody has asked for.
-pub const SELF: &str = "crossfade";
+pub(crate) const SELF: &str = "crossfade";
 
 /// Something that was done, or tried.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Deed {
+pub(crate) struct Deed {
     /// When, in Unix seconds.
     pub at: f64,
     /// By whom; [`SELF`] when nobody asked for it.
@@ -43,7 +43,7 @@ pub struct Deed {
 
 /// The last deeds.
 #[derive(Debug, Default)]
-pub struct Audit(Mutex<Inner>);
+pub(crate) struct Audit(Mutex<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
@@ -55,7 +55,7 @@ struct Inner {
 
 impl Audit {
     /// Takes up what an earlier process has left in the directory, and keeps what comes there.
-    pub fn open(directory: Option<&Path>) -> Self {
+    pub(crate) fn open(directory: Option<&Path>) -> Self {
         let Some(directory) = directory else { return Self::default() };
         let path = directory.join(FILE);
         let text = fs::read(&path).unwrap_or_default();
@@ -69,14 +69,14 @@ impl Audit {
     }
 
     /// Notes that something was done.
-    pub fn note(&self, actor: &str, action: &str, outcome: &str) {
+    pub(crate) fn note(&self, actor: &str, action: &str, outcome: &str) {
         let at = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let [actor, action, outcome] = [actor, action, outcome].map(shortened);
         self.0.lock().add(Deed { at: at.as_secs_f64(), actor, action, outcome });
     }
 
     /// All that are remembered, the oldest first.
-    pub fn deeds(&self) -> Vec<Deed> {
+    pub(crate) fn deeds(&self) -> Vec<Deed> {
         self.0.lock().deeds.iter().cloned().collect()
     }
 }

@@ -6,7 +6,7 @@
 //!
 //! *Must not know:* where the numbers come from.
 
-pub mod audit;
+pub(crate) mod audit;
 mod html;
 mod text;
 
@@ -27,7 +27,7 @@ const KEPT: usize = 100;
 /// A migration as a whole.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Report {
+pub(crate) struct Report {
     /// Which migration: the word in the names of its connections.
     pub migration: String,
     /// SHA-256 of the configuration without its secrets.
@@ -63,7 +63,7 @@ pub struct Report {
 /// A process of the migration.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Start {
+pub(crate) struct Start {
     /// When it started, in Unix seconds.
     pub at: f64,
     /// The version of crossfade.
@@ -73,7 +73,7 @@ pub struct Start {
 /// Clients changed servers.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Flip {
+pub(crate) struct Flip {
     /// When, in Unix seconds.
     pub at: f64,
     /// To which.
@@ -86,7 +86,7 @@ pub struct Flip {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 #[allow(missing_docs, reason = "named as in the status")]
-pub struct Verified {
+pub(crate) struct Verified {
     pub finished_at: f64,
     pub state: VerifyState,
     pub checked: u64,
@@ -99,7 +99,7 @@ pub struct Verified {
 /// What was counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Counts {
+pub(crate) struct Counts {
     /// Commands of clients.
     pub commands: u64,
     /// Keys copied first.
@@ -116,7 +116,7 @@ pub struct Counts {
 
 impl Counts {
     /// Adds what came since.
-    pub fn add(&mut self, since: &Self) {
+    pub(crate) fn add(&mut self, since: &Self) {
         self.commands += since.commands;
         self.copied += since.copied;
         self.applied += since.applied;
@@ -130,7 +130,7 @@ impl Counts {
 
 impl Report {
     /// Takes up what an earlier process of the same migration has left in the directory.
-    pub fn open(directory: Option<&Path>, migration: &str) -> Self {
+    pub(crate) fn open(directory: Option<&Path>, migration: &str) -> Self {
         let text = directory.and_then(|directory| fs::read(directory.join(FILE)).ok());
         let kept = text.and_then(|text| serde_json::from_slice::<Self>(&text).ok());
         let kept = kept.filter(|report| report.migration == migration);
@@ -141,7 +141,7 @@ impl Report {
     ///
     /// # Errors
     /// There is none, or it is not one.
-    pub fn read(directory: &Path) -> io::Result<Self> {
+    pub(crate) fn read(directory: &Path) -> io::Result<Self> {
         Ok(serde_json::from_slice(&fs::read(directory.join(FILE))?)?)
     }
 
@@ -149,14 +149,14 @@ impl Report {
     ///
     /// # Errors
     /// The system's.
-    pub fn save(&self, directory: &Path) -> io::Result<()> {
+    pub(crate) fn save(&self, directory: &Path) -> io::Result<()> {
         let fresh = directory.join("report.json.new");
         fs::write(&fresh, serde_json::to_vec(self)?)?;
         fs::rename(fresh, directory.join(FILE))
     }
 
     /// A process of this migration has started.
-    pub fn started(&mut self, at: f64, version: &str) {
+    pub(crate) fn started(&mut self, at: f64, version: &str) {
         if self.starts.is_empty() {
             self.began_at = at;
         }
@@ -164,7 +164,7 @@ impl Report {
     }
 
     /// How it stands.
-    pub fn look(&mut self, at: f64, status: &Status) {
+    pub(crate) fn look(&mut self, at: f64, status: &Status) {
         self.at = at;
         (self.phase, self.primary) = (status.phase, status.primary);
         (self.source, self.target) = (status.source.clone(), status.target.clone());
@@ -191,12 +191,12 @@ impl Report {
     }
 
     /// For a terminal.
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         text::render(self)
     }
 
     /// For a printer: two pages.
-    pub fn html(&self) -> String {
+    pub(crate) fn html(&self) -> String {
         html::render(self)
     }
 

@@ -12,7 +12,7 @@
 //!
 //! *Must not know:* what the work is, who the clients are.
 
-pub mod foreign_load;
+pub(crate) mod foreign_load;
 
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -20,7 +20,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 /// How often commands are to be counted.
-pub const LOOK: Duration = Duration::from_millis(25);
+pub(crate) const LOOK: Duration = Duration::from_millis(25);
 /// So many commands between two looks are clients to give way to; fewer are a health check.
 const TRAFFIC: u64 = 3;
 /// Clients count as served for so many looks after their last traffic.
@@ -28,7 +28,7 @@ const PATIENCE: u32 = 80;
 /// … and for so many after one has come, who may be about to send.
 const EXPECTANT: u32 = 10;
 /// Keys in a step while clients are served: some tens of microseconds of a server's time.
-pub const SMALL_STEP: usize = 16;
+pub(crate) const SMALL_STEP: usize = 16;
 /// A rest is so many times as long as the step was, unless the floor forbids it.
 const REST: u32 = 3;
 /// Keys a second that a worker gets done however busy the servers are.

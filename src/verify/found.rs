@@ -18,7 +18,7 @@ const LETTERS: usize = 200;
 /// How many keys differ whose names are alike.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs, reason = "named as in the status")]
-pub struct Alike {
+pub(crate) struct Alike {
     pub missing: u64,
     pub extra: u64,
     pub different: u64,
@@ -26,7 +26,7 @@ pub struct Alike {
 
 /// One key that differs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sample {
+pub(crate) struct Sample {
     /// The primary's database.
     pub db: u32,
     /// Its name, with what can't be shown escaped.
@@ -37,7 +37,7 @@ pub struct Sample {
 
 /// What has been found so far.
 #[derive(Debug, Default)]
-pub struct Found {
+pub(crate) struct Found {
     patterns: BTreeMap<String, Alike>,
     samples: Vec<Sample>,
 }
@@ -61,7 +61,7 @@ impl Found {
     }
 
     /// The patterns that most keys have.
-    pub fn patterns(&self) -> Vec<(String, Alike)> {
+    pub(crate) fn patterns(&self) -> Vec<(String, Alike)> {
         let mut patterns: Vec<_> = self.patterns.iter().collect();
         patterns.sort_by_key(|(_, alike)| {
             std::cmp::Reverse(alike.missing + alike.extra + alike.different)
@@ -71,7 +71,7 @@ impl Found {
     }
 
     /// The first keys.
-    pub fn samples(&self) -> &[Sample] {
+    pub(crate) fn samples(&self) -> &[Sample] {
         &self.samples
     }
 }

@@ -28,12 +28,11 @@ use crate::server::Endpoint;
 use crate::throttle::Courtesy;
 use crate::value::diff::Leeway;
 
-pub use found::{Alike, Found, Sample};
-pub use walk::VerifyError;
+pub(crate) use found::{Alike, Found, Sample};
 
 /// What is compared.
 #[derive(Debug)]
-pub struct Verify {
+pub(crate) struct Verify {
     /// The engine between the two.
     pub hub: Arc<Hub>,
     /// Who serves.
@@ -55,7 +54,7 @@ pub struct Verify {
 /// Counts of a pass under way.
 #[derive(Debug, Default)]
 #[allow(missing_docs, reason = "named as in the status")]
-pub struct Tally {
+pub(crate) struct Tally {
     pub checked: AtomicU64,
     pub missing: AtomicU64,
     pub extra: AtomicU64,

@@ -29,7 +29,7 @@ type Wrongs = parking_lot::Mutex<Vec<Wrong>>;
 
 /// Why a pass could not be finished.
 #[derive(Debug, Error)]
-pub enum VerifyError {
+pub(crate) enum VerifyError {
     /// A server can't be reached.
     #[error(transparent)]
     Connect(#[from] ConnectError),
@@ -58,7 +58,7 @@ impl Verify {
     ///
     /// # Errors
     /// The pass could not be finished.
-    pub async fn run(&self) -> Result<bool, VerifyError> {
+    pub(crate) async fn run(&self) -> Result<bool, VerifyError> {
         let wrong = Wrongs::default();
         let mut remain = 0;
         for db in self.used(&self.primary.0, |db| self.databases.to(db).is_some()).await? {

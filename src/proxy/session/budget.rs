@@ -9,14 +9,14 @@ const ROOM: usize = 256 * 1024 * 1024;
 
 /// So many bytes, for all together.
 #[derive(Debug)]
-pub struct Budget {
+pub(crate) struct Budget {
     limit: usize,
     taken: AtomicUsize,
 }
 
 impl Budget {
     /// What transactions may have queued.
-    pub fn of_queues() -> Arc<Self> {
+    pub(crate) fn of_queues() -> Arc<Self> {
         Self::new(ROOM)
     }
 

@@ -24,7 +24,7 @@ mod standing;
 mod tests;
 mod transaction;
 
-pub use budget::Budget;
+pub(crate) use budget::Budget;
 
 pub(super) use action::{Action, Queueing, Reason, Rules};
 pub(super) use anew::Anew;
