@@ -293,6 +293,10 @@ fn every_command_of_a_transaction_that_cannot_be_sent_is_refused() {
     let mut client = migration.client();
     client.ok("SET k 1");
     migration.source.kill();
+    // What was sent before that is noticed may have been done: its client is disconnected.
+    migration
+        .crossfade
+        .wait_status("the source is away", |status| status["source"]["connected"] == false);
     let answers = client.pipeline(["MULTI", "SET k 2", "GET k", "EXEC", "PING"]);
     assert!(
         answers.iter().all(|answer| answer.text().starts_with("ERR crossfade: ")),

@@ -450,7 +450,7 @@ impl Client {
     async fn follow_stage(&mut self) -> Result<(), Close> {
         self.routed = false;
         let stage = self.stage.borrow_and_update().clone();
-        self.take_subscriber_along().await?;
+        Box::pin(self.take_subscriber_along()).await?;
         if !stage.held && !Arc::ptr_eq(&stage.route, &self.route) {
             // What is open here must not wait for the next command to be opened there, nor what was
             // left be kept open until then.
@@ -471,8 +471,9 @@ impl Client {
                     self.lane = None;
                     let context = self.upstream_context().ok().filter(|_| self.lanes.is_some());
                     self.lanes = context.and_then(|context| self.route.pool.open_lanes(&context));
-                    self.take_subscriber_along().await?;
-                    self.move_own().await?;
+                    // A flip is seldom: the task of a client that waits keeps no room for it.
+                    Box::pin(self.take_subscriber_along()).await?;
+                    Box::pin(self.move_own()).await?;
                 }
                 return Ok(());
             }

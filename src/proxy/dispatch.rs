@@ -267,7 +267,8 @@ impl Client {
         };
         if self.lanes.as_ref().is_none_or(|lanes| !lanes.serve(&context)) {
             self.lanes = None;
-            match self.route.clone().pool.lanes(&context).await {
+            // Opening them is seldom, and takes no room in the task of every client.
+            match Box::pin(self.route.clone().pool.lanes(&context)).await {
                 Ok(lanes) => self.lanes = Some(lanes),
                 Err(refusal) => return self.refuse_all(&refusal).map(|()| None),
             }
