@@ -41,10 +41,10 @@
 //!
 //! | layer | modules | |
 //! | --- | --- | --- |
-//! | assembly | [`cli`] [`copy`] [`compare`] [`check`] [`control`] [`admin`] [`logging`] [`config`] [`failure`] [`throttle::foreign_load`] [`hooks`] [`report`] | puts things together, speaks to operators; [`control`] owns the phase |
+//! | assembly | [`cli`] [`copy`] [`compare`] [`check`] [`control`] [`admin`] [`config`] [`failure`] | puts things together, speaks to operators; [`control`] owns the phase |
 //! | roles | [`proxy`] [`mirror`] [`backfill`] [`verify`] | siblings that meet only in the engine |
 //! | lanes | [`lane`] | pipelined connections, and the engine as tasks share it ([`lane::Hub`]) |
-//! | I/O | [`value`] [`server`] [`net`] [`record`] [`metrics`] [`throttle`] [`report::audit`] [`metrics::latency`] | servers, sockets, values read part by part, what a crash must not forget, giving way, what was done, how long servers take |
+//! | I/O | [`value`] [`server`] [`server::throttle`] [`net`] [`lane::record`] [`metrics`] [`metrics::latency`] [`admin::audit`] | servers, sockets, values read part by part, giving way, what a crash must not forget, how long servers take, what was done |
 //! | core | [`engine`] [`engine::effect`] [`protocol::command`] [`protocol::payload`] [`engine::ledger`] [`protocol::resp`] [`value::diff`] [`status`] [`metrics::history`] [`protocol::databases`] [`protocol::capability`] [`protocol::reserved_keys`] | events in, decisions out: no socket, task, clock or log line |
 //!
 //! # The life of a write
@@ -127,7 +127,7 @@
 //! | two clocks | ends are told in the time of the server where they stand; a clock that is set is noticed | [`server::ClockGap`], `control/clocks.rs` |
 //! | parity | every answer of the secondary is held against the primary's | `mirror/judge.rs`, [`engine::effect::Expect`] |
 //! | payloads travel only where they are read alike | what a server takes is tried at the start | `protocol/payload/acceptance.rs`, `value/probe.rs` |
-//! | clients go first | while they are served, backfill, verify, copy and compare take small steps with rests between | `throttle/mod.rs`; for clients that do not come through us `throttle/foreign_load.rs` |
+//! | clients go first | while they are served, backfill, verify, copy and compare take small steps with rests between | `server/throttle/mod.rs`; for clients that do not come through us `server/throttle/foreign_load.rs` |
 //! | nobody waits for what nobody reads | the larger a client's replies are, the less is under way to it; what one that has gone would read is not asked; past a sum the worst reader goes | `lane/window.rs`, `lane/unread.rs`, `lane/job.rs` |
 //! | connections are for those who use them | lanes are the user's and not the password's, are closed when nobody holds them, end when the server refuses their user; while it is away one tries for all | `lane/pool.rs`, `lane/shared.rs`, `lane/reach.rs` |
 //! | who left the source needs it no more | while it does not answer, what was learnt of it and the target decide who may connect | `proxy/authority.rs`, `control/default_user.rs` |
@@ -139,7 +139,7 @@
 //! | a flip happens whole or not | before the durable phase everything goes back by itself | `control/phase/flip.rs`, carried out by `control/flip.rs` |
 //! | nobody writes unseen | what the primary has counted is held against what it was sent, also in the hold of a flip | `control/foreign.rs`, `engine/calls.rs` |
 //! | nobody is held in vain | clients are held when what is left is known to fit, and for milliseconds | `control/calm.rs` |
-//! | recorded before it is sent | what a crash would leave in doubt is on disk before the write goes out | `engine/intent.rs`; written by [`lane::Hub::with`] to the [`record`] |
+//! | recorded before it is sent | what a crash would leave in doubt is on disk before the write goes out | `engine/intent.rs`; written by [`lane::Hub::with`] to the [`record`](lane::record) |
 //! | the phase is durable first | written beside, synced, renamed | `control/state.rs` |
 //! | ours is not theirs | the keys that crossfade makes are never data | [`protocol::reserved_keys`] |
 //!
@@ -162,7 +162,7 @@
 //! [`status::Phase`] names them; which may follow which is `control/phase`'s to say, without a socket or a
 //! clock. The source serves in the first three, the target from *cut over*
 //! on; while it is held nobody does. A start with the state of an earlier process serves from the
-//! side that the durable phase names; its first pass goes over the groups of keys that the [`record`]
+//! side that the durable phase names; its first pass goes over the groups of keys that the [record](lane::record)
 //! leaves in doubt, copies them and removes what the primary no longer holds. No believable record
 //! means every group.
 
@@ -176,18 +176,13 @@ pub mod control;
 pub(crate) mod copy;
 pub mod engine;
 pub mod failure;
-pub(crate) mod hooks;
 pub(crate) mod lane;
-pub(crate) mod logging;
 pub(crate) mod metrics;
 pub(crate) mod mirror;
 pub mod net;
 pub mod protocol;
 pub(crate) mod proxy;
-pub(crate) mod record;
-pub(crate) mod report;
 pub mod server;
 pub mod status;
-pub(crate) mod throttle;
 pub mod value;
 pub(crate) mod verify;

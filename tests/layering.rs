@@ -34,32 +34,33 @@ enum Layer {
 /// Every module of the crate, its layer, and what it imports: only what stands below it here. A module
 /// in a folder is listed by itself where it stands lower than the folder, or is imported by others.
 const MODULES: &[(&str, Layer, &str)] = &[
-    ("cli", Assembly, "admin check compare config control copy failure logging net report status"),
+    ("cli", Assembly, "admin admin::report check compare config control copy failure net status"),
     (
         "copy",
         Assembly,
-        "backfill config control engine::ledger failure protocol::payload status throttle::foreign_load",
+        "backfill config control engine::ledger failure protocol::payload server::throttle status",
     ),
     (
         "compare",
         Assembly,
-        "failure protocol::databases server status throttle throttle::foreign_load value value::diff",
+        "failure protocol::databases server server::throttle status value value::diff",
     ),
     (
         "control",
         Assembly,
-        "admin backfill check config engine engine::ledger failure hooks lane logging metrics metrics::history metrics::latency mirror net protocol::command protocol::databases protocol::payload protocol::reserved_keys protocol::resp proxy record report report::audit server status throttle value value::diff verify",
+        "admin admin::audit admin::report backfill check config engine engine::ledger failure lane lane::record metrics metrics::history metrics::latency mirror net protocol::command protocol::databases protocol::payload protocol::reserved_keys protocol::resp proxy server server::throttle status value value::diff verify",
     ),
-    ("admin", Assembly, "check metrics metrics::history net report report::audit server status"),
+    (
+        "admin",
+        Assembly,
+        "admin::audit admin::report check metrics metrics::history net server status",
+    ),
     (
         "check",
         Assembly,
         "config failure protocol::capability protocol::command protocol::databases protocol::payload protocol::reserved_keys protocol::resp server value",
     ),
-    ("hooks", Assembly, "net server status"),
-    ("report", Assembly, "report::audit status"),
-    ("throttle::foreign_load", Assembly, "server throttle"),
-    ("logging", Assembly, "config"),
+    ("admin::report", Assembly, "admin::audit status"),
     ("config", Assembly, "net protocol::databases server status"),
     ("failure", Assembly, "server value"),
     (
@@ -71,25 +72,25 @@ const MODULES: &[(&str, Layer, &str)] = &[
     (
         "backfill",
         Role,
-        "engine engine::effect lane protocol::capability protocol::databases protocol::payload protocol::reserved_keys protocol::resp server throttle value",
+        "engine engine::effect lane protocol::capability protocol::databases protocol::payload protocol::reserved_keys protocol::resp server server::throttle value",
     ),
     (
         "verify",
         Role,
-        "engine lane protocol::capability protocol::databases server throttle value value::diff",
+        "engine lane protocol::capability protocol::databases server server::throttle value value::diff",
     ),
-    ("lane", Lane, "engine engine::ledger metrics::latency net protocol::resp record server"),
-    ("report::audit", Io, ""),
+    ("lane", Lane, "engine engine::ledger lane::record metrics::latency net protocol::resp server"),
+    ("admin::audit", Io, ""),
     ("metrics::latency", Io, ""),
-    ("record", Io, "engine::ledger"),
+    ("lane::record", Io, "engine::ledger"),
     (
         "value",
         Io,
-        "engine::effect protocol::capability protocol::payload protocol::reserved_keys protocol::resp server throttle value::diff",
+        "engine::effect protocol::capability protocol::payload protocol::reserved_keys protocol::resp server server::throttle value::diff",
     ),
+    ("server::throttle", Io, "server"),
     ("server", Io, "net protocol::capability protocol::resp"),
     ("net", Io, ""),
-    ("throttle", Io, ""),
     ("metrics", Io, "engine status"),
     (
         "engine",

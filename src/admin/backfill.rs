@@ -6,7 +6,7 @@ use axum::extract::State;
 use serde::{Deserialize, Deserializer};
 
 use super::Shared;
-use super::audit::Actor;
+use super::actor::Actor;
 use super::body::Body;
 use super::control::{Control, Refusal};
 use crate::status::Backfill;

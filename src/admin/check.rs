@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 
 use super::Shared;
-use super::audit::Actor;
+use super::actor::Actor;
 use super::body::Body;
 use super::control::{Control, Refusal};
 use super::verify::Wish;

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use crate::admin::audit::Audit;
+use crate::admin::report;
 use crate::check::Report;
 use crate::metrics::history::Point;
-use crate::report;
-use crate::report::audit::Audit;
 use crate::status::{Phase, Status};
 
 /// A running migration, as its operator sees it.

@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::audit::Actor;
+use super::actor::Actor;
 use super::body::Body;
 use super::control::{Control, Flipped, Refusal};
 use super::{Shared, reply};

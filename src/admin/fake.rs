@@ -10,11 +10,11 @@ use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{Access, Control, Flipped, Refusal, serve};
+use crate::admin::audit::Audit;
+use crate::admin::report;
 use crate::check::Report;
 use crate::metrics::history::Point;
 use crate::metrics::{Metrics, Reading};
-use crate::report;
-use crate::report::audit::Audit;
 use crate::server::Secret;
 use crate::status::{Phase, Status, VerifyState};
 

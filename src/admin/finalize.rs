@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
-use super::audit::Actor;
+use super::actor::Actor;
 use super::body::Body;
 use super::control::Control;
 use super::verify::Wish;

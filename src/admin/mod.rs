@@ -9,7 +9,8 @@
 //!
 //! *Must not know:* how a migration works.
 
-mod audit;
+mod actor;
+pub(crate) mod audit;
 mod backfill;
 mod body;
 mod browser;
@@ -30,13 +31,14 @@ mod page;
 mod query;
 mod readyz;
 mod reply;
-mod report;
+pub(crate) mod report;
 mod resync;
 mod rollback;
 mod status;
 #[cfg(test)]
 mod tests;
 mod verify;
+mod views;
 
 use std::io;
 use std::sync::Arc;
@@ -108,9 +110,9 @@ fn router<C: Control>(admin: Arc<Admin<C>>) -> Router {
     let for_people = page
         .route("/v1/status", get(status::get::<C>))
         .route("/v1/events", get(events::get::<C>))
-        .route("/v1/audit", get(audit::get::<C>))
+        .route("/v1/audit", get(actor::get::<C>))
         .route("/v1/history", get(history::get::<C>))
-        .route("/v1/report", get(report::get::<C>))
+        .route("/v1/report", get(views::get::<C>))
         .merge(changes)
         .layer(from_fn_with_state(admin.clone(), guard::at_home::<C>));
     Router::new()

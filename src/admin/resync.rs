@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Shared;
-use super::audit::Actor;
+use super::actor::Actor;
 use super::body::Body;
 use super::control::{Control, Refusal};
 

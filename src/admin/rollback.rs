@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::response::Response;
 
 use super::Shared;
-use super::audit::Actor;
+use super::actor::Actor;
 use super::body::Body;
 use super::control::Control;
 use super::cutover::{Wish, flip, held};

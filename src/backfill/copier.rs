@@ -14,8 +14,8 @@ use crate::lane::{Held, Hub};
 use crate::protocol::capability::Capabilities;
 use crate::protocol::payload::Acceptance;
 use crate::protocol::resp::{Flat, Row, command};
+use crate::server::throttle::Courtesy;
 use crate::server::{Broken, ConnectError, Connection, Endpoint, Info, Setup};
-use crate::throttle::Courtesy;
 
 /// From this estimate of its memory on, a value is copied in chunks, in bytes.
 const BIG: i64 = 512 * 1024;

@@ -18,7 +18,7 @@ use crate::lane::Held;
 use crate::protocol::payload::Way;
 use crate::protocol::resp::Request;
 use crate::server::Broken;
-use crate::throttle::SMALL_STEP;
+use crate::server::throttle::SMALL_STEP;
 use crate::value::{CannotWrite, Head, ReadError, TranscribeError, Transcription, Type, head};
 
 /// How often it is tried to have no more than a few pieces left to be read again.

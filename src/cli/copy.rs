@@ -2,6 +2,7 @@
 
 use tokio::sync::watch;
 
+use super::logging;
 use super::options::Given;
 use super::output::print_verdict;
 use super::progress::beside_bar;
@@ -9,7 +10,6 @@ use super::runtime::block_on_one_thread;
 use crate::config::{Copying, Servers};
 use crate::copy;
 use crate::failure::Failure;
-use crate::logging;
 use crate::status::Progress;
 
 #[derive(clap::Args)]

@@ -10,6 +10,7 @@ mod check;
 mod client;
 mod compare;
 mod copy;
+mod logging;
 mod options;
 mod output;
 mod progress;

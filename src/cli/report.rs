@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use super::client::Api;
 use super::output;
+use crate::admin::report::Report;
 use crate::failure::Failure;
-use crate::report::Report;
 
 /// Tells what happened in a migration, for the change ticket: who did what when, what was counted,
 /// what verify found, how long clients were held.

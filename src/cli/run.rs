@@ -1,11 +1,11 @@
 //! `crossfade run`.
 
+use super::logging;
 use super::options::Given;
 use super::runtime::block_on;
 use crate::config::RunConfig;
 use crate::control;
 use crate::failure::Failure;
-use crate::logging;
 
 const EXAMPLES: &str = "\
 Examples:

@@ -18,10 +18,10 @@ use tokio::sync::watch;
 
 use crate::failure::ServerError as Error;
 use crate::protocol::databases::Databases;
+use crate::server::throttle::Courtesy;
+use crate::server::throttle::foreign_load::give_way;
 use crate::server::{ClockGap, Connection, Endpoint, ServerInfo, Setup};
 use crate::status::Progress;
-use crate::throttle::Courtesy;
-use crate::throttle::foreign_load::give_way;
 use crate::value::diff::Leeway;
 use crate::value::{Fault, ReadError, Side};
 

@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 
 use super::report::Report;
 use super::{Error, Fault, Options, side};
-use crate::throttle::Courtesy;
+use crate::server::throttle::Courtesy;
 use crate::value::diff::{Difference, Leeway};
 use crate::value::{Comparer, Pages, Verdict, Way};
 

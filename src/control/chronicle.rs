@@ -11,10 +11,10 @@ use tokio::time::timeout;
 use super::changes::{self, Change};
 use super::migration::{Migration, unix_now};
 use super::reporting::Reporting;
-use crate::hooks::{Event, Hooks, News};
+use crate::admin::audit::{Audit, SELF};
+use crate::admin::report::Report;
+use crate::control::hooks::{Event, Hooks, News};
 use crate::metrics::history::History;
-use crate::report::Report;
-use crate::report::audit::{Audit, SELF};
 use crate::status::{Side, Status};
 
 /// How often it is looked at, unless it says that something has changed.

@@ -22,9 +22,9 @@ use crate::mirror::{Mirror, Peer, Tracker};
 use crate::protocol::databases::Databases;
 use crate::protocol::payload::Acceptance;
 use crate::proxy::{self, DefaultUser};
+use crate::server::throttle::Courtesy;
 use crate::server::{Endpoint, ServerInfo};
 use crate::status::Side;
-use crate::throttle::Courtesy;
 
 /// Tasks that work off dirty keys.
 const RECOPIERS: usize = 2;

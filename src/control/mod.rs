@@ -19,6 +19,7 @@ mod direction;
 mod flip;
 mod foreign;
 mod halting;
+mod hooks;
 mod left_out;
 mod libraries;
 mod marker;

@@ -12,14 +12,14 @@ use super::flip::{Attempt, Wish};
 use super::migration::{Migration, unix_now};
 use super::passes::Beginning;
 use super::phase::{Blocker, Facts, Halt};
+use crate::admin::audit::Audit;
+use crate::admin::report::Report;
 use crate::admin::{Control, Flipped, Refusal};
 use crate::check;
 use crate::config::{Servers, TargetPolicy};
+use crate::control::hooks::{Event, News};
 use crate::engine::ledger::Groups;
-use crate::hooks::{Event, News};
 use crate::metrics::history::Point;
-use crate::report::Report;
-use crate::report::audit::Audit;
 use crate::status::{self, Phase, Side, Status};
 
 /// A migration as the admin API holds it.

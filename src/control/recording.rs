@@ -17,7 +17,7 @@ use crate::engine::Engine;
 use crate::engine::ledger::Groups;
 use crate::failure::Failure;
 use crate::lane::Hub;
-use crate::record::{Identity, Record};
+use crate::lane::record::{Identity, Record};
 use crate::status::{self, Side};
 
 /// How often groups are let go: what was written in the last one or two rounds is in the record.

@@ -6,10 +6,10 @@ use parking_lot::Mutex;
 use tracing::warn;
 
 use super::migration::{Migration, recopies, unix_now};
+use crate::admin::report::{Counts, Report};
 use crate::engine::Counters;
 use crate::lane::Hub;
 use crate::proxy::Registry;
-use crate::report::{Counts, Report};
 
 /// The report, and up to where its counts go.
 #[derive(Debug)]

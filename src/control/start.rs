@@ -25,21 +25,20 @@ use super::recording::{self, Opened};
 use super::state::{State, StateDir};
 use super::survey::{Survey, acceptance};
 use crate::admin;
+use crate::admin::audit::Audit;
+use crate::admin::report::Report;
 use crate::config::RunConfig;
+use crate::control::hooks::Hooks;
 use crate::engine::ledger::{Groups, Seed};
 use crate::engine::{Cause, Engine};
 use crate::failure::Failure;
-use crate::hooks::Hooks;
 use crate::lane::{SideLine, Unread};
-use crate::logging;
 use crate::metrics::Metrics;
 use crate::net::{self, Seldom};
 use crate::protocol::payload::Acceptance;
 use crate::proxy::{
     Budget, Limits, Listener, Logins, Partings, Pause, Registry, Shared, Stage, Unknown,
 };
-use crate::report::Report;
-use crate::report::audit::Audit;
 use crate::server::Broken;
 use crate::status::{self, Phase, Side, VerifyState};
 
@@ -267,7 +266,8 @@ async fn serve(
     let control = Arc::new(migration.clone());
     let api = admin::serve(admin, control, access, stop_admin.clone());
     let api = tokio::spawn(api);
-    logging::announce(addresses.0, addresses.1);
+    // The one line whose words are promised to scripts.
+    info!("ready listen={} admin={}", addresses.0, addresses.1);
     wait_for_signal().await?;
     info!("stopping: clients are answered, the mirror is drained");
     stop_clients.cancel();

@@ -1,5 +1,5 @@
 //! What a restart needs, on disk: the phase, and whose migration it is. Which keys may differ is in
-//! the [record](crate::record) beside it.
+//! the [record](crate::lane::record) beside it.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};

@@ -16,9 +16,9 @@ use super::recording::note_processes_if_settled;
 use crate::engine::Engine;
 use crate::protocol::command::{self, Serve};
 use crate::protocol::resp::{Reply, Request};
+use crate::server::throttle;
 use crate::server::{Client, Clients, ServerInfo, told};
 use crate::status::{Phase, Side};
-use crate::throttle;
 
 /// How often.
 const LOOK: Duration = Duration::from_millis(500);

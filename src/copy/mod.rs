@@ -23,8 +23,8 @@ use crate::control::{self, Direction, Known, Survey, World};
 use crate::engine::ledger::{Groups, Seed};
 use crate::failure::Failure;
 use crate::protocol::payload::Acceptance;
+use crate::server::throttle::foreign_load::give_way;
 use crate::status::{Progress, Side};
-use crate::throttle::foreign_load::give_way;
 
 pub(crate) use summary::Summary;
 

@@ -17,8 +17,8 @@ use super::job::{Shape, Sink};
 use super::{Acks, Mailbox};
 use crate::engine::ledger::Marks;
 use crate::engine::{ConnId, Engine, Gate, Keyer, Millis, Named, Unit, Woken};
+use crate::lane::record::Record;
 use crate::metrics::latency::Histogram;
-use crate::record::Record;
 
 /// Effects of so much memory are sent without waiting for more, in bytes.
 const MANY: usize = 64 * 1024;

@@ -23,6 +23,7 @@ mod pool;
 mod process;
 mod queue;
 mod reach;
+pub(crate) mod record;
 mod shared;
 mod side;
 mod unread;

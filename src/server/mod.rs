@@ -12,6 +12,7 @@ mod identity;
 mod info;
 mod questions;
 mod scan;
+pub(crate) mod throttle;
 mod wire;
 
 pub use again::{RECONNECT_AFTER, end_connection, ended};

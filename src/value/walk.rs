@@ -10,8 +10,8 @@ use tokio::sync::Mutex;
 
 use super::{CompareError, Comparer};
 use crate::protocol::reserved_keys::is_ours;
+use crate::server::throttle::Courtesy;
 use crate::server::{Connection, Scan, ScanError};
-use crate::throttle::Courtesy;
 
 /// Which server's keys are gone over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -25,7 +25,7 @@ use crate::lane::Hub;
 use crate::protocol::capability::Capabilities;
 use crate::protocol::databases::Databases;
 use crate::server::Endpoint;
-use crate::throttle::Courtesy;
+use crate::server::throttle::Courtesy;
 use crate::value::diff::Leeway;
 
 pub(crate) use found::{Alike, Found, Sample};

@@ -6,7 +6,6 @@
 //!
 //! *Must not know:* where the numbers come from.
 
-pub(crate) mod audit;
 mod html;
 mod text;
 
@@ -17,7 +16,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::report::audit::Deed;
+use crate::admin::audit::Deed;
 use crate::status::{Phase, Server, Side, Status, Verify, VerifyState};
 
 const FILE: &str = "report.json";

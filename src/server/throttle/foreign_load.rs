@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
+use crate::server::throttle::{Courtesy, LOOK};
 use crate::server::{Connection, Endpoint, Info, Setup};
-use crate::throttle::{Courtesy, LOOK};
 
 /// What copies and comparisons send, and what connections are opened, kept and watched with;
 /// commands of clients that are among them don't count.

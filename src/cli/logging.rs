@@ -14,12 +14,12 @@ use tracing_subscriber::util::TryInitError;
 use crate::config::LogFormat;
 
 /// Starts logging for the whole process, at the level that `RUST_LOG` asks for (`info` without).
-pub(crate) fn init(format: Option<LogFormat>) -> Result<(), TryInitError> {
+pub(super) fn init(format: Option<LogFormat>) -> Result<(), TryInitError> {
     init_at("info", format)
 }
 
 /// As [`init`] for a command that ends by itself: only what goes wrong (without `RUST_LOG`).
-pub(crate) fn init_quiet() -> Result<(), TryInitError> {
+pub(super) fn init_quiet() -> Result<(), TryInitError> {
     init_at("warn", None)
 }
 
@@ -36,11 +36,6 @@ fn init_at(level: &str, format: Option<LogFormat>) -> Result<(), TryInitError> {
         LogFormat::Text => builder.finish().try_init(),
         LogFormat::Json => builder.json().flatten_event(true).finish().try_init(),
     }
-}
-
-/// Says that clients can connect: the one log line whose words are promised to scripts.
-pub(crate) fn announce(listen: impl std::fmt::Display, admin: impl std::fmt::Display) {
-    tracing::info!("ready listen={listen} admin={admin}");
 }
 
 fn default_format() -> LogFormat {

@@ -94,7 +94,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::hooks::Event;
+    use crate::control::hooks::Event;
     use crate::status::Status;
 
     async fn run_script(script: &str) -> Result<(), String> {
