@@ -1,43 +1,29 @@
 //! The admin API: HTTP and JSON for operators, Prometheus, and a page for people.
 //!
-//! *What it is:* a thin layer of one verb a file over [`Control`].
+//! *What it is:* a thin layer over [`Control`]: what can be known in `views` and `events`, what can
+//! be changed in `changes`, in front of both `guard`.
 //!
 //! *Guarantees:* every answer is JSON (metrics and page apart), errors too; nothing is changed
 //! without the token, when there is one, nor by a web page of somebody else's, which is not told
 //! anything either; every change has a line in the audit; an operator who hangs up does not stop a
-//! flip half-way; no visitor keeps another out, however silent or slow.
+//! flip half-way; no peer keeps another out, however silent or slow.
 //!
 //! *Must not know:* how a migration works.
 
-mod actor;
 pub(crate) mod audit;
-mod backfill;
-mod body;
-mod browser;
-mod check;
+mod changes;
 mod control;
-mod cutover;
-mod door;
 mod events;
 #[cfg(test)]
 pub(crate) mod fake;
-mod finalize;
 mod guard;
-mod guest;
-mod healthz;
-mod history;
-mod metrics;
+mod listener;
 mod page;
-mod query;
-mod readyz;
+mod peer;
 mod reply;
 pub(crate) mod report;
-mod resync;
-mod rollback;
-mod status;
 #[cfg(test)]
 mod tests;
-mod verify;
 mod views;
 
 use std::io;
@@ -54,7 +40,7 @@ use tokio_util::sync::CancellationToken;
 use crate::server::Secret;
 
 pub(crate) use control::{Control, Flipped, Refusal};
-use door::Door;
+use listener::ApiListener;
 
 /// Who may ask for what.
 #[derive(Clone, Debug, Default)]
@@ -67,7 +53,7 @@ pub(crate) struct Access {
     pub hosts: Vec<String>,
 }
 
-/// What the verbs share.
+/// What the handlers share.
 struct Admin<C> {
     control: Arc<C>,
     access: Access,
@@ -76,7 +62,7 @@ struct Admin<C> {
     stop: CancellationToken,
 }
 
-/// As axum hands it to the verbs.
+/// As axum hands it to the handlers.
 type Shared<C> = axum::extract::State<Arc<Admin<C>>>;
 
 /// Serves the API, over TLS where there are settings for it, until `stop` is cancelled and the calls in flight are answered.
@@ -89,39 +75,39 @@ pub(crate) async fn serve<C: Control>(
     access: Access,
     stop: CancellationToken,
 ) -> io::Result<()> {
-    let door = Door::open(listener, access.tls.clone(), stop.clone())?;
+    let listener = ApiListener::open(listener, access.tls.clone(), stop.clone())?;
     let listeners = Arc::new(Semaphore::new(events::LISTENERS));
     let router = router(Arc::new(Admin { control, access, listeners, stop: stop.clone() }));
-    let router = router.into_make_service_with_connect_info::<guest::Caller>();
-    axum::serve(door, router).with_graceful_shutdown(stop.cancelled_owned()).await
+    let router = router.into_make_service_with_connect_info::<peer::Caller>();
+    axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await
 }
 
 fn router<C: Control>(admin: Arc<Admin<C>>) -> Router {
     let changes = Router::new()
-        .route("/v1/check", post(check::post::<C>))
-        .route("/v1/verify", post(verify::post::<C>))
-        .route("/v1/cutover", post(cutover::post::<C>))
-        .route("/v1/rollback", post(rollback::post::<C>))
-        .route("/v1/resync", post(resync::post::<C>))
-        .route("/v1/finalize", post(finalize::post::<C>))
-        .route("/v1/backfill", post(backfill::post::<C>))
+        .route("/v1/check", post(changes::check::<C>))
+        .route("/v1/verify", post(changes::verify::<C>))
+        .route("/v1/cutover", post(changes::cutover::<C>))
+        .route("/v1/rollback", post(changes::rollback::<C>))
+        .route("/v1/resync", post(changes::resync::<C>))
+        .route("/v1/finalize", post(changes::finalize::<C>))
+        .route("/v1/backfill", post(changes::backfill::<C>))
         .layer(from_fn_with_state(admin.clone(), guard::check::<C>));
     let page = page::paths().fold(Router::new(), |page, path| page.route(path, get(page::get)));
     let for_people = page
-        .route("/v1/status", get(status::get::<C>))
+        .route("/v1/status", get(views::status::<C>))
         .route("/v1/events", get(events::get::<C>))
-        .route("/v1/audit", get(actor::get::<C>))
-        .route("/v1/history", get(history::get::<C>))
-        .route("/v1/report", get(views::get::<C>))
+        .route("/v1/audit", get(views::audit::<C>))
+        .route("/v1/history", get(views::history::<C>))
+        .route("/v1/report", get(views::report::<C>))
         .merge(changes)
         .layer(from_fn_with_state(admin.clone(), guard::at_home::<C>));
     Router::new()
-        .route("/healthz", get(healthz::get))
-        .route("/readyz", get(readyz::get::<C>))
-        .route("/metrics", get(metrics::get::<C>))
+        .route("/healthz", get(views::healthz))
+        .route("/readyz", get(views::readyz::<C>))
+        .route("/metrics", get(views::metrics::<C>))
         .merge(for_people)
         .fallback(reply::not_found)
         .method_not_allowed_fallback(reply::method_not_allowed)
-        .layer(from_fn(guest::attend))
+        .layer(from_fn(peer::count_as_call))
         .with_state(admin)
 }

@@ -1,7 +1,8 @@
-//! Who comes in: sockets, over TLS where there is a certificate.
+//! The listening socket of the API, with TLS where there is a certificate.
 //!
-//! *Guarantees:* a visitor who says nothing, or does not manage to speak TLS, keeps no other out; no
-//! more than [`VISITORS`] are there at once: for one more, whoever has been silent for longest goes.
+//! *Guarantees:* a peer that sends nothing, or does not manage the TLS handshake, keeps no other out;
+//! no more than [`MOST_PEERS`] are connected at once: for one more, the one that has been silent for
+//! longest is closed.
 
 use std::io;
 use std::net::SocketAddr;
@@ -19,126 +20,123 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use super::guest::{Guest, Guests};
+use super::peer::{Peer, Peers};
 use crate::net::{self, Stream};
 
-/// Connections at once: operators, a scraper, probes.
-const VISITORS: usize = 256;
+/// Connected at once: operators, a scraper, probes.
+const MOST_PEERS: usize = 256;
 /// How long to wait after the system refused a connection, or for a place.
 const BACK_OFF: Duration = Duration::from_millis(100);
-/// A visitor who has vanished is noticed after twice this.
-const SILENCE: Duration = Duration::from_secs(30);
+/// A peer that has vanished is noticed after twice this.
+const KEEPALIVE: Duration = Duration::from_secs(30);
 
-/// A listener whose introductions run beside each other.
-pub(super) struct Door {
-    visitors: mpsc::Receiver<(Visitor, SocketAddr)>,
+/// A listener whose TLS handshakes run beside each other.
+pub(super) struct ApiListener {
+    accepted: mpsc::Receiver<(PeerStream, SocketAddr)>,
     address: SocketAddr,
 }
 
 /// A connection that counts as long as it lives.
-pub(super) struct Visitor {
+pub(super) struct PeerStream {
     stream: Stream,
-    guest: Arc<Guest>,
-    /// Ready when they are to go; none once they are.
-    leave: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    peer: Arc<Peer>,
+    /// Ready when it is to be closed; none once it is.
+    closed: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     _place: OwnedSemaphorePermit,
 }
 
-impl Visitor {
-    fn new(stream: Stream, guest: Arc<Guest>, place: OwnedSemaphorePermit) -> Self {
-        let leave = Some(Box::pin(guest.clone().leave()) as _);
-        Self { stream, guest, leave, _place: place }
+impl PeerStream {
+    fn new(stream: Stream, peer: Arc<Peer>, place: OwnedSemaphorePermit) -> Self {
+        let closed = Some(Box::pin(peer.clone().closed()) as _);
+        Self { stream, peer, closed, _place: place }
     }
 
-    pub(super) fn guest(&self) -> &Arc<Guest> {
-        &self.guest
+    pub(super) fn peer(&self) -> &Arc<Peer> {
+        &self.peer
     }
 
-    /// An error once they are to go.
-    fn poll_stay(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        if self.leave.as_mut().is_some_and(|leave| leave.as_mut().poll(cx).is_pending()) {
+    /// An error once it is to be closed.
+    fn poll_open(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        if self.closed.as_mut().is_some_and(|closed| closed.as_mut().poll(cx).is_pending()) {
             return Ok(());
         }
-        self.leave = None;
+        self.closed = None;
         Err(io::ErrorKind::TimedOut.into())
     }
 }
 
-impl Door {
-    /// Opens until `stop`.
-    ///
-    /// # Errors
-    /// The listener is broken.
+impl ApiListener {
+    /// Accepts until `stop`.
     pub(super) fn open(
         listener: TcpListener,
         tls: Option<Arc<ServerConfig>>,
         stop: CancellationToken,
     ) -> io::Result<Self> {
         let address = listener.local_addr()?;
-        let (sender, visitors) = mpsc::channel(1);
+        let (sender, accepted) = mpsc::channel(1);
         tokio::spawn(async move {
             tokio::select! {
                 () = receive(listener, tls, sender) => {}
                 () = stop.cancelled() => {}
             }
         });
-        Ok(Self { visitors, address })
+        Ok(Self { accepted, address })
     }
 }
 
 async fn receive(
     listener: TcpListener,
     tls: Option<Arc<ServerConfig>>,
-    sender: mpsc::Sender<(Visitor, SocketAddr)>,
+    sender: mpsc::Sender<(PeerStream, SocketAddr)>,
 ) {
-    let (places, mut guests) = (Arc::new(Semaphore::new(VISITORS)), Guests::default());
+    let (places, mut peers) = (Arc::new(Semaphore::new(MOST_PEERS)), Peers::default());
     loop {
         let Ok((tcp, address)) = listener.accept().await else {
             tokio::time::sleep(BACK_OFF).await;
             continue;
         };
-        let Some(place) = place(&places, &guests).await else { return };
-        let guest = Guest::new();
-        guests.enter(&guest);
+        let Some(place) = place(&places, &peers).await else { return };
+        let peer = Peer::new();
+        peers.add(&peer);
         let (tls, sender) = (tls.clone(), sender.clone());
         tokio::spawn(async move {
-            let _ = net::tune(&tcp, SILENCE);
+            let _ = net::tune(&tcp, KEEPALIVE);
             let accepted = tokio::select! {
                 accepted = net::accept(tcp, tls.as_ref()) => accepted,
-                () = guest.clone().leave() => return,
+                () = peer.clone().closed() => return,
             };
             match accepted {
                 // Nobody is there to serve it once the API has stopped.
                 Ok(stream) => {
-                    drop(sender.send((Visitor::new(stream, guest, place), address)).await);
+                    drop(sender.send((PeerStream::new(stream, peer, place), address)).await);
                 }
-                Err(error) => debug!(%error, "a visitor did not manage to speak TLS"),
+                Err(error) => debug!(%error, "the TLS handshake failed"),
             }
         });
     }
 }
 
 /// A place for one more.
-async fn place(places: &Arc<Semaphore>, guests: &Guests) -> Option<OwnedSemaphorePermit> {
+async fn place(places: &Arc<Semaphore>, peers: &Peers) -> Option<OwnedSemaphorePermit> {
     loop {
         match places.clone().try_acquire_owned() {
-            Err(TryAcquireError::NoPermits) => guests.make_room(),
+            Err(TryAcquireError::NoPermits) => peers.close_one(),
             place => return place.ok(),
         }
-        // Nobody may have been silent; soon somebody will be.
+        // All may be in the middle of a call; soon one will not.
         if let Ok(place) = timeout(BACK_OFF, places.clone().acquire_owned()).await {
             return place.ok();
         }
     }
 }
 
-impl Listener for Door {
-    type Io = Visitor;
+impl Listener for ApiListener {
+    type Io = PeerStream;
     type Addr = SocketAddr;
 
-    async fn accept(&mut self) -> (Visitor, SocketAddr) {
-        match self.visitors.recv().await {
-            Some(visitor) => visitor,
+    async fn accept(&mut self) -> (PeerStream, SocketAddr) {
+        match self.accepted.recv().await {
+            Some(accepted) => accepted,
             None => std::future::pending().await,
         }
     }
@@ -148,29 +146,29 @@ impl Listener for Door {
     }
 }
 
-impl AsyncRead for Visitor {
+impl AsyncRead for PeerStream {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let visitor = self.get_mut();
-        visitor.poll_stay(cx)?;
-        Pin::new(&mut visitor.stream).poll_read(cx, buffer)
+        let peer = self.get_mut();
+        peer.poll_open(cx)?;
+        Pin::new(&mut peer.stream).poll_read(cx, buffer)
     }
 }
 
-impl AsyncWrite for Visitor {
+impl AsyncWrite for PeerStream {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let visitor = self.get_mut();
-        visitor.poll_stay(cx)?;
-        let written = Pin::new(&mut visitor.stream).poll_write(cx, bytes);
+        let peer = self.get_mut();
+        peer.poll_open(cx)?;
+        let written = Pin::new(&mut peer.stream).poll_write(cx, bytes);
         if written.is_ready() {
-            visitor.guest.listened();
+            peer.peer.has_read();
         }
         written
     }
