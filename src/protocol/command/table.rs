@@ -1,20 +1,13 @@
 //! The command table: its entries, and finding one of them by name.
 //!
-//! Each file below `table/` holds one group. A container (`XGROUP`) and its subcommands
+//! The files below `table/` hold them by group. A container (`XGROUP`) and its subcommands
 //! (`XGROUP CREATE`) have entries of their own, except where all subcommands are treated alike
 //! (`DEBUG`, `SENTINEL`).
 
-mod cluster;
+mod collections;
 mod connection;
-mod generic;
-mod hashes;
-mod lists;
-mod scripting;
+mod keys;
 mod server;
-mod sets;
-mod streams;
-mod strings;
-mod zsets;
 
 use std::sync::LazyLock;
 
@@ -26,17 +19,17 @@ use crate::protocol::capability::Since;
 use crate::protocol::resp::{Request, parse_integer};
 
 const GROUPS: [&[Command]; 11] = [
-    cluster::COMMANDS,
-    connection::COMMANDS,
-    generic::COMMANDS,
-    hashes::COMMANDS,
-    lists::COMMANDS,
-    scripting::COMMANDS,
-    server::COMMANDS,
-    sets::COMMANDS,
-    streams::COMMANDS,
-    strings::COMMANDS,
-    zsets::COMMANDS,
+    server::CLUSTER,
+    connection::CONNECTION,
+    keys::GENERIC,
+    collections::HASHES,
+    collections::LISTS,
+    connection::SCRIPTING,
+    server::SERVER,
+    collections::SETS,
+    collections::STREAMS,
+    keys::STRINGS,
+    collections::ZSETS,
 ];
 
 /// One command of the table.

@@ -1,8 +1,8 @@
-//! The connection itself, transactions, and messages.
+//! The connection itself, transactions, messages, scripts and functions.
 
-use super::{Command, bulky, once, other, read, refused};
-use crate::protocol::command::spec::{ALL_READ, NO_KEYS};
-use crate::protocol::command::{Connection, Serve, Transaction};
+use super::{Command, barrier, bulky, once, other, read, refused, script};
+use crate::protocol::command::spec::{ALL_READ, COUNTED_READ_2, COUNTED_WRITTEN_2, NO_KEYS};
+use crate::protocol::command::{Connection, Mirror, Serve, Transaction};
 
 const OWN_SESSION: &str = "on a connection of its own";
 const PRIMARY_ALONE: &str = "to the primary alone";
@@ -11,7 +11,8 @@ const fn client(name: &'static str, since: (u32, u32), arity: i8) -> Command {
     other(name, since, arity, Serve::Connection(Connection::Client))
 }
 
-pub(super) const COMMANDS: &[Command] = &[
+/// The connection itself, transactions, and messages.
+pub(super) const CONNECTION: &[Command] = &[
     other("AUTH", (1, 0), -2, Serve::Connection(Connection::Auth)),
     client("CLIENT", (2, 4), -2),
     client("CLIENT CACHING", (6, 0), 3).noted(OWN_SESSION),
@@ -65,4 +66,32 @@ pub(super) const COMMANDS: &[Command] = &[
     other("WATCH", (2, 2), -2, Serve::Transaction(Transaction::Watch))
         .keyed(ALL_READ)
         .noted("after a flip `EXEC` answers nil"),
+];
+
+/// Scripts and functions.
+pub(super) const SCRIPTING: &[Command] = &[
+    script("EVAL", (2, 6), -3, COUNTED_WRITTEN_2),
+    script("EVALSHA", (2, 6), -3, COUNTED_WRITTEN_2),
+    bulky("EVALSHA_RO", (7, 0), -3, COUNTED_READ_2),
+    bulky("EVAL_RO", (7, 0), -3, COUNTED_READ_2),
+    script("FCALL", (7, 0), -3, COUNTED_WRITTEN_2),
+    bulky("FCALL_RO", (7, 0), -3, COUNTED_READ_2),
+    read("FUNCTION", (7, 0), -2, NO_KEYS),
+    barrier("FUNCTION DELETE", (7, 0), 3, Mirror::Total),
+    bulky("FUNCTION DUMP", (7, 0), 2, NO_KEYS),
+    barrier("FUNCTION FLUSH", (7, 0), -2, Mirror::Total),
+    read("FUNCTION HELP", (7, 0), 2, NO_KEYS),
+    other("FUNCTION KILL", (7, 0), 2, Serve::Connection(Connection::Interrupt)),
+    bulky("FUNCTION LIST", (7, 0), -2, NO_KEYS),
+    barrier("FUNCTION LOAD", (7, 0), -3, Mirror::FunctionLoad),
+    barrier("FUNCTION RESTORE", (7, 0), -3, Mirror::Recopy),
+    read("FUNCTION STATS", (7, 0), 2, NO_KEYS),
+    read("SCRIPT", (2, 6), -2, NO_KEYS),
+    refused("SCRIPT DEBUG", (3, 2), 3, "it would stop the server for a debugger"),
+    bulky("SCRIPT EXISTS", (2, 6), -3, NO_KEYS),
+    barrier("SCRIPT FLUSH", (2, 6), -2, Mirror::Flush),
+    read("SCRIPT HELP", (5, 0), 2, NO_KEYS),
+    other("SCRIPT KILL", (2, 6), 2, Serve::Connection(Connection::Interrupt)),
+    barrier("SCRIPT LOAD", (2, 6), 3, Mirror::Total),
+    bulky("SCRIPT SHOW", (8, 0), 3, NO_KEYS).valkey_only(),
 ];
