@@ -19,7 +19,7 @@ use crate::protocol::payload::Way;
 use crate::protocol::resp::Request;
 use crate::server::Broken;
 use crate::server::throttle::SMALL_STEP;
-use crate::value::{CannotWrite, Head, ReadError, TranscribeError, Transcription, Type, head};
+use crate::value::{CannotWrite, KeyInfo, ReadError, TranscribeError, Transcription, Type, key_info};
 
 /// How often it is tried to have no more than a few pieces left to be read again.
 const ROUNDS: usize = 16;
@@ -61,8 +61,8 @@ impl Copier {
             // Before anything is read: also what the key is, and when it ends.
             route.hub.with(|engine| engine.follow(ticket));
         }
-        let head = head(&key, &mut self.connection, &route.from).await?;
-        let Some(Head { kind, expires_at }) = head else {
+        let info = key_info(&key, &mut self.connection, &route.from).await?;
+        let Some(KeyInfo { kind, expires_at }) = info else {
             let delete = Request::new([b"DEL".as_ref(), &key]);
             self.accept(ticket, &copied(vec![delete], in_position)).await;
             return Ok(());

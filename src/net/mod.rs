@@ -6,20 +6,16 @@
 //!
 //! *Must not know:* RESP, servers, sessions.
 
-mod descriptors;
 mod outgoing;
 mod room;
 mod seldom;
 mod stream;
 mod tls;
-mod tune;
 
-pub use descriptors::raise_descriptors;
 pub use outgoing::Outgoing;
 pub use room::Room;
 pub use seldom::Seldom;
-pub use stream::Stream;
+pub use stream::{Stream, raise_descriptors, tune};
 pub use tls::{
     TlsError, TlsOptions, accept, authorities, certificates, client_config, server_config,
 };
-pub use tune::tune;

@@ -1,10 +1,10 @@
-//! Taking replies apart.
+//! Taking replies apart, and what keeps a server from being read.
 
 use bytes::Bytes;
 use thiserror::Error;
 
 use crate::protocol::resp::{Flat, Reply, parse_integer};
-use crate::server::Broken;
+use crate::server::{Broken, ConnectError, ScanError};
 
 /// Why a value could not be read.
 #[derive(Debug, Error)]
@@ -116,6 +116,32 @@ pub(super) fn misfit(answer: Flat<'_>, question: &'static str) -> ReadError {
 fn tells_of_a_change(error: &[u8]) -> bool {
     let changes: [&[u8]; 3] = [b"WRONGTYPE", b"ERR no such key", b"NOGROUP"];
     changes.iter().any(|change| error.starts_with(change))
+}
+
+/// What is wrong with one server.
+#[derive(Debug, Error)]
+pub enum Fault {
+    /// It can't be reached, or refuses the credentials.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// It refuses a question, or went away.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+}
+
+impl From<ScanError> for Fault {
+    fn from(error: ScanError) -> Self {
+        Self::Read(match error {
+            ScanError::Broken(broken) => broken.into(),
+            refused @ ScanError::Refused(_) => ReadError::Refused(refused.to_string()),
+        })
+    }
+}
+
+impl From<Broken> for Fault {
+    fn from(broken: Broken) -> Self {
+        Self::Read(broken.into())
+    }
 }
 
 #[cfg(test)]

@@ -7,10 +7,10 @@ use thiserror::Error;
 use tokio::time::sleep;
 
 use super::ReadError;
-use super::contents::{kind, question, same};
-use super::counterpart::counterpart;
-use super::glance::{Dumps, Glance, glance, lacking};
-use super::head::{Head, Type, head};
+use super::by_element::counterpart;
+use super::by_value::{Dumps, dumped_kind, same_contents, whole};
+
+use super::key_info::{KeyInfo, Outline, Type, key_info, lacking, outlines};
 use super::reader::{Reader, size_request};
 use crate::engine::effect::Expiry;
 use crate::protocol::capability::Capabilities;
@@ -101,14 +101,14 @@ impl Comparer {
     /// A server can't be asked.
     pub async fn compare(&mut self, keys: &[Bytes]) -> Result<Vec<Verdict>, CompareError> {
         let (first, second) = both(
-            glance(keys, &self.first.server, &mut self.first.connection),
-            glance(keys, &self.second.server, &mut self.second.connection),
+            outlines(keys, &self.first.server, &mut self.first.connection),
+            outlines(keys, &self.second.server, &mut self.second.connection),
         )
         .await?;
         let mut seen: Vec<_> =
-            first.iter().zip(&second).map(|(a, b)| self.at_a_glance(a, b)).collect();
-        self.settle_small(keys, &mut seen).await?;
-        self.settle_alike(keys, &mut seen).await?;
+            first.iter().zip(&second).map(|(a, b)| self.by_outline(a, b)).collect();
+        self.compare_dumps(keys, &mut seen).await?;
+        self.compare_contents(keys, &mut seen).await?;
         let mut verdicts = Vec::with_capacity(keys.len());
         for (key, seen) in keys.iter().zip(seen) {
             verdicts.push(match seen {
@@ -127,7 +127,7 @@ impl Comparer {
         lacking(keys, &mut self.first.connection).await.map_err(CompareError::First)
     }
 
-    fn at_a_glance(&self, a: &Glance, b: &Glance) -> Seen {
+    fn by_outline(&self, a: &Outline, b: &Outline) -> Seen {
         match (a.expiry, b.expiry) {
             (Expiry::Missing, Expiry::Missing) => Seen::Settled(Verdict::Absent),
             (_, Expiry::Missing) => Seen::Settled(Verdict::Different(Difference::Missing)),
@@ -138,7 +138,7 @@ impl Comparer {
     }
 
     /// Dumps the small ones on both servers: equal bytes are equal values.
-    async fn settle_small(
+    async fn compare_dumps(
         &mut self,
         keys: &[Bytes],
         seen: &mut [Seen],
@@ -149,7 +149,8 @@ impl Comparer {
         let (first, second) = self.dump(&dumped).await?;
         let slots = seen.iter_mut().filter(|seen| small(seen));
         for (slot, (a, b)) in slots.zip(first.values().zip(second.values())) {
-            let same_kind = || kind(a?).filter(|kind_of_a| Some(*kind_of_a) == b.and_then(kind));
+            let same_kind =
+                || dumped_kind(a?).filter(|kind| Some(*kind) == b.and_then(dumped_kind));
             *slot = match slot {
                 Seen::Small { same_end: true } if a == b => Seen::Settled(Verdict::Equal),
                 Seen::Small { same_end: true } => same_kind().map_or(Seen::Open, Seen::Alike),
@@ -160,13 +161,13 @@ impl Comparer {
     }
 
     /// Reads those of one type whose payloads differ on both servers, all of them at once.
-    async fn settle_alike(
+    async fn compare_contents(
         &mut self,
         keys: &[Bytes],
         seen: &mut [Seen],
     ) -> Result<(), CompareError> {
         let ask = |(key, seen): (&Bytes, &Seen)| match seen {
-            Seen::Alike(kind) => Some(question(key, *kind)),
+            Seen::Alike(kind) => Some(whole(key, *kind)),
             _ => None,
         };
         let questions: Vec<_> = keys.iter().zip(&*seen).filter_map(ask).collect();
@@ -181,7 +182,7 @@ impl Comparer {
         let mut answers = first.into_iter().zip(second);
         for slot in seen {
             let Seen::Alike(kind) = slot else { continue };
-            if answers.next().is_some_and(|(a, b)| same(*kind, a, b)) {
+            if answers.next().is_some_and(|(a, b)| same_contents(*kind, a, b)) {
                 *slot = Seen::Settled(Verdict::Equal);
             }
         }
@@ -191,12 +192,12 @@ impl Comparer {
     /// Type, expiry and value of one key, by commands.
     async fn closely(&mut self, key: &Bytes) -> Result<Verdict, CompareError> {
         for _ in 0..ATTEMPTS {
-            let heads = both(
-                head(key, &mut self.first.connection, &self.first.server),
-                head(key, &mut self.second.connection, &self.second.server),
+            let infos = both(
+                key_info(key, &mut self.first.connection, &self.first.server),
+                key_info(key, &mut self.second.connection, &self.second.server),
             )
             .await?;
-            let (a, b) = match heads {
+            let (a, b) = match infos {
                 (None, None) => return Ok(Verdict::Absent),
                 (Some(_), None) => return Ok(Verdict::Different(Difference::Missing)),
                 (None, Some(_)) => return Ok(Verdict::Different(Difference::Extra)),
@@ -213,7 +214,12 @@ impl Comparer {
         Ok(Verdict::Different(Difference::Value))
     }
 
-    async fn held(&mut self, key: &Bytes, a: &Head, b: &Head) -> Result<Verdict, CompareError> {
+    async fn held(
+        &mut self,
+        key: &Bytes,
+        a: &KeyInfo,
+        b: &KeyInfo,
+    ) -> Result<Verdict, CompareError> {
         let same = match (&a.kind, &b.kind) {
             (a, b) if a != b => return Ok(Verdict::Different(Difference::Type)),
             (Type::Known(kind), _) => self.same_value(key, *kind).await?,

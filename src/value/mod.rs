@@ -11,13 +11,11 @@
 //! *Must not know:* migration, which server is primary, why a value is wanted.
 
 mod answer;
+mod by_element;
+mod by_value;
 mod comparer;
-mod contents;
-mod counterpart;
 pub mod diff;
-mod fault;
-mod glance;
-mod head;
+mod key_info;
 mod pace;
 mod probe;
 mod reader;
@@ -26,10 +24,9 @@ mod transcribe;
 mod walk;
 mod writing;
 
-pub use answer::ReadError;
+pub use answer::{Fault, ReadError};
 pub use comparer::{CompareError, Comparer, Side, Verdict};
-pub use fault::Fault;
-pub use head::{Head, Type, head};
+pub use key_info::{KeyInfo, Type, key_info};
 pub use probe::probe;
 pub use reader::Reader;
 pub use transcribe::{TranscribeError, Transcribed, Transcription, transcribe};

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use thiserror::Error;
 
 use super::answer::Answer;
-use super::head::{Head, Type, head};
+use super::key_info::{KeyInfo, Type, key_info};
 use super::reader::Elements;
 use super::{CannotWrite, ReadError, Reader, Writing};
 use crate::protocol::capability::Capabilities;
@@ -153,12 +153,12 @@ impl Transcription {
         from: &mut Connection,
     ) -> Result<bool, TranscribeError> {
         let first = self.expires_at.into_iter().chain(noted).min();
-        let Some(head) = head(&self.key, from, &self.from).await? else { return Ok(false) };
-        self.expires_at = head.expires_at;
-        let Some(first) = first else { return Ok(head.kind == Type::Known(self.kind)) };
+        let Some(info) = key_info(&self.key, from, &self.from).await? else { return Ok(false) };
+        self.expires_at = info.expires_at;
+        let Some(first) = first else { return Ok(info.kind == Type::Known(self.kind)) };
         let now = from.command(["TIME"]).await.map_err(ReadError::from)?;
         let now = Answer::new(now, "TIME")?.milliseconds()?;
-        Ok(now < first && head.kind == Type::Known(self.kind))
+        Ok(now < first && info.kind == Type::Known(self.kind))
     }
 
     /// What shows on the other server that nothing is missing, to be asked behind the last chunk, and
@@ -198,7 +198,7 @@ pub async fn transcribe(
     (to, writes): (&mut Connection, &Capabilities),
     clock_offset: i64,
 ) -> Result<Transcribed, TranscribeError> {
-    let Some(Head { kind, expires_at }) = head(key, from, reads).await? else {
+    let Some(KeyInfo { kind, expires_at }) = key_info(key, from, reads).await? else {
         return Ok(Transcribed::Gone);
     };
     let kind = match kind {

@@ -4,16 +4,13 @@
 //! never sees an error as the reply.
 
 mod context;
-mod fields;
 mod hashes;
 mod keys;
 mod lists;
-mod server;
 mod sets;
 mod streams;
 mod strings;
 mod verbatim;
-mod zsets;
 
 use context::ask_expiry;
 
@@ -35,10 +32,10 @@ pub(super) fn probes(command: &Command, request: &Request, primary: &Capabilitie
         | Mirror::ZIncrBy
         | Mirror::ZAdd => ask_expiry(request, 1, primary),
         Mirror::Transfer | Mirror::Move | Mirror::RenameIfAbsent => ask_expiry(request, 2, primary),
-        Mirror::HExpire | Mirror::HGetEx => fields::ask_listed(request, 0),
-        Mirror::HSetEx => both(ask_expiry(request, 1, primary), fields::ask_listed(request, 1)),
+        Mirror::HExpire | Mirror::HGetEx => hashes::ask_listed(request, 0),
+        Mirror::HSetEx => both(ask_expiry(request, 1, primary), hashes::ask_listed(request, 1)),
         Mirror::HIncrByFloat => {
-            both(ask_expiry(request, 1, primary), fields::ask_one(request, primary))
+            both(ask_expiry(request, 1, primary), hashes::ask_one(request, primary))
         }
         Mirror::Set => strings::set_probes(request, primary),
         Mirror::XAdd => streams::add_probes(request, primary),
@@ -75,8 +72,8 @@ fn rule(executed: &Executed<'_>) -> Option<Outcome> {
         Mirror::CountedCreates => verbatim::counted_creates(executed),
         Mirror::Transfer => verbatim::transfer(executed),
         Mirror::Total => verbatim::total(executed),
-        Mirror::Flush => server::flush(executed),
-        Mirror::FunctionLoad => server::function_load(executed),
+        Mirror::Flush => keys::flush(executed),
+        Mirror::FunctionLoad => keys::function_load(executed),
         Mirror::Set => strings::set(executed),
         Mirror::SetIfAbsent => strings::set_if_absent(executed),
         Mirror::SetExpiring => strings::set_expiring(executed),
@@ -90,20 +87,20 @@ fn rule(executed: &Executed<'_>) -> Option<Outcome> {
         Mirror::RenameIfAbsent => keys::rename_if_absent(executed),
         Mirror::HSetIfAbsent => hashes::set_if_absent(executed),
         Mirror::HIncrByFloat => hashes::incr_by_float(executed),
-        Mirror::HExpire => fields::expire(executed),
-        Mirror::HGetEx => fields::get_and_expire(executed),
-        Mirror::HSetEx => fields::set_and_expire(executed),
+        Mirror::HExpire => hashes::expire(executed),
+        Mirror::HGetEx => hashes::get_and_expire(executed),
+        Mirror::HSetEx => hashes::set_and_expire(executed),
         Mirror::HGetDel => hashes::get_and_delete(executed),
         Mirror::PopElsewhere => lists::pop_elsewhere(executed),
         Mirror::BlockingPop => lists::blocking_pop(executed),
         Mirror::Pop => lists::pop(executed),
         Mirror::Move => lists::moved(executed),
-        Mirror::SPop => sets::pop(executed),
-        Mirror::ZPop => zsets::pop(executed),
-        Mirror::ZPopElsewhere => zsets::pop_elsewhere(executed),
-        Mirror::BlockingZPop => zsets::blocking_pop(executed),
-        Mirror::ZIncrBy => zsets::incr_by(executed),
-        Mirror::ZAdd => zsets::add(executed),
+        Mirror::SPop => sets::spop(executed),
+        Mirror::ZPop => sets::zpop(executed),
+        Mirror::ZPopElsewhere => sets::zpop_elsewhere(executed),
+        Mirror::BlockingZPop => sets::blocking_zpop(executed),
+        Mirror::ZIncrBy => sets::zincr_by(executed),
+        Mirror::ZAdd => sets::zadd(executed),
         Mirror::XAdd => streams::add(executed),
         Mirror::XTrim => streams::trim(executed),
         Mirror::XGroupPosition => streams::position(executed),

@@ -1,9 +1,7 @@
-//! Writing requests of our own, many of them and big ones: straight into the buffer that is sent.
+//! Writing integers and requests of our own, many of them and big ones, straight into the buffer that is
+//! sent; and integers as Redis reads them.
 
 use bytes::{BufMut, BytesMut};
-
-use super::number::digits;
-use super::write_integer;
 
 /// Appends `*N\r\n`.
 pub fn array_header(out: &mut BytesMut, len: usize) {
@@ -48,6 +46,77 @@ fn header(out: &mut BytesMut, kind: u8, len: usize) {
             out.put_u8(kind);
             write_integer(out, len as i64);
             out.put_slice(b"\r\n");
+        }
+    }
+}
+
+/// Reads a signed integer exactly as Redis' `string2ll` does: no plus sign, no leading zero, no
+/// blanks, no overflow. `None` is what Redis calls "not an integer".
+pub fn parse_integer(text: &[u8]) -> Option<i64> {
+    let (negative, digits) = match text {
+        [b'-', rest @ ..] => (true, rest),
+        _ => (false, text),
+    };
+    match digits {
+        [b'0'] if !negative => return Some(0),
+        [b'1'..=b'9', ..] => {}
+        _ => return None,
+    }
+    digits.iter().try_fold(0i64, |value, byte| {
+        let digit = i64::from(byte.checked_sub(b'0').filter(|digit| *digit <= 9)?);
+        let value = value.checked_mul(10)?;
+        if negative { value.checked_sub(digit) } else { value.checked_add(digit) }
+    })
+}
+
+/// How many bytes the decimal form of `value` takes.
+pub(super) fn digits(value: i64) -> usize {
+    let digits = value.unsigned_abs().checked_ilog10().unwrap_or(0) as usize + 1;
+    digits + usize::from(value < 0)
+}
+
+/// Appends the decimal form of `value`.
+pub fn write_integer(out: &mut BytesMut, value: i64) {
+    let mut digits = [0u8; 20];
+    let mut rest = value.unsigned_abs();
+    let mut start = digits.len();
+    loop {
+        start -= 1;
+        if let Some(slot) = digits.get_mut(start) {
+            *slot = b'0' + (rest % 10) as u8;
+        }
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    if value < 0 {
+        out.put_u8(b'-');
+    }
+    out.put_slice(digits.get(start..).unwrap_or_default());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_canonical_integers_are_read() {
+        for (text, value) in [("0", 0), ("-1", -1), ("9223372036854775807", i64::MAX)] {
+            assert_eq!(parse_integer(text.as_bytes()), Some(value));
+        }
+        assert_eq!(parse_integer(b"-9223372036854775808"), Some(i64::MIN));
+        for text in ["", "-", "+1", "01", "-0", " 1", "1 ", "9223372036854775808", "1a"] {
+            assert_eq!(parse_integer(text.as_bytes()), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn written_integers_are_read_back() {
+        for value in [0, 7, -7, 10, i64::MAX, i64::MIN] {
+            let mut out = BytesMut::new();
+            write_integer(&mut out, value);
+            assert_eq!(parse_integer(&out), Some(value));
         }
     }
 }

@@ -12,7 +12,6 @@ mod answer;
 mod decode;
 mod encode;
 mod inline;
-mod number;
 mod reply;
 mod request;
 mod row;
@@ -20,8 +19,9 @@ mod scan;
 
 pub use answer::{error, integer, null, null_array, push, simple, text, verbatim};
 pub use decode::{Decoder, ProtocolError};
-pub use encode::{array_header, bulk, bulk_integer, bulk_len, command};
-pub use number::{parse_integer, write_integer};
+pub use encode::{
+    array_header, bulk, bulk_integer, bulk_len, command, parse_integer, write_integer,
+};
 pub use reply::{Reply, ReplyError};
 pub use request::{Builder, Request};
 pub use row::{Flat, Row};

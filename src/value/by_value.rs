@@ -1,23 +1,58 @@
-//! Small values that may be equal though their payloads are not: in another encoding, or a table's
-//! members in another order. Read whole, many keys in one round trip.
+//! Small values held against each other, many keys in one round trip: by their dumps, and where those
+//! differ, read whole.
 //!
-//! *Guarantees:* what is told to be the same is; what is not may still be, and is to be looked at
-//! closely.
+//! Two servers that hold the same small value in the same encoding dump the same bytes, so nearly every
+//! key ends here. The others may still be equal: in another encoding, or a table's members in another
+//! order.
+//!
+//! *Guarantees:* what is told to be the same is; what is not may still be, and is to be compared element
+//! by element.
 
 use bytes::Bytes;
 
 use super::ReadError;
-use super::answer::Answer;
+use super::answer::{Answer, refusal};
 use super::reader::{pairs, scored};
-use crate::protocol::resp::{Reply, Request};
+use crate::protocol::resp::{Flat, Reply, Request, Row, command};
+use crate::server::Connection;
 use crate::value::diff::Kind;
+
+/// What follows the value in a payload: version and checksum.
+const FOOTER: usize = 10;
+
+/// What `DUMP` answers for many keys, as it came.
+pub(super) struct Dumps {
+    answers: Bytes,
+}
+
+impl Dumps {
+    /// Asks for all of them.
+    pub(super) async fn ask(
+        keys: &[&Bytes],
+        connection: &mut Connection,
+    ) -> Result<Self, ReadError> {
+        let wire = connection.wire();
+        wire.outgoing.write(|out| keys.iter().for_each(|key| command(out, &[b"DUMP", key])));
+        let answers = wire.row(keys.len()).await?;
+        match Row::new(&answers).find(|dump| matches!(dump, Flat::Error(_))) {
+            Some(Flat::Error(text)) => Err(refusal(text)),
+            _ => Ok(Self { answers }),
+        }
+    }
+
+    /// The values without their footers, key by key: servers' versions may differ. `None` for a key
+    /// that is not there.
+    pub(super) fn values(&self) -> impl Iterator<Item = Option<&[u8]>> {
+        Row::new(&self.answers).map(|dump| Some(dump.text()?.split_last_chunk::<FOOTER>()?.0))
+    }
+}
 
 /// More elements than a small value has.
 const ALL: &str = "100000";
 
-/// The type of a dumped value, where [`same`] can tell about it: the payload's first byte as
+/// The type of a dumped value, where [`same_contents`] can tell about it: the payload's first byte as
 /// `rdb.h` numbers types. Hashes whose fields end have others.
-pub(super) fn kind(payload: &[u8]) -> Option<Kind> {
+pub(super) fn dumped_kind(payload: &[u8]) -> Option<Kind> {
     Some(match payload.first()? {
         1 | 10 | 14 | 18 => Kind::List,
         2 | 11 | 20 => Kind::Set,
@@ -27,9 +62,9 @@ pub(super) fn kind(payload: &[u8]) -> Option<Kind> {
     })
 }
 
-/// Asks for all of a value: by commands that clients seldom send, so that they can be told from
+/// What asks for the whole of a value: commands that clients seldom send, so that they can be told from
 /// theirs.
-pub(super) fn question(key: &Bytes, kind: Kind) -> Request {
+pub(super) fn whole(key: &Bytes, kind: Kind) -> Request {
     let scan = match kind {
         Kind::Set => "SSCAN",
         Kind::Hash => "HSCAN",
@@ -42,7 +77,7 @@ pub(super) fn question(key: &Bytes, kind: Kind) -> Request {
 }
 
 /// Whether two answers tell of the same value.
-pub(super) fn same(kind: Kind, first: Reply, second: Reply) -> bool {
+pub(super) fn same_contents(kind: Kind, first: Reply, second: Reply) -> bool {
     match (contents(kind, first), contents(kind, second)) {
         (Ok(first), Ok(second)) => first == second,
         _ => false,
@@ -95,7 +130,7 @@ mod tests {
     }
 
     fn told(kind: Kind, first: &str, second: &str) -> bool {
-        same(kind, reply(kind, "0", first), reply(kind, "0", second))
+        same_contents(kind, reply(kind, "0", first), reply(kind, "0", second))
     }
 
     #[test]
@@ -123,12 +158,12 @@ mod tests {
     fn a_scan_may_say_things_twice_and_must_be_through() {
         assert!(told(Kind::Set, "a b a", "b a") && !told(Kind::Hash, "a 1 a 2", "a 1"));
         let unfinished = || reply(Kind::Set, "7", "a b");
-        assert!(!same(Kind::Set, unfinished(), unfinished()));
+        assert!(!same_contents(Kind::Set, unfinished(), unfinished()));
     }
 
     #[test]
     fn an_answer_that_is_none_is_never_the_same() {
         let error = || Reply::Error(Bytes::from_static(b"WRONGTYPE no"));
-        assert!(!same(Kind::Set, error(), error()));
+        assert!(!same_contents(Kind::Set, error(), error()));
     }
 }

@@ -1,37 +1,79 @@
-//! A quick look at many keys of one server: size, expiry, payload.
-//!
-//! Two servers that hold the same small value in the same encoding dump the same bytes, so nearly
-//! every key is settled here. Answers are taken as they come, all in one piece, and looked at in
-//! place.
+//! What a key is, without its value: whether it is there, its type, its size, when it ends.
 
 use bytes::Bytes;
 
 use super::ReadError;
-use super::answer::{Answer, misfit, refusal};
+use super::answer::{Answer, misfit};
 use crate::engine::effect::{Ends, Expiry};
 use crate::protocol::capability::Capabilities;
 use crate::protocol::resp::{Flat, Row, command};
 use crate::server::Connection;
+use crate::value::diff::Kind;
+
+/// What a key holds, without its value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyInfo {
+    /// The type of its value.
+    pub kind: Type,
+    /// When it ends, in Unix milliseconds of the server's clock.
+    pub expires_at: Option<i64>,
+}
+
+/// The type of a value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Type {
+    /// One that commands can read and write.
+    Known(Kind),
+    /// A module's, or one of the future: only a payload carries it.
+    Opaque(Bytes),
+}
+
+/// Asks for type and expiry; `None` when there is no such key.
+///
+/// # Errors
+/// The connection is broken or the server refuses.
+pub async fn key_info(
+    key: &[u8],
+    connection: &mut Connection,
+    server: &Capabilities,
+) -> Result<Option<KeyInfo>, ReadError> {
+    let (wire, ends) = (connection.wire(), Ends::told_by(server));
+    wire.outgoing.write(|out| {
+        command(out, &[b"TYPE", key]);
+        ends.ask(key, out);
+    });
+    let answers = wire.row(1 + ends.replies()).await?;
+    let mut row = Row::new(&answers);
+    let kind = match row.next().unwrap_or(Flat::Null) {
+        Flat::Text(b"none") => return Ok(None),
+        Flat::Text(name) => Kind::from_name(name)
+            .map_or_else(|| Type::Opaque(Bytes::copy_from_slice(name)), Type::Known),
+        other => return Err(misfit(other, "TYPE")),
+    };
+    Ok(match ends.read(&mut row).map_err(|other| misfit(other, "PTTL"))? {
+        // Gone in between: as good as never seen.
+        Expiry::Missing => None,
+        expiry => Some(KeyInfo { kind, expires_at: expiry.at() }),
+    })
+}
 
 /// Above this estimate of its memory a key is not dumped but read in parts, in bytes. It bounds
 /// how long one `DUMP` holds a server up, and with the number of keys a batch's memory.
 const BIG: i64 = 32 * 1024;
-/// What follows the value in a payload: version and checksum.
-const FOOTER: usize = 10;
 
-/// The first question's answers about one key.
+/// What decides how a key is compared.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Glance {
+pub(super) struct Outline {
     pub(super) expiry: Expiry,
     pub(super) big: bool,
 }
 
 /// Asks for size and expiry of all keys.
-pub(super) async fn glance(
+pub(super) async fn outlines(
     keys: &[Bytes],
     server: &Capabilities,
     connection: &mut Connection,
-) -> Result<Vec<Glance>, ReadError> {
+) -> Result<Vec<Outline>, ReadError> {
     let (wire, ends) = (connection.wire(), Ends::told_by(server));
     wire.outgoing.write(|out| {
         for key in keys {
@@ -41,42 +83,15 @@ pub(super) async fn glance(
     });
     let answers = wire.row((1 + ends.replies()) * keys.len()).await?;
     let mut row = Row::new(&answers);
-    let mut glances = Vec::with_capacity(keys.len());
+    let mut outlines = Vec::with_capacity(keys.len());
     for _ in keys {
         // A server that may not be asked for sizes has its keys dumped, whatever their size.
         let size = row.next().and_then(Flat::integer);
         let big = size.is_some_and(|size| size > BIG);
         let expiry = ends.read(&mut row).map_err(|other| misfit(other, "PTTL"))?;
-        glances.push(Glance { expiry, big });
+        outlines.push(Outline { expiry, big });
     }
-    Ok(glances)
-}
-
-/// What `DUMP` answers for many keys, as it came.
-pub(super) struct Dumps {
-    answers: Bytes,
-}
-
-impl Dumps {
-    /// Asks for all of them.
-    pub(super) async fn ask(
-        keys: &[&Bytes],
-        connection: &mut Connection,
-    ) -> Result<Self, ReadError> {
-        let wire = connection.wire();
-        wire.outgoing.write(|out| keys.iter().for_each(|key| command(out, &[b"DUMP", key])));
-        let answers = wire.row(keys.len()).await?;
-        match Row::new(&answers).find(|dump| matches!(dump, Flat::Error(_))) {
-            Some(Flat::Error(text)) => Err(refusal(text)),
-            _ => Ok(Self { answers }),
-        }
-    }
-
-    /// The values without their footers, key by key: servers' versions may differ. `None` for a key
-    /// that is not there.
-    pub(super) fn values(&self) -> impl Iterator<Item = Option<&[u8]>> {
-        Row::new(&self.answers).map(|dump| Some(dump.text()?.split_last_chunk::<FOOTER>()?.0))
-    }
+    Ok(outlines)
 }
 
 /// Those of the keys that are not there.
