@@ -115,8 +115,8 @@
 //! | position decides | a key gets effects only after its copy stands before them | `engine/settle.rs` |
 //! | in doubt, copy the state | a mismatch, a lost connection, an overflow, an undeclared key make keys dirty | `Engine::soil` in `engine/mod.rs`; by name in `engine/dirty.rs`; worked off in `backfill/recopy.rs` |
 //! | the application first | what does not fit into the log becomes dirty keys, what does not fit there dirty groups | `engine/log.rs`, `engine/dirty.rs` |
-//! | copy without a race | a copy counts only if no write came between its claim and its place, or what came was read again | `engine/copies.rs`, `engine/following.rs` |
-//! | never twice | a write is sent to the primary once; unknown outcomes are in doubt | `lane/driver.rs`, `engine/step.rs` |
+//! | copy without a race | a copy counts only if no write came between its claim and its place, or what came was read again | `engine/copies.rs`, `engine/catch_up.rs` |
+//! | never twice | a write is sent to the primary once; unknown outcomes are in doubt | `lane/driver.rs`, `engine/unit.rs` |
 //! | no early doubt | what broke in flight is copied only when the server is done with that connection | `lane/shared.rs`; for the secondary `mirror/apply.rs` |
 //! | who answers is who answered | another process at a server's address, or one with another history, may hold anything: everything is copied again | [`server::Lineage`], `lane/process.rs`; for the secondary `mirror/apply.rs` |
 //! | the only copy is nobody's to destroy | a primary that comes back (nearly) empty has nothing mirrored until the operator decides | `control/phase/halt.rs`, `control/halting.rs`, `Engine::halt` |
@@ -132,12 +132,12 @@
 //! | connections are for those who use them | lanes are the user's and not the password's, are closed when nobody holds them, end when the server refuses their user; while it is away one tries for all | `lane/pool.rs`, `lane/shared.rs`, `lane/reach.rs` |
 //! | who left the source needs it no more | while it does not answer, what was learnt of it and the target decide who may connect | `proxy/authority.rs`, `control/default_user.rs` |
 //! | leave no trace | eviction clocks are left alone and carried over | `backfill/read.rs`, [`server::Setup`] |
-//! | big values stall nobody | parts of bounded size, built under a scratch name; writes meanwhile are followed, or the copy waits for none | `backfill/whole.rs`, `engine/following.rs`, `engine/resting.rs`, [`value`] |
+//! | big values stall nobody | parts of bounded size, built under a scratch name; writes meanwhile are followed, or the copy waits for none | `backfill/whole.rs`, `engine/catch_up.rs`, `engine/resting.rs`, [`value`] |
 //! | a wait is for those who need the key | other clients' writes of other keys pass a write that waits | `engine/passing.rs`, `lane/driver.rs` |
 //! | a difference is one | it is looked at again when nothing is on its way | `verify/settle.rs` |
 //! | a client is the same wherever it is served | what it is in is a state machine without connections; one function makes it anew on any other | `proxy/session/` |
 //! | a flip happens whole or not | before the durable phase everything goes back by itself | `control/phase/flip.rs`, carried out by `control/flip.rs` |
-//! | nobody writes unseen | what the primary has counted is held against what it was sent, also in the hold of a flip | `control/foreign.rs`, `engine/calls.rs` |
+//! | nobody writes unseen | what the primary has counted is held against what it was sent, also in the hold of a flip | `control/foreign.rs`, `engine/stats.rs` |
 //! | nobody is held in vain | clients are held when what is left is known to fit, and for milliseconds | `control/calm.rs` |
 //! | recorded before it is sent | what a crash would leave in doubt is on disk before the write goes out | `engine/intent.rs`; written by [`lane::Hub::with`] to the [`record`](lane::record) |
 //! | the phase is durable first | written beside, synced, renamed | `control/state.rs` |

@@ -19,7 +19,9 @@ use crate::protocol::payload::Way;
 use crate::protocol::resp::Request;
 use crate::server::Broken;
 use crate::server::throttle::SMALL_STEP;
-use crate::value::{CannotWrite, KeyInfo, ReadError, TranscribeError, Transcription, Type, key_info};
+use crate::value::{
+    CannotWrite, KeyInfo, ReadError, TranscribeError, Transcription, Type, key_info,
+};
 
 /// How often it is tried to have no more than a few pieces left to be read again.
 const ROUNDS: usize = 16;

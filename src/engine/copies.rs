@@ -290,8 +290,8 @@ impl Engine {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::copy_batch::tests::{claim, engine};
     use crate::engine::effect::Expect;
-    use crate::engine::together::tests::{claim, engine};
     use crate::protocol::resp::Request;
 
     fn step(line: &str) -> Step {

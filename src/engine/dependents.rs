@@ -83,8 +83,8 @@ impl Engine {
 mod tests {
     use bytes::Bytes;
 
+    use crate::engine::copy_batch::tests::engine as plain;
     use crate::engine::ledger::Groups;
-    use crate::engine::together::tests::engine as plain;
     use crate::engine::{Answer, Cause, ConnId, Engine, Settings};
     use crate::protocol::capability::{Capabilities, Family};
     use crate::protocol::command;

@@ -186,7 +186,7 @@ mod tests {
 
     #[test]
     fn a_key_that_is_left_out_stays_in_the_record() {
-        let mut engine = crate::engine::together::tests::engine(1 << 20);
+        let mut engine = crate::engine::copy_batch::tests::engine(1 << 20);
         engine.end_pass();
         engine.keep_record(crate::engine::ledger::Groups::default());
         let key = engine.named(0, Bytes::from_static(b"vectors"));

@@ -39,7 +39,7 @@ impl Lookup {
 
 #[cfg(test)]
 mod tests {
-    use super::super::together::tests::{claim, engine};
+    use super::super::copy_batch::tests::{claim, engine};
     use super::*;
     use crate::engine::Cause;
 

@@ -2,28 +2,30 @@
 //!
 //! *What it is:* a state machine over the order of writes in flight, the ledger, the effect log and
 //! the dirty keys. Events go in (a step wants to go, was answered, was lost; a copy has been read;
-//! the secondary has answered), decisions come out. A file for each event (`step`, `settle`,
-//! `copies`, `secondary`, `scripts`, `watch`), and for each thing that they move (`order`, `log`,
-//! `dirty`, `resting`, `passing`, `intent`, `left_out`, `spaces`, `unit`, `calls`); `view` only looks; the `keyer` works outside the lock. Which rule of the design is held where: see the
-//! table in [the crate's documentation](crate#the-rules-and-where-they-are-held).
+//! the secondary has answered), decisions come out. A file for each event (`unit`, `settle`, `copies`,
+//! `copy_batch`, `catch_up`, `secondary`, `scripts`, `waits`, `observed`), and for each thing that they
+//! move (`order`, `passing`, `log`, `dirty`, `resting`, `dependents`, `intent`, `left_out`); `stats` and
+//! `lookup` only look; the `keyer` works outside the lock. Which rule of the design is held where: see
+//! the table in [the crate's documentation](crate#the-rules-and-where-they-are-held).
 //!
 //! *Guarantees:* for every interleaving of events, once the log is applied and no key is dirty, the
 //! secondary holds what the primary holds, but for the keys that are left out, which it cannot hold.
 //!
 //! *Must not know:* sockets, tasks, clocks (the time is told), which server is which.
 
-mod calls;
+mod catch_up;
 mod copies;
+mod copy_batch;
 mod dependents;
 mod dirty;
 pub mod effect;
-mod following;
 mod intent;
 mod keyer;
 pub mod ledger;
 mod left_out;
 mod log;
 mod lookup;
+mod observed;
 mod order;
 mod passing;
 mod resting;
@@ -32,13 +34,9 @@ mod secondary;
 mod settle;
 #[cfg(test)]
 mod simulation;
-mod spaces;
-mod step;
-mod together;
+mod stats;
 mod unit;
-mod view;
 mod waits;
-mod watch;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -48,12 +46,10 @@ use crate::protocol::capability::Capabilities;
 use crate::protocol::databases::Databases;
 use crate::protocol::resp::Request;
 
-pub use calls::Calls;
-#[cfg(test)]
-pub(crate) use calls::tests::calls_of;
+pub use catch_up::Edit;
 pub use copies::{Accepted, Copied, Ticket};
+pub use copy_batch::Copies;
 pub use dirty::{Cause, DirtyKey};
-pub use following::Edit;
 pub use keyer::Keyer;
 pub use left_out::{Group, Lack, pattern};
 pub use log::{Entry, Kind, Named, Position};
@@ -63,18 +59,20 @@ pub use passing::{Passable, Passing};
 pub use scripts::{Question, Reading};
 pub use secondary::Gate;
 pub use settle::Answer;
-pub use together::Copies;
+pub use stats::Calls;
+#[cfg(test)]
+pub(crate) use stats::tests::calls_of;
 pub use unit::{Unit, Write};
 
 use dependents::Dependents;
 use dirty::DirtyKeys;
 use intent::Intent;
+use keyer::Spaces;
 use left_out::LeftOut;
 use log::Log;
 use order::Order;
 use resting::Rests;
 use scripts::Scripts;
-use spaces::Spaces;
 use waits::Waits;
 
 /// Milliseconds since some fixed moment, monotonic.
@@ -184,7 +182,7 @@ struct Copying {
     /// When a copy by parts began.
     began: Option<Millis>,
     /// Where the copy goes on while its key is written.
-    notes: Option<following::Notes>,
+    notes: Option<catch_up::Notes>,
 }
 
 impl Engine {

@@ -126,7 +126,7 @@ impl Engine {
 #[cfg(test)]
 mod tests {
     use crate::engine::Cause;
-    use crate::engine::together::tests::{claim, engine};
+    use crate::engine::copy_batch::tests::{claim, engine};
 
     /// A copy that takes so long and is voided by a write in the middle of it.
     fn copy_in_vain(engine: &mut crate::engine::Engine, took: u64) {

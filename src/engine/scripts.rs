@@ -356,8 +356,8 @@ impl Engine {
 mod tests {
     use super::*;
     use crate::engine::Settings;
+    use crate::engine::copy_batch::tests::engine as without_scripts;
     use crate::engine::ledger::Groups;
-    use crate::engine::together::tests::engine as without_scripts;
     use crate::protocol::command;
     use crate::protocol::resp::Request;
 

@@ -177,8 +177,8 @@ impl Engine {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::copy_batch::tests::{claim, engine};
     use crate::engine::effect::{Expect, Step};
-    use crate::engine::together::tests::{claim, engine};
     use crate::engine::{Accepted, Copied};
     use crate::protocol::resp::Request;
 

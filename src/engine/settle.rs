@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 
 use super::dependents::Dependent;
 use super::log::Draft;
-use super::step::claim;
+use super::unit::claim;
 use super::{Cause, ConnId, Engine, Kind, Named, Unit, Woken, Write};
 use crate::engine::effect::{self, Effect, Executed, Expect, Outcome, Step};
 use crate::engine::ledger::State;

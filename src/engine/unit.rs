@@ -1,9 +1,11 @@
-//! What goes down a connection as one step: a write, or a transaction of several commands.
+//! A step: a write, or a transaction of several commands; and its way to the primary: lined up,
+//! admitted to the order, or lost.
 
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use super::Named;
+use super::order::{Claim, Place};
+use super::{Cause, ConnId, Engine, Named, Unit, Woken};
 use crate::engine::ledger::Fingerprint;
 use crate::protocol::command::{Command, Reach};
 use crate::protocol::resp::Request;
@@ -84,4 +86,126 @@ impl Unit {
     pub fn writes(&self) -> &[Write] {
         &self.writes
     }
+}
+
+impl Engine {
+    /// Asks to send a step down `conn`, where no other waits; see `Order::begin`.
+    pub fn begin(&mut self, conn: ConnId, unit: &mut Unit) -> bool {
+        self.begin_from(Place::only(conn), unit)
+    }
+
+    /// Waits behind everybody who waits for one of the step's keys now, without asking yet.
+    pub(super) fn line_up(&mut self, place: Place, unit: &mut Unit) {
+        if unit.waits.is_some() {
+            return;
+        }
+        if unit.numbering != self.spaces.numbering() {
+            self.renumber(unit);
+        }
+        self.order.line_up(place, &unit.fingerprints);
+    }
+
+    /// Asks to send a step that waits, or would wait, at `place`.
+    pub(super) fn begin_from(&mut self, place: Place, unit: &mut Unit) -> bool {
+        if unit.waits.is_some() {
+            self.begin_wait(unit);
+            return true;
+        }
+        if unit.numbering != self.spaces.numbering() {
+            self.renumber(unit);
+        }
+        let is_due = self.admits_script(place.conn, unit);
+        if !is_due && !unit.everything {
+            // Others may pass it meanwhile, but not on its keys.
+            self.order.line_up(place, &unit.fingerprints);
+        }
+        let admitted = is_due && self.order.begin(place, claim(unit));
+        if admitted {
+            self.calls.begin(unit);
+            self.touch_unit(unit);
+            self.begin_script(unit);
+        }
+        if admitted && unit.everything {
+            self.disturb_all();
+        } else if admitted {
+            unit.fingerprints.iter().for_each(|fingerprint| self.disturb(*fingerprint));
+        }
+        admitted
+    }
+
+    /// The connection is gone; nothing of it waits any more.
+    pub fn disconnect(&mut self, conn: ConnId) -> Woken {
+        self.scripts.disconnect(conn);
+        self.order.forget(conn)
+    }
+
+    /// Connections broke with `steps` in flight, and the server may still be executing them.
+    pub fn doubt(&mut self, steps: usize) {
+        if self.in_doubt.0 == 0 {
+            self.in_doubt.1 = self.now;
+        }
+        self.in_doubt.0 += steps;
+    }
+
+    /// A doubted step's outcome will never be known, but it is past.
+    pub fn lost(&mut self, conn: ConnId, unit: &Unit) -> Woken {
+        self.in_doubt.0 -= 1;
+        self.calls.end(unit);
+        if let Some(number) = unit.waits {
+            self.end_wait(number, None);
+            return Woken::new();
+        }
+        self.end_script(unit);
+        if unit.everything && self.settings.mirroring {
+            self.start_over(Cause::Unknown);
+            self.code_changes += 1;
+            self.code_is_stale = true;
+        }
+        for write in &unit.writes {
+            for named in write.written_keys() {
+                self.soil(named, Cause::Unknown);
+                self.stir(named.fingerprint);
+            }
+        }
+        self.doubt_stirred();
+        let woken = self.order.finish(conn, claim(unit));
+        self.forget_served_meanwhile();
+        woken
+    }
+
+    /// Somebody wants a key for itself for a moment: no write to it is in flight then; see
+    /// `Order::begin`.
+    pub fn hold(&mut self, conn: ConnId, named: &Named) -> bool {
+        let claim = Claim { keys: &[named.fingerprint], everything: false };
+        self.order.begin(Place::only(conn), claim)
+    }
+
+    /// The moment is over, or never came; `conn` is not used again.
+    pub fn release(&mut self, conn: ConnId, named: &Named) -> Woken {
+        let mut woken = Woken::new();
+        if self.order.in_flight_on(conn) > 0 {
+            let keys = &[named.fingerprint];
+            woken = self.order.finish(conn, Claim { keys, everything: false });
+        }
+        woken.extend(self.order.forget(conn));
+        woken
+    }
+
+    pub(super) fn renumber(&self, unit: &mut Unit) {
+        for write in &mut unit.writes {
+            let (db, command) = (write.db, write.command);
+            let keys = command.and_then(|command| command.keys(&write.request).ok());
+            for (index, touch) in write.touches.iter_mut().enumerate() {
+                let other = keys.as_ref().and_then(|keys| keys.get(index)?.db);
+                touch.named = self.named(other.unwrap_or(db), touch.named.key.clone());
+            }
+        }
+        let touches = unit.writes.iter().flat_map(|write| &write.touches);
+        unit.fingerprints = touches.map(|touch| touch.named.fingerprint).collect();
+        unit.numbering = self.spaces.numbering();
+    }
+}
+
+pub(super) fn claim(unit: &Unit) -> Claim<'_> {
+    Claim { keys: &unit.fingerprints, everything: unit.everything }
 }
