@@ -22,7 +22,7 @@
 //!   operator <-----> | control | ----> |   engine   | <-------- | backfill | |
 //!      admin API     +---------+       | order      |  accept   +----------+ |
 //!                         |            | ledger     |                 +--------+
-//!                         |            | effect log |  watch, soil    | verify |
+//!                         |            | effect log | observe, dirty  | verify |
 //!                         |            | dirty keys | <-------------- +--------+
 //!                         |            +------------+                      |
 //!                         |                  | effects and copies          | compare
@@ -113,7 +113,7 @@
 //! | one order | two writes to one key are never in flight on two connections, so replies come in the order of execution | `engine/order.rs` |
 //! | effects, not requests | the secondary is told what has happened: no conditions, no relative times, no chance | `engine/effect/rules/` |
 //! | position decides | a key gets effects only after its copy stands before them | `engine/settle.rs` |
-//! | in doubt, copy the state | a mismatch, a lost connection, an overflow, an undeclared key make keys dirty | `Engine::soil` in `engine/mod.rs`; by name in `engine/dirty.rs`; worked off in `backfill/recopy.rs` |
+//! | in doubt, copy the state | a mismatch, a lost connection, an overflow, an undeclared key make keys dirty | `Engine::mark_dirty` in `engine/mod.rs`; by name in `engine/dirty.rs`; worked off in `backfill/recopy.rs` |
 //! | the application first | what does not fit into the log becomes dirty keys, what does not fit there dirty groups | `engine/log.rs`, `engine/dirty.rs` |
 //! | copy without a race | a copy counts only if no write came between its claim and its place, or what came was read again | `engine/copies.rs`, `engine/catch_up.rs` |
 //! | never twice | a write is sent to the primary once; unknown outcomes are in doubt | `lane/driver.rs`, `engine/unit.rs` |
@@ -122,7 +122,7 @@
 //! | the only copy is nobody's to destroy | a primary that comes back (nearly) empty has nothing mirrored until the operator decides | `control/phase/halt.rs`, `control/halting.rs`, `Engine::halt` |
 //! | scripts are overheard | what a script writes undeclared is told by the primary, and copied; none is sent while nobody listens | `engine/scripts.rs`, `mirror/tracker.rs` |
 //! | what comes of doubt is in doubt | an effect that carries one key into another is as doubtful as that key | `engine/dependents.rs` |
-//! | late words outlive early writes | what comes over other connections (a wait that was served, a script's key, data that were replaced) is not made up for by a write that was sent before it came | `Engine::soil_out_of_order` in `engine/mod.rs`, `engine/order.rs`, `engine/waits.rs` |
+//! | late words outlive early writes | what comes over other connections (a wait that was served, a script's key, data that were replaced) is not made up for by a write that was sent before it came | `Engine::mark_dirty_out_of_order` in `engine/mod.rs`, `engine/order.rs`, `engine/waits.rs` |
 //! | expiry is absolute | what could create a key carries its end, and the end is compared | `engine/effect/expiry.rs`, `engine/effect/rules/` |
 //! | two clocks | ends are told in the time of the server where they stand; a clock that is set is noticed | [`server::ClockGap`], `control/clocks.rs` |
 //! | parity | every answer of the secondary is held against the primary's | `mirror/judge.rs`, [`engine::effect::Expect`] |

@@ -95,7 +95,7 @@ impl Migration {
                 warn!(%why, "mirroring has stopped");
             }
             Do::GoOn(route) => route.hub.with(Engine::go_on),
-            Do::CopyAll(route) => route.hub.with(|engine| engine.start_over(Cause::Resync)),
+            Do::CopyAll(route) => route.hub.with(|engine| engine.void_and_resync(Cause::Resync)),
             Do::Hurry(route, hurry) => route.hub.with(|engine| engine.hurry_copies(hurry)),
             Do::Hold(route) => route.route.pool.hold(true),
             Do::Release(route) => route.route.pool.hold(false),

@@ -67,7 +67,7 @@ impl Migration {
     async fn keep_equal(&self, direction: &Direction, beginning: Beginning) {
         until_mirroring(direction).await;
         if beginning != Beginning::Flipped {
-            direction.hub.with(Engine::distrust_code);
+            direction.hub.with(Engine::mark_code_stale);
             self.copy_libraries(direction).await;
         }
         // What stopped the mirroring has everything copied again.
@@ -99,7 +99,7 @@ impl Migration {
                 info!(cause, groups = groups.len(), "keys are copied again");
                 let why = Some(cause.to_owned());
                 self.tell(direction, Event::PassBegan(self.now(), why));
-                direction.hub.with(Engine::distrust_code);
+                direction.hub.with(Engine::mark_code_stale);
                 self.copy_libraries(direction).await;
                 self.pass(direction, &groups, false).await;
             }

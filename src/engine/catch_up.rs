@@ -201,7 +201,7 @@ impl Engine {
         }
         copying.since.get_or_insert(now);
         self.touch(named.fingerprint.group());
-        self.disturb(named.fingerprint);
+        self.invalidate_observed(named.fingerprint);
         true
     }
 }

@@ -261,7 +261,7 @@ impl Engine {
         if may_stay {
             self.apart.push((named.space, named.fingerprint));
         } else {
-            self.soil(&named, Cause::Verify);
+            self.mark_dirty(&named, Cause::Verify);
         }
     }
 

@@ -117,7 +117,7 @@ impl Engine {
             self.refused_at = Some(self.now);
         }
         for named in refused.iter().filter_map(|place| entry.keys.get(*place)) {
-            self.soil_since(named, entry.position, Cause::Refused);
+            self.mark_dirty_since(named, entry.position, Cause::Refused);
         }
         self.acknowledge(entry);
     }
@@ -169,7 +169,7 @@ pub(super) mod tests {
     fn a_key_written_meanwhile_is_cut_out_and_the_others_stand_in_one_entry() {
         let mut engine = engine(1 << 20);
         let tickets = claim(&mut engine, &["a", "b", "c"]);
-        engine.soil(tickets[1].named(), Cause::Effect);
+        engine.mark_dirty(tickets[1].named(), Cause::Effect);
         assert!(engine.accept_all(read(&tickets)).is_none());
         let entries = engine.take_effects(1);
         let expected = b"*2\r\n$3\r\nDEL\r\n$1\r\na\r\n*2\r\n$3\r\nDEL\r\n$1\r\nc\r\n";
@@ -183,11 +183,11 @@ pub(super) mod tests {
     fn what_comes_between_while_a_key_is_held_makes_its_copy_void() {
         let mut engine = engine(1 << 20);
         let tickets = claim(&mut engine, &["before", "meanwhile"]);
-        engine.soil(tickets[0].named(), Cause::Effect);
+        engine.mark_dirty(tickets[0].named(), Cause::Effect);
         for ticket in &tickets {
             engine.begin_reading(ticket);
         }
-        engine.soil(tickets[1].named(), Cause::Effect);
+        engine.mark_dirty(tickets[1].named(), Cause::Effect);
         let copies = Copies { in_position: true, ..read(&tickets) };
         assert!(engine.accept_all(copies).is_none());
         assert_eq!(names(&engine.take_effects(1)[0]), [b"before".as_ref()]);
@@ -212,7 +212,7 @@ pub(super) mod tests {
         let ticket = claim(&mut engine, &["k"]).remove(0);
         engine.leave_out(&ticket, false, crate::engine::Lack::FieldExpiry);
         assert_eq!(engine.left_out(), 1);
-        engine.soil(ticket.named(), Cause::Effect);
+        engine.mark_dirty(ticket.named(), Cause::Effect);
         let tickets = engine.claim_dirty(1);
         assert!(engine.accept_all(read(&tickets)).is_none());
         assert_eq!(engine.left_out(), 0);

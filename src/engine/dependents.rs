@@ -61,7 +61,7 @@ impl Engine {
     }
 
     /// What the secondary holds of a key is in doubt: so is what it has been told to make of it.
-    pub(super) fn soil_dependents(&mut self, fingerprint: Fingerprint, cause: Cause) {
+    pub(super) fn mark_dependents_dirty(&mut self, fingerprint: Fingerprint, cause: Cause) {
         if self.dependents.0.is_empty() {
             return;
         }
@@ -74,7 +74,7 @@ impl Engine {
             }
         }
         for named in written {
-            self.soil_in_order(&named, cause);
+            self.mark_dirty_in_order(&named, cause);
         }
     }
 }

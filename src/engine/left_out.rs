@@ -156,7 +156,7 @@ impl Engine {
         let keys: Vec<Named> =
             self.left_out.keys.values().map(|(named, _)| named.clone()).collect();
         for named in keys {
-            self.soil(&named, Cause::Refused);
+            self.mark_dirty(&named, Cause::Refused);
         }
     }
 }
@@ -190,7 +190,7 @@ mod tests {
         engine.end_pass();
         engine.keep_record(crate::engine::ledger::Groups::default());
         let key = engine.named(0, Bytes::from_static(b"vectors"));
-        engine.soil(&key, Cause::Effect);
+        engine.mark_dirty(&key, Cause::Effect);
         let ticket = engine.claim_dirty(1).remove(0);
         assert!(matches!(engine.leave_out(&ticket, false, Lack::FieldExpiry), Accepted::At(_)));
         for entry in engine.take_effects(usize::MAX) {
@@ -200,7 +200,7 @@ mod tests {
             engine.let_settled_groups_go();
         }
         assert_eq!(engine.recorded(), Some(1), "the next process must find it again");
-        engine.soil(&key, Cause::Effect);
+        engine.mark_dirty(&key, Cause::Effect);
         let ticket = engine.claim_dirty(1).remove(0);
         let steps = SmallVec::from_iter([Step {
             request: Request::new(["RESTORE"]),

@@ -141,8 +141,8 @@ pub struct Engine {
     copied_at: HashMap<Fingerprint, Position, Passthrough>,
     /// Effects on their way whose outcome depends on other keys.
     dependents: Dependents,
-    /// Keys that somebody compares, and whether they were written meanwhile.
-    watched: HashMap<Fingerprint, bool, Passthrough>,
+    /// Keys that verify compares, and whether they were written meanwhile.
+    observed: HashMap<Fingerprint, bool, Passthrough>,
     scripts: Scripts,
     /// Steps that were lost and whose keys can't be copied yet: how many, since when.
     in_doubt: (usize, Millis),
@@ -204,7 +204,7 @@ impl Engine {
             copying: HashMap::default(),
             copied_at: HashMap::default(),
             dependents: Dependents::default(),
-            watched: HashMap::default(),
+            observed: HashMap::default(),
             scripts: Scripts::new(settings.follow_scripts),
             in_doubt: (0, 0),
             waits: Waits::default(),
@@ -235,21 +235,21 @@ impl Engine {
     }
 
     /// Marks a key that must be copied again, whatever is under way with it.
-    pub fn soil(&mut self, named: &Named, cause: Cause) {
-        self.soil_in_order(named, cause);
-        self.soil_dependents(named.fingerprint, cause);
+    pub fn mark_dirty(&mut self, named: &Named, cause: Cause) {
+        self.mark_dirty_in_order(named, cause);
+        self.mark_dependents_dirty(named.fingerprint, cause);
     }
 
     /// The same because of a write that has just been answered: what stands in the log was done
     /// before it.
-    fn soil_in_order(&mut self, named: &Named, cause: Cause) {
+    fn mark_dirty_in_order(&mut self, named: &Named, cause: Cause) {
         let (space, fingerprint) = (named.space, named.fingerprint);
         let number = self.spaces.number(space);
         if !self.is_mirroring() || self.settings.databases.to(number).is_none() {
             return;
         }
         self.touch(fingerprint.group());
-        self.disturb(fingerprint);
+        self.invalidate_observed(fingerprint);
         match self.ledger.state(space, fingerprint) {
             State::Unmigrated | State::Migrated => {
                 self.ledger.set(space, fingerprint, State::Dirty);
@@ -262,7 +262,7 @@ impl Engine {
                     copying.cause.get_or_insert(cause);
                 }
             }
-            State::Dirty => self.rests.disturb(fingerprint, self.now),
+            State::Dirty => self.rests.was_written(fingerprint, self.now),
             State::Touched => {}
         }
     }
@@ -270,9 +270,9 @@ impl Engine {
     /// The same, because of something that was not learnt in the order of the lanes: it may have
     /// happened after the writes to the key that are in flight now, so that none of those makes up
     /// for it.
-    pub(super) fn soil_out_of_order(&mut self, named: &Named, cause: Cause) {
+    pub(super) fn mark_dirty_out_of_order(&mut self, named: &Named, cause: Cause) {
         self.order.overtake(named.fingerprint);
-        self.soil(named, cause);
+        self.mark_dirty(named, cause);
     }
 
     /// What makes units of clients' writes.
@@ -302,7 +302,7 @@ impl Engine {
     /// been read is no better.
     pub fn set_clock_offset(&mut self, offset: i64) {
         self.settings.clock_offset = offset;
-        self.start_over(Cause::Clock);
+        self.void_and_resync(Cause::Clock);
     }
 
     /// Whether the function libraries must be copied again.
@@ -311,7 +311,7 @@ impl Engine {
     }
 
     /// Nobody knows which function libraries the secondary has.
-    pub fn distrust_code(&mut self) {
+    pub fn mark_code_stale(&mut self) {
         self.code_is_stale = self.settings.mirroring;
     }
 

@@ -226,7 +226,7 @@ impl Engine {
             self.scripts.finished += 1;
             if unit.reaches_databases() {
                 // Which of the two it was that reached so far can't be told.
-                self.start_over(Cause::Undeclared);
+                self.void_and_resync(Cause::Undeclared);
             }
         }
     }
@@ -271,7 +271,7 @@ impl Engine {
         self.scripts.databases.extend(&reading.databases);
         if self.scripts.is_open() {
             self.scripts.swaps = Swaps::Read(reading.swaps);
-            self.start_over(Cause::Unknown);
+            self.void_and_resync(Cause::Unknown);
         }
         std::mem::take(&mut self.scripts.gated)
     }
@@ -286,7 +286,7 @@ impl Engine {
         self.scripts.swaps = Swaps::Unread;
         self.scripts.take_told();
         if self.scripts.is_open() {
-            self.start_over(Cause::Unknown);
+            self.void_and_resync(Cause::Unknown);
         }
         true
     }
@@ -307,11 +307,11 @@ impl Engine {
         let told = self.scripts.take_told();
         for db in &reading.databases {
             if self.scripts.databases.insert(*db) {
-                self.soil_told(*db, told.iter());
+                self.mark_told_dirty(*db, told.iter());
             }
         }
         if matches!(self.scripts.swaps, Swaps::Read(before) if before != reading.swaps) {
-            self.start_over(Cause::Undeclared);
+            self.void_and_resync(Cause::Undeclared);
         }
         let scripts = &mut self.scripts;
         if question.reaching == scripts.reaching {
@@ -327,25 +327,25 @@ impl Engine {
             return;
         }
         for db in self.scripts.databases.clone() {
-            self.soil_told(db, keys.iter());
+            self.mark_told_dirty(db, keys.iter());
         }
         if !self.scripts.keep(keys) {
             self.scripts.take_told();
-            self.start_over(Cause::Undeclared);
+            self.void_and_resync(Cause::Undeclared);
         }
     }
 
     /// The primary tells that a database was emptied. No client did that while scripts are open.
     pub fn keys_were_flushed(&mut self) {
         if self.scripts.is_open() {
-            self.start_over(Cause::Undeclared);
+            self.void_and_resync(Cause::Undeclared);
         }
     }
 
-    fn soil_told<'a>(&mut self, db: u32, keys: impl Iterator<Item = &'a Bytes>) {
+    fn mark_told_dirty<'a>(&mut self, db: u32, keys: impl Iterator<Item = &'a Bytes>) {
         for key in keys {
             let named = self.named(db, key.clone());
-            self.soil_out_of_order(&named, Cause::Undeclared);
+            self.mark_dirty_out_of_order(&named, Cause::Undeclared);
             self.stir(named.fingerprint);
         }
         self.doubt_stirred();

@@ -94,13 +94,13 @@ impl Engine {
         for named in &entry.keys {
             match entry.kind {
                 // The copy that stands behind it is the one that it is missing from.
-                Kind::Part => self.soil(named, cause),
-                _ => self.soil_since(named, entry.position, cause),
+                Kind::Part => self.mark_dirty(named, cause),
+                _ => self.mark_dirty_since(named, entry.position, cause),
             }
         }
         match entry.kind {
             Kind::Keys | Kind::Part | Kind::Copy | Kind::Copies => {}
-            Kind::Databases => self.distrust(cause),
+            Kind::Databases => self.request_resync(cause),
             Kind::Code => {
                 self.code_is_stale = true;
                 self.scripts.forget_known();
@@ -111,17 +111,17 @@ impl Engine {
 
     /// The primary's keys are not what they were, nobody knows how: copies that have been read are
     /// void, writes in flight may have been done before, and everything must be copied again.
-    pub fn start_over(&mut self, cause: Cause) {
+    pub fn void_and_resync(&mut self, cause: Cause) {
         self.epoch += 1;
         self.order.overtake_all();
-        self.distrust(cause);
+        self.request_resync(cause);
     }
 
     /// The primary may hold other data than it did, or (nearly) none. Until somebody has found out
     /// what that means nothing more is carried over: what was written before goes on its way, what is
     /// written from now on is in the copies that come after [`Self::go_on`].
     pub fn halt(&mut self, cause: Cause) {
-        self.start_over(cause);
+        self.void_and_resync(cause);
         if self.settings.mirroring {
             self.halted.get_or_insert(self.now);
         }
@@ -131,7 +131,7 @@ impl Engine {
     pub fn go_on(&mut self) {
         if self.halted.take().is_some() {
             // Copies that were begun meanwhile were not told of writes.
-            self.start_over(self.resync.unwrap_or(Cause::Replaced));
+            self.void_and_resync(self.resync.unwrap_or(Cause::Replaced));
         }
     }
 
@@ -146,7 +146,7 @@ impl Engine {
     }
 
     /// The secondary is not what it was: everything must be copied again.
-    pub fn distrust(&mut self, cause: Cause) {
+    pub fn request_resync(&mut self, cause: Cause) {
         if self.settings.mirroring {
             self.touch_all();
             self.resync = Some(cause);
@@ -154,10 +154,10 @@ impl Engine {
     }
 
     /// What went wrong at `position` matters to a key unless a newer copy stands behind it.
-    pub(super) fn soil_since(&mut self, named: &Named, position: Position, cause: Cause) {
+    pub(super) fn mark_dirty_since(&mut self, named: &Named, position: Position, cause: Cause) {
         let newest = self.copied_at.get(&named.fingerprint).copied().unwrap_or(0);
         if newest <= position {
-            self.soil(named, cause);
+            self.mark_dirty(named, cause);
         }
     }
 
@@ -196,7 +196,7 @@ mod tests {
         engine.halt(Cause::Replaced);
         assert_eq!(engine.accept(&void, &copied()), Accepted::Again);
         assert!(claim(&mut engine, &["later"]).is_empty());
-        engine.soil(ticket.named(), Cause::Effect);
+        engine.mark_dirty(ticket.named(), Cause::Effect);
         assert!(!engine.wants_copies());
         assert_eq!(engine.take_effects(usize::MAX).len(), 1);
         assert!(engine.dirty_keys() > 0, "it is not taken for equal");

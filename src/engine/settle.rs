@@ -56,9 +56,9 @@ impl Engine {
     }
 
     /// The keys of a step are in doubt, whatever was answered.
-    fn soil_unit(&mut self, unit: &Unit, cause: Cause) {
+    fn mark_unit_dirty(&mut self, unit: &Unit, cause: Cause) {
         for named in unit.writes.iter().flat_map(Write::written_keys) {
-            self.soil(named, cause);
+            self.mark_dirty(named, cause);
         }
     }
 
@@ -67,7 +67,7 @@ impl Engine {
             return;
         }
         let Ok(reply) = Reply::parse(answer.reply) else {
-            return self.soil_unit(unit, Cause::Unknown);
+            return self.mark_unit_dirty(unit, Cause::Unknown);
         };
         let probes: SmallVec<[Reply; 2]> =
             answer.probes.iter().map(|raw| Reply::parse(raw).unwrap_or(Reply::Null)).collect();
@@ -86,7 +86,7 @@ impl Engine {
         self.append(batch, unit.atomic);
         // Its other writes were named, or probed, under the wrong numbers.
         if unit.writes.len() > 1 && self.spaces.numbering() != unit.numbering {
-            self.start_over(Cause::Effect);
+            self.void_and_resync(Cause::Effect);
         }
     }
 
@@ -116,19 +116,21 @@ impl Engine {
         }
         match (write.reach, outcome) {
             (_, Outcome::Nothing) => {}
-            (Reach::Keys, _) if self.is_overtaken(write) => self.soil_write(write, Cause::Effect),
+            (Reach::Keys, _) if self.is_overtaken(write) => {
+                self.mark_write_dirty(write, Cause::Effect)
+            }
             (reach, _) if reach != Reach::Code && self.order.is_barrier_overtaken() => {
-                self.start_over(Cause::Effect);
+                self.void_and_resync(Cause::Effect);
             }
             (Reach::Keys, Outcome::Recopy) => {
                 if !self.note_request(write) {
-                    self.soil_write(write, Cause::Effect);
+                    self.mark_write_dirty(write, Cause::Effect);
                 }
             }
             (Reach::Keys, Outcome::Apply(effect)) => self.settle_effect(write, effect, batch),
             (Reach::Code, Outcome::Recopy) => self.code_is_stale = true,
             (reach, Outcome::Apply(effect)) => self.settle_reach(write, reach, &effect, db),
-            (_, Outcome::Recopy) => self.start_over(Cause::Effect),
+            (_, Outcome::Recopy) => self.void_and_resync(Cause::Effect),
         }
     }
 
@@ -187,7 +189,7 @@ impl Engine {
         } else if !self.all_migrated(write) || self.may_depend_on_untold(write) {
             self.counters.skipped += 1;
             if !self.note(write, effect.steps.iter().map(|step| &step.request)) {
-                self.soil_write(write, Cause::Unmigrated);
+                self.mark_write_dirty(write, Cause::Unmigrated);
             }
             return;
         }
@@ -265,7 +267,7 @@ impl Engine {
         self.swap_waits(|engine| engine.spaces.swap(a, b));
         let Some((to_a, to_b)) = self.settings.databases.to(a).zip(self.settings.databases.to(b))
         else {
-            return self.start_over(Cause::Effect);
+            return self.void_and_resync(Cause::Effect);
         };
         self.append_vital(0, &[success(["SWAPDB", &to_a.to_string(), &to_b.to_string()])]);
         if to_a.min(to_b) == 0 {
@@ -283,9 +285,9 @@ impl Engine {
         self.append_vital(0, &[Step { request: marker, expect: Expect::Success }]);
     }
 
-    fn soil_write(&mut self, write: &Write, cause: Cause) {
+    fn mark_write_dirty(&mut self, write: &Write, cause: Cause) {
         for named in write.written_keys() {
-            self.soil_in_order(named, cause);
+            self.mark_dirty_in_order(named, cause);
         }
     }
 
@@ -302,7 +304,7 @@ impl Engine {
         match self.log.append(draft, steps.iter().chain(&checks)) {
             Ok(position) => self.dependents.enter(position, dependents),
             Err(keys) => {
-                keys.iter().for_each(|named| self.soil_in_order(named, Cause::Overflow));
+                keys.iter().for_each(|named| self.mark_dirty_in_order(named, Cause::Overflow));
             }
         }
     }

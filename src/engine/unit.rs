@@ -126,9 +126,9 @@ impl Engine {
             self.begin_script(unit);
         }
         if admitted && unit.everything {
-            self.disturb_all();
+            self.invalidate_all_observed();
         } else if admitted {
-            unit.fingerprints.iter().for_each(|fingerprint| self.disturb(*fingerprint));
+            unit.fingerprints.iter().for_each(|fingerprint| self.invalidate_observed(*fingerprint));
         }
         admitted
     }
@@ -157,13 +157,13 @@ impl Engine {
         }
         self.end_script(unit);
         if unit.everything && self.settings.mirroring {
-            self.start_over(Cause::Unknown);
+            self.void_and_resync(Cause::Unknown);
             self.code_changes += 1;
             self.code_is_stale = true;
         }
         for write in &unit.writes {
             for named in write.written_keys() {
-                self.soil(named, Cause::Unknown);
+                self.mark_dirty(named, Cause::Unknown);
                 self.stir(named.fingerprint);
             }
         }

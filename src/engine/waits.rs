@@ -92,7 +92,7 @@ impl Engine {
             Some(Ok(_)) => Cause::Effect,
             Some(Err(_)) | None => Cause::Unknown,
         };
-        self.soil_late(&unit, cause);
+        self.mark_wait_dirty(&unit, cause);
         if self.order.wants_everything() {
             let keys = unit
                 .writes
@@ -113,14 +113,14 @@ impl Engine {
     pub(super) fn doubt_stirred(&mut self) {
         for number in std::mem::take(&mut self.waits.stirred) {
             if let Some(unit) = self.waits.units.get(&number).cloned() {
-                self.soil_late(&unit, Cause::Effect);
+                self.mark_wait_dirty(&unit, Cause::Effect);
             }
         }
     }
 
-    fn soil_late(&mut self, unit: &Unit, cause: Cause) {
+    fn mark_wait_dirty(&mut self, unit: &Unit, cause: Cause) {
         for named in written(unit) {
-            self.soil_out_of_order(named, cause);
+            self.mark_dirty_out_of_order(named, cause);
         }
     }
 
@@ -130,17 +130,17 @@ impl Engine {
         let waiting: Vec<(u64, Unit)> = self.waits.units.drain().collect();
         self.waits.on.clear();
         for (_, unit) in &waiting {
-            self.soil_late(unit, Cause::Effect);
+            self.mark_wait_dirty(unit, Cause::Effect);
         }
         swap(self);
         for (number, mut unit) in waiting {
             self.renumber(&mut unit);
-            self.soil_late(&unit, Cause::Effect);
+            self.mark_wait_dirty(&unit, Cause::Effect);
             self.waits.enter(number, unit);
         }
         for (db, key) in std::mem::take(&mut self.waits.served_meanwhile) {
             let named = self.named(db, key);
-            self.soil_out_of_order(&named, Cause::Effect);
+            self.mark_dirty_out_of_order(&named, Cause::Effect);
         }
     }
 

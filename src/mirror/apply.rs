@@ -72,8 +72,8 @@ impl Peer {
         let mut known = self.known.lock();
         if !now.continues(&known) {
             info!(server = name, "it may hold other data than it did: everything is copied again");
-            // Before it is known: whoever notes this process must find everything distrusted.
-            hub.with(|engine| engine.distrust(Cause::Replaced));
+            // Before the new process is noted: from then on everything must count as to be copied again.
+            hub.with(|engine| engine.request_resync(Cause::Replaced));
         }
         *known = now;
     }

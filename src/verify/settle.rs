@@ -69,7 +69,7 @@ impl Verify {
         Ok(settled)
     }
 
-    /// One undisturbed look at each; gives back those that were written meanwhile.
+    /// Compares each once; gives back those that were written meanwhile.
     async fn look(
         &self,
         db: u32,
@@ -81,7 +81,7 @@ impl Verify {
         let named: Vec<Named> = self.hub.with(|engine| {
             let named: Vec<Named> = keys.iter().map(|key| engine.named(db, key.clone())).collect();
             for named in &named {
-                engine.watch(named);
+                engine.observe(named);
             }
             named
         });
@@ -90,13 +90,13 @@ impl Verify {
         let mut again = Vec::new();
         self.hub.with(|engine| {
             for ((key, named), verdict) in keys.into_iter().zip(&named).zip(verdicts) {
-                match (arrived && engine.was_still(named), verdict) {
+                match (arrived && engine.was_untouched(named), verdict) {
                     (_, Verdict::Equal | Verdict::Absent) => {}
                     (true, Verdict::Different(difference)) => real.push((key, difference)),
                     (false, Verdict::Different(_)) => again.push(key),
                 }
             }
-            engine.watch_no_more(&named);
+            engine.stop_observing(&named);
         });
         Ok(again)
     }

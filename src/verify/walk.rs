@@ -140,7 +140,7 @@ impl Verify {
             }
             self.hub.with(|engine| {
                 let named = engine.named(db, key.clone());
-                engine.soil(&named, Cause::Verify);
+                engine.mark_dirty(&named, Cause::Verify);
             });
             let mut wrong = wrong.lock();
             if wrong.len() < REMEMBERED {

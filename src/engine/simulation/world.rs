@@ -201,7 +201,7 @@ impl World {
             let db = self.rng.below(DATABASES) as u32;
             primary.execute(db, &upstream::random(&mut self.rng, now), now);
         }
-        self.engine.start_over(Cause::Replaced);
+        self.engine.void_and_resync(Cause::Replaced);
     }
 
     /// What the engine wants recorded is, before anything that it has decided takes effect.
