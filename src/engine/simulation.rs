@@ -16,6 +16,7 @@
 //! `CROSSFADE_SIMULATION_TRACE=1` a run tells what happens in it.
 
 mod copier;
+mod habits;
 mod link;
 mod model;
 mod pass;
@@ -28,7 +29,8 @@ mod world;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::LazyLock;
 
-use world::{Habits, World};
+use habits::Habits;
+use world::World;
 
 use super::Engine;
 

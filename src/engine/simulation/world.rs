@@ -1,8 +1,11 @@
 //! Two servers, the engine between them, and everything that is on its way.
 
-use super::copier::{Copy, Moved, Names, is_scratch};
+mod rest;
+
+use super::copier::{Copy, Moved, Names};
+use super::habits::{Clocks, Habits};
 use super::link::Link;
-use super::model::{DATABASES, Database, Server};
+use super::model::{DATABASES, Server};
 use super::pass::Pass;
 use super::rng::Rng;
 use super::trace;
@@ -14,8 +17,6 @@ use crate::engine::{Cause, Engine, Settings, Woken};
 use crate::protocol::capability::{Capabilities, Family};
 use crate::protocol::databases::Databases;
 
-/// How far the measured clock difference may be off, in milliseconds.
-const CLOCK_ERROR: usize = 3;
 /// The primary's clock at the start.
 const START: i64 = 1_000_000;
 
@@ -45,61 +46,6 @@ pub(super) struct World {
     now: i64,
     clocks: Clocks,
     next_waiter: u64,
-}
-
-/// What happens in a run, and what never does.
-#[derive(Clone, Copy)]
-#[allow(clippy::struct_excessive_bools, reason = "any of them goes with any other")]
-pub(super) struct Habits {
-    /// The engine dies now and then.
-    dies: bool,
-    /// Clients run scripts.
-    scripts: bool,
-    /// Clients wait for elements.
-    waits: bool,
-    /// Clients are handed to the other server.
-    flips: bool,
-    /// A server's data are replaced by others.
-    replaces: bool,
-    /// A server's clock is set.
-    sets_clocks: bool,
-}
-
-impl Habits {
-    /// All of them but those that are named.
-    pub(super) fn without(names: &str) -> Self {
-        let has = |name: &str| !names.split(',').any(|other| other == name);
-        let (dies, scripts, waits) = (has("dies"), has("scripts"), has("waits"));
-        let (flips, replaces, sets_clocks) = (has("flips"), has("replaces"), has("clocks"));
-        Self { dies, scripts, waits, flips, replaces, sets_clocks }
-    }
-
-    /// Some of these.
-    fn choose(self, rng: &mut Rng) -> Self {
-        Self {
-            dies: rng.one_in(2) && self.dies,
-            scripts: rng.one_in(2) && self.scripts,
-            waits: rng.one_in(2) && self.waits,
-            flips: rng.one_in(2) && self.flips,
-            replaces: rng.one_in(4) && self.replaces,
-            sets_clocks: rng.one_in(4) && self.sets_clocks,
-        }
-    }
-}
-
-/// The difference of the clocks.
-#[derive(Clone, Copy)]
-struct Clocks {
-    measured: i64,
-    real: i64,
-}
-
-impl Clocks {
-    fn random(rng: &mut Rng) -> Self {
-        let measured = rng.pick(&[0, 7, 2000, -2000]);
-        let error = rng.below(2 * CLOCK_ERROR + 1) as i64 - CLOCK_ERROR as i64;
-        Self { measured, real: measured + error }
-    }
 }
 
 impl World {
@@ -427,68 +373,6 @@ impl World {
                 copy.wake(*conn);
             }
         }
-    }
-
-    /// Clients and faults cease; everything under way comes to its end.
-    pub(super) fn settle(&mut self) {
-        self.servers[1 - self.primary].full = false;
-        self.held = None;
-        for _ in 0..200_000 {
-            self.copy_code();
-            if self.is_settled() {
-                return;
-            }
-            if self.rng.one_in(20) {
-                self.pass_time();
-            }
-            self.go_on();
-        }
-        let (copies, pass) = (self.copies.len(), self.pass.is_some());
-        let busy = self.upstreams.iter().filter(|upstream| !upstream.is_idle()).count();
-        panic!("never ends: {copies} copies, pass {pass}, {busy} upstreams, {:?}", self.engine);
-    }
-
-    /// The control copies function libraries beside everything else.
-    pub(super) fn copy_code(&mut self) {
-        let changes = self.engine.code_changes();
-        self.engine.code_is_copied(changes);
-    }
-
-    fn is_settled(&self) -> bool {
-        self.knows_clocks()
-            && self.engine.is_drained()
-            && !self.engine.needs_pass()
-            && self.pass.is_none()
-            && self.copies.is_empty()
-            && self.waiters.is_empty()
-            && self.upstreams.iter().all(|upstream| !upstream.broken && upstream.is_idle())
-    }
-
-    /// Both servers hold the same, and the engine holds nothing any more.
-    pub(super) fn check(&mut self) {
-        for db in 0..DATABASES {
-            let (primary, secondary) = (self.primary, 1 - self.primary);
-            let primary = self.living(&self.servers[primary].databases[db], 0);
-            let offset = self.engine.settings().clock_offset;
-            let secondary = self.living(&self.servers[secondary].databases[db], offset);
-            assert_eq!(primary, secondary, "primary and secondary, database {db}");
-        }
-        assert!(self.engine.is_at_rest(), "{:?}", self.engine);
-        for _ in 0..2 {
-            self.engine.let_settled_groups_go();
-        }
-        assert_eq!(self.engine.recorded(), Some(0), "nothing is in doubt");
-    }
-
-    /// Keys that will be there in a moment yet, their expiries on the primary's clock.
-    fn living(&self, database: &Database, offset: i64) -> Database {
-        let soon = self.time(self.primary) + 2 * CLOCK_ERROR as i64;
-        let mut living = database.clone();
-        for entry in living.values_mut() {
-            entry.expires = entry.expires.map(|at| at - offset);
-        }
-        living.retain(|key, entry| !is_scratch(key) && entry.expires.is_none_or(|at| at > soon));
-        living
     }
 }
 
