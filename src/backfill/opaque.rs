@@ -12,10 +12,9 @@ use super::Copier;
 use super::whole::copied;
 use crate::engine::{Accepted, Lack, Ticket};
 use crate::protocol::payload::Payload;
-use crate::protocol::reserved_keys::probe_key;
 use crate::protocol::resp::{Builder, Reply, Request};
 use crate::server::{Connection, Endpoint, Setup};
-use crate::value::{ReadError, TranscribeError};
+use crate::value::{ReadError, TranscribeError, probe_key};
 
 /// How long the value that is tried lives if nobody comes to remove it, in milliseconds.
 const LIFETIME: &[u8] = b"10000";

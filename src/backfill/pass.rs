@@ -14,8 +14,9 @@ use super::keyspace::Keyspace;
 use super::pace::Pace;
 use crate::engine::{Engine, Ticket};
 use crate::protocol::databases::Databases;
-use crate::protocol::reserved_keys::{is_left_behind, is_ours};
+use crate::protocol::reserved_keys::is_reserved;
 use crate::server::{Endpoint, RECONNECT_AFTER};
+use crate::value::is_orphan;
 
 /// Keys asked for in one step of a scan, and read together, where there are no clients to give way
 /// to. With half as many, a copy takes a quarter more of our CPU; with twice as many, the odd other
@@ -47,6 +48,7 @@ impl Pass {
     /// Scans and copies. Gives the number of keys that were to be copied.
     pub(crate) async fn run(&self) -> u64 {
         let hub = &self.route.hub;
+        self.free_discarded();
         let mut primary = Keyspace::new(self.route.endpoint.clone());
         let size = primary.size(&self.databases).await;
         self.route.progress.begin(size);
@@ -67,7 +69,14 @@ impl Pass {
             // Databases changed numbers under the scan; the marks keep another one cheap.
         }
         hub.with(Engine::end_pass);
+        self.free_discarded();
         claimed
+    }
+
+    /// Frees the marks that the engine has no use for any more, beside everything else.
+    fn free_discarded(&self) {
+        let discarded = self.route.hub.with(Engine::take_discarded);
+        drop(tokio::task::spawn_blocking(move || drop(discarded)));
     }
 
     async fn copy_all(&self, scan: &mut Keyspace) -> u64 {
@@ -101,7 +110,7 @@ impl Pass {
     fn claim(&self, db: u32, keys: Vec<Bytes>) -> Vec<Ticket> {
         self.route
             .hub
-            .with(|engine| engine.claim(db, keys.into_iter().filter(|key| !is_ours(db, key))))
+            .with(|engine| engine.claim(db, keys.into_iter().filter(|key| !is_reserved(db, key))))
     }
 
     /// Removes from the secondary what must not be there: half values that a process which is gone
@@ -115,13 +124,13 @@ impl Pass {
             // Nobody is served there.
             while let Some(keys) = scan.next(COUNT).await {
                 let (halves, keys): (Vec<_>, Vec<_>) =
-                    keys.into_iter().partition(|key| is_left_behind(key));
+                    keys.into_iter().partition(|key| is_orphan(key));
                 if !halves.is_empty() {
                     info!(db, keys = halves.len(), "half values of an earlier process are removed");
                     scan.remove(&halves).await;
                 }
                 self.route.hub.with(|engine| {
-                    for key in keys.into_iter().filter(|key| !is_ours(db, key)) {
+                    for key in keys.into_iter().filter(|key| !is_reserved(db, key)) {
                         engine.found_on_secondary(home, key, self.keeps_extras);
                     }
                 });

@@ -8,9 +8,8 @@ use bytes::Bytes;
 use redis::{Cmd, RedisError, Value};
 
 use crate::protocol::capability::Capabilities;
-use crate::protocol::reserved_keys::probe_key;
 use crate::server::{Answer, Connection, words};
-use crate::value::ReadError;
+use crate::value::{ReadError, probe_key};
 
 /// What was refused, in the words of an access rule (`dump`, `memory|usage`), and how it was.
 #[derive(Clone, Debug, PartialEq, Eq)]

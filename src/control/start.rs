@@ -39,7 +39,7 @@ use crate::protocol::payload::Acceptance;
 use crate::proxy::{
     Budget, Limits, Listener, Logins, Partings, Pause, Registry, Shared, Stage, Unknown,
 };
-use crate::server::Broken;
+use crate::server::{self, Broken};
 use crate::status::{self, Phase, Side, VerifyState};
 
 /// Descriptors for everything but clients: lanes, copiers, the admin API. A client that blocks,
@@ -141,7 +141,7 @@ fn open_state(config: &RunConfig) -> Result<(Option<StateDir>, State, bool), Fai
         servers.source.address.to_string(),
         servers.target.address.to_string(),
         format!("{:?}", servers.databases),
-        Seed::random().to_bytes(),
+        server::nonce().to_le_bytes(),
     );
     let Some(path) = &config.state_dir else { return Ok((None, fresh, false)) };
     let no = |error: super::StateError| Failure::no(format!("--state-dir {error}"));

@@ -23,6 +23,7 @@ use crate::control::{self, Direction, Known, Survey, World};
 use crate::engine::ledger::{Groups, Seed};
 use crate::failure::Failure;
 use crate::protocol::payload::Acceptance;
+use crate::server;
 use crate::server::throttle::foreign_load::give_way;
 use crate::status::{Progress, Side};
 
@@ -51,7 +52,7 @@ pub(crate) async fn run(
         Acceptance::expected(&survey.primary.capabilities),
         control::acceptance(&survey.secondary, &mut target).await,
     ));
-    let world = World::new(config, Seed::random(), known);
+    let world = World::new(config, Seed::from_bytes(server::nonce().to_le_bytes()), known);
     let direction = Direction::new(&world, Side::Source, survey, Groups::default(), false);
     direction.start_mirror(&world);
     let summary = tokio::select! {

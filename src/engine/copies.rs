@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 use super::log::Draft;
 use super::{Cause, Copying, DirtyKey, Engine, Kind, Named, Position};
 use crate::engine::effect::Step;
-use crate::engine::ledger::{Fingerprint, Groups, State};
+use crate::engine::ledger::{Discarded, Fingerprint, Groups, State};
 
 /// The right to copy one key.
 #[derive(Clone, Debug)]
@@ -276,6 +276,11 @@ impl Engine {
         }
         self.ledger.end_pass(&keep, self.dirty.lost());
         self.passing = false;
+    }
+
+    /// Marks that passes have left, to be freed where no client waits for it.
+    pub(crate) fn take_discarded(&mut self) -> Discarded {
+        self.ledger.take_discarded()
     }
 
     fn exceptions(&self) -> Vec<(Fingerprint, State)> {

@@ -1,4 +1,7 @@
-//! What a server says of itself.
+//! Who is who: what a server says of itself, how far its clock is from another's, and a number that
+//! tells this process from others.
+
+use std::hash::{BuildHasher, RandomState};
 
 use redis::cmd;
 
@@ -120,6 +123,11 @@ fn numbers(version: &str) -> (u32, u32, u32) {
     let mut parts = version.split('.').map(|part| part.parse().unwrap_or(0));
     let mut next = || parts.next().unwrap_or(0);
     (next(), next(), next())
+}
+
+/// A number that nobody can foresee and no other process has.
+pub fn nonce() -> u64 {
+    RandomState::new().hash_one(std::process::id())
 }
 
 /// How far two clocks are apart.

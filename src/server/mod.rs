@@ -16,7 +16,7 @@ mod wire;
 pub use connection::{Answer, Connection, words};
 pub use dial::{ConnectError, RECONNECT_AFTER, Setup, dial, end_connection, ended};
 pub use endpoint::{Address, Endpoint, EndpointError, Secret};
-pub use identity::{ClockGap, Lineage, ServerInfo, told};
+pub use identity::{ClockGap, Lineage, ServerInfo, nonce, told};
 pub use info::{Called, Client, Clients, Info, Library, Text};
 pub use scan::{Scan, ScanError};
 pub use wire::{Broken, Wire};

@@ -3,9 +3,9 @@
 use bytes::Bytes;
 
 use super::ReadError;
+use super::scratch::probe_key;
 use crate::protocol::capability::Capabilities;
 use crate::protocol::payload::{Acceptance, Payload, Sample, samples};
-use crate::protocol::reserved_keys::probe_key;
 use crate::protocol::resp::{Reply, Request};
 use crate::server::Connection;
 

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tokio::sync::Mutex;
 
 use super::{CompareError, Comparer};
-use crate::protocol::reserved_keys::is_ours;
+use crate::protocol::reserved_keys::is_reserved;
 use crate::server::throttle::Courtesy;
 use crate::server::{Connection, Scan, ScanError};
 
@@ -81,7 +81,7 @@ impl Pages {
         let Some(mut keys) = scan.next(self.courtesy.step(self.most), connection).await? else {
             return Ok(None);
         };
-        keys.retain(|key| !is_ours(self.db, key));
+        keys.retain(|key| !is_reserved(self.db, key));
         Ok(Some(Page { keys, began: Instant::now() }))
     }
 

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use thiserror::Error;
 
+use super::scratch::building_key;
 use crate::protocol::capability::Capabilities;
-use crate::protocol::reserved_keys::building_key;
 use crate::protocol::resp::{Builder, Request};
 use crate::value::diff::{Entry, Field, Group, Kind, Part, Pending, StreamId, StreamState};
 

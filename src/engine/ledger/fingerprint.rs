@@ -19,12 +19,7 @@ use super::groups::Group;
 pub struct Seed(u64);
 
 impl Seed {
-    /// A fresh one, from the system's randomness.
-    pub fn random() -> Self {
-        Self(std::hash::RandomState::new().hash_one(std::process::id()))
-    }
-
-    /// One that was kept.
+    /// From randomness, or as it was kept.
     pub fn from_bytes(bytes: [u8; 8]) -> Self {
         Self(u64::from_le_bytes(bytes))
     }

@@ -20,6 +20,7 @@ mod fingerprint;
 mod groups;
 mod marks;
 
+use std::fmt;
 use std::sync::Arc;
 
 pub use fingerprint::{Fingerprint, Seed};
@@ -49,6 +50,18 @@ pub struct Ledger {
     /// States that differ from their keys' default.
     marks: Arc<Marks>,
     defaults: Defaults,
+    discarded: Discarded,
+}
+
+/// Marks that are of no use any more. To free tens of millions of them takes a while, for which no
+/// client should wait.
+#[derive(Default)]
+pub(crate) struct Discarded(Vec<Box<dyn Send>>);
+
+impl fmt::Debug for Discarded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Discarded").field(&self.0.len()).finish()
+    }
 }
 
 #[derive(Debug, Default)]
@@ -76,7 +89,7 @@ impl Ledger {
     /// A ledger whose default is [`State::Migrated`] for `migrated` and unmigrated for the rest.
     pub fn new(migrated: Groups) -> Self {
         let defaults = Defaults { migrated, ..Defaults::default() };
-        Self { marks: Arc::new(Marks::new()), defaults }
+        Self { marks: Arc::new(Marks::new()), defaults, discarded: Discarded::default() }
     }
 
     /// Where a key stands.
@@ -148,15 +161,15 @@ impl Ledger {
     }
 
     fn replace(&mut self, keep: &[(Fingerprint, State)]) {
-        let many = self.marks.len() > 100_000;
-        let old = self.marks.clear();
+        self.discarded.0.push(Box::new(self.marks.clear()));
         for (fingerprint, state) in keep {
             self.marks.insert(*fingerprint, *state);
         }
-        // Freeing tens of millions of marks takes a while that no client should wait for.
-        if many {
-            std::thread::spawn(move || drop(old));
-        }
+    }
+
+    /// To be freed where no client waits for it.
+    pub(crate) fn take_discarded(&mut self) -> Discarded {
+        std::mem::take(&mut self.discarded)
     }
 
     /// Marks held.
