@@ -34,7 +34,7 @@ use crate::engine::{Cause, Engine};
 use crate::failure::Failure;
 use crate::lane::{SideLine, Unread};
 use crate::metrics::Metrics;
-use crate::net::{self, Seldom};
+use crate::net::{self, RateLimited};
 use crate::protocol::payload::Acceptance;
 use crate::proxy::{
     Budget, Limits, Listener, Logins, Partings, Pause, Registry, Shared, Stage, Unknown,
@@ -251,7 +251,7 @@ async fn serve(
         turns: Arc::default(),
         unknown: Unknown::default(),
         queues: Budget::of_queues(),
-        complaints: Seldom::default(),
+        complaints: RateLimited::default(),
     });
     let _ = migration.clients.set(shared.clone());
     begin(&migration, beginning);

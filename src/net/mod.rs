@@ -7,14 +7,14 @@
 //! *Must not know:* RESP, servers, sessions.
 
 mod outgoing;
-mod room;
-mod seldom;
+mod rate_limited;
+mod read_size;
 mod stream;
 mod tls;
 
 pub use outgoing::Outgoing;
-pub use room::Room;
-pub use seldom::Seldom;
+pub use rate_limited::RateLimited;
+pub use read_size::ReadSize;
 pub use stream::{Stream, raise_descriptors, tune};
 pub use tls::{
     TlsError, TlsOptions, accept, authorities, certificates, client_config, server_config,

@@ -20,7 +20,7 @@ use super::subscriber::Subscriber;
 use super::{Route, Shared};
 use crate::lane::{Lane, Lanes, MOST, Mailbox, Purpose, Refusal, STEP, Window};
 use crate::metrics::ClientErrorKind;
-use crate::net::{Outgoing, Room, Stream};
+use crate::net::{Outgoing, ReadSize, Stream};
 use crate::protocol::resp::{self, Decoder, Request};
 
 /// How much room a read is given at most, when a large value is on its way, in bytes.
@@ -76,7 +76,7 @@ pub(super) struct Client {
     pub(super) entry: Arc<Entry>,
     pub(super) stream: Stream,
     pub(super) incoming: BytesMut,
-    room: Room,
+    read_size: ReadSize,
     pub(super) decoder: Decoder,
     pub(super) out: Outgoing,
     /// Replies to be looked at before the client gets them.
@@ -137,7 +137,7 @@ impl Client {
             entry,
             stream,
             incoming: BytesMut::new(),
-            room: Room::default(),
+            read_size: ReadSize::default(),
             decoder,
             out: Outgoing::default(),
             withheld: None,
@@ -339,7 +339,7 @@ impl Client {
             }
             if self.may_read(until) {
                 let wanted = self.decoder.wanted(&self.incoming);
-                self.incoming.reserve(wanted.clamp(self.room.bytes(), READ_ROOM_MAX));
+                self.incoming.reserve(wanted.clamp(self.read_size.bytes(), READ_ROOM_MAX));
                 match poll_read_buf(std::pin::Pin::new(&mut self.stream), cx, &mut self.incoming) {
                     Poll::Ready(Ok(0)) if self.begins_to_part(until) => return Poll::Ready(Ok(())),
                     Poll::Ready(Ok(0) | Err(_)) => {
@@ -349,7 +349,7 @@ impl Client {
                     }
                     Poll::Ready(Ok(_)) if until != Until::Input => continue,
                     Poll::Ready(Ok(read)) => {
-                        self.room.learn(read);
+                        self.read_size.learn(read);
                         self.came = Instant::now();
                         return Poll::Ready(Ok(()));
                     }

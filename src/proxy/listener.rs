@@ -13,7 +13,7 @@ use tracing::{debug, warn};
 
 use super::Shared;
 use super::client::Client;
-use crate::net::{self, Seldom};
+use crate::net::{self, RateLimited};
 
 /// How long to wait after the system refused a connection (no descriptors left), so as not to spin.
 const BACK_OFF: Duration = Duration::from_millis(100);
@@ -68,7 +68,7 @@ impl Listener {
     ) {
         tasks.spawn(call_clients(shared.clone(), stop.clone()));
         tasks.spawn(bound_memory(shared.clone(), stop.clone()));
-        let complaints = Seldom::default();
+        let complaints = RateLimited::default();
         loop {
             let accepted = tokio::select! {
                 accepted = self.socket.accept() => accepted,

@@ -53,7 +53,7 @@ use tokio::sync::watch;
 
 use crate::lane::Unread;
 use crate::metrics::Metrics;
-use crate::net::Seldom;
+use crate::net::RateLimited;
 
 /// What all clients share.
 #[derive(Debug)]
@@ -83,7 +83,7 @@ pub(crate) struct Shared {
     /// Commands that only the server knows.
     pub unknown: Unknown,
     /// When to tell of clients that misbehave.
-    pub complaints: Seldom,
+    pub complaints: RateLimited,
 }
 
 impl Shared {

@@ -1,4 +1,4 @@
-//! How much room a read is given.
+//! How many bytes a read asks for.
 
 /// The least, in bytes: what most commands take, and what an allocator hands out at once.
 const LEAST: usize = 512;
@@ -8,15 +8,15 @@ const MOST: usize = 16 * 1024;
 /// Follows what has come before: a client that sends one small command after the other has a small
 /// buffer, which the processor still has at hand, one that sends many at once needs few reads.
 #[derive(Clone, Copy, Debug)]
-pub struct Room(usize);
+pub struct ReadSize(usize);
 
-impl Default for Room {
+impl Default for ReadSize {
     fn default() -> Self {
         Self(LEAST)
     }
 }
 
-impl Room {
+impl ReadSize {
     /// For the next read, in bytes.
     pub fn bytes(self) -> usize {
         self.0
@@ -37,19 +37,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn room_settles_where_reads_fit_and_goes_down_again() {
-        let mut room = Room::default();
+    fn the_size_settles_where_reads_fit_and_goes_down_again() {
+        let mut size = ReadSize::default();
         for _ in 0..4 {
-            room.learn(600.min(room.bytes()));
+            size.learn(600.min(size.bytes()));
         }
-        assert_eq!(room.bytes(), 2048);
+        assert_eq!(size.bytes(), 2048);
         for _ in 0..4 {
-            room.learn(room.bytes());
+            size.learn(size.bytes());
         }
-        assert_eq!(room.bytes(), MOST);
+        assert_eq!(size.bytes(), MOST);
         for _ in 0..9 {
-            room.learn(40);
+            size.learn(40);
         }
-        assert_eq!(room.bytes(), LEAST);
+        assert_eq!(size.bytes(), LEAST);
     }
 }
