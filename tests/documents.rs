@@ -88,13 +88,17 @@ fn the_table_of_commands_can_be_written_anew() {
 }
 
 /// Every page that people read, and where it stands.
-const PAGES: [&str; 6] = [
+const PAGES: [&str; 10] = [
     "README.md",
     "benches/README.md",
+    "deploy/API.md",
     "deploy/CLIENTS.md",
     "deploy/COMMANDS.md",
+    "deploy/DEVELOPING.md",
+    "deploy/LIMITS.md",
     "deploy/METRICS.md",
     "deploy/RUNBOOK.md",
+    "deploy/SECURITY.md",
 ];
 
 #[test]
