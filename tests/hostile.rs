@@ -13,7 +13,7 @@ mod support;
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use support::{Launch, Migration, Resp, Server, assert_same, encode, wait_until};
+use support::{Admin, Launch, Migration, Resp, Server, assert_same, encode, wait_until};
 
 /// What the proxy may take for each client that says nothing, in bytes.
 const IDLE: u64 = 8 * 1024;

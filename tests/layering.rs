@@ -38,7 +38,7 @@ const MODULES: &[(&str, Layer, &str)] = &[
     (
         "copy",
         Assembly,
-        "backfill config control engine::ledger failure protocol::payload server::throttle status",
+        "backfill config control engine::ledger failure protocol::payload server server::throttle status",
     ),
     (
         "compare",

@@ -126,7 +126,7 @@ impl Copier {
             self.copy_whole(&ticket, false).await?;
         } else {
             let hub = self.route.hub.clone();
-            let _held = Held::take(&hub, ticket.named()).await;
+            let _held = Held::take(&hub, ticket.key_ref()).await;
             hub.with(|engine| engine.begin_reading(&ticket));
             match self.look_at(&ticket).await? {
                 Some(ends) => self.copy_small(&[&ticket], ends, true).await?,

@@ -143,7 +143,7 @@ impl Copier {
         for _ in 0..ROUNDS {
             if hub.look(|engine| engine.noted(ticket)) <= copy.few() {
                 self.wait_for_room().await;
-                let _held = Held::take(&hub, ticket.named()).await;
+                let _held = Held::take(&hub, ticket.key_ref()).await;
                 return Ok(self.read_again(ticket, copy, true).await?
                     && self.place_held(ticket, copy).await?);
             }
@@ -180,7 +180,7 @@ impl Copier {
         loop {
             self.wait_for_room().await;
             let began = Instant::now();
-            let held = Held::take(&hub, ticket.named()).await;
+            let held = Held::take(&hub, ticket.key_ref()).await;
             match self.extend_list(ticket, copy).await? {
                 Extended::Void => return Ok(false),
                 Extended::ToTheEnd => return self.place_held(ticket, copy).await,

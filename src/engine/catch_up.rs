@@ -122,7 +122,7 @@ impl Engine {
     pub fn follow_no_more(&mut self, ticket: &Ticket) {
         let notes = self.copying_of(ticket).and_then(|copying| copying.notes.take());
         if notes.is_some_and(|notes| notes.any) {
-            let named = ticket.named();
+            let named = ticket.key_ref();
             self.ledger.set(named.space, named.fingerprint, State::Touched);
         }
     }
@@ -162,12 +162,12 @@ impl Engine {
     }
 
     fn notes(&self, ticket: &Ticket) -> Option<&Notes> {
-        self.copying.get(&ticket.named().fingerprint)?.notes.as_ref()
+        self.copying.get(&ticket.key_ref().fingerprint)?.notes.as_ref()
     }
 
     fn copying_of(&mut self, ticket: &Ticket) -> Option<&mut Copying> {
         let current = self.is_current(ticket);
-        self.copying.get_mut(&ticket.named().fingerprint).filter(|_| current)
+        self.copying.get_mut(&ticket.key_ref().fingerprint).filter(|_| current)
     }
 
     /// Notes the effect of a write to a key that is not migrated. False when it does not tell what it

@@ -9,7 +9,7 @@
 use smallvec::SmallVec;
 
 use super::log::Draft;
-use super::{Cause, Copying, DirtyKey, Engine, Kind, Named, Position};
+use super::{Cause, Copying, DirtyKey, Engine, KeyRef, Kind, Position};
 use crate::engine::effect::Step;
 use crate::engine::ledger::{Discarded, Fingerprint, Groups, State};
 
@@ -18,7 +18,7 @@ use crate::engine::ledger::{Discarded, Fingerprint, Groups, State};
 pub struct Ticket {
     id: u64,
     epoch: u64,
-    named: Named,
+    named: KeyRef,
     /// The primary's database in which to read it.
     pub db: u32,
     /// How often its copy has been tried in vain.
@@ -27,7 +27,7 @@ pub struct Ticket {
 
 impl Ticket {
     /// The key.
-    pub fn named(&self) -> &Named {
+    pub fn key_ref(&self) -> &KeyRef {
         &self.named
     }
 
@@ -65,10 +65,10 @@ impl Engine {
         if !self.is_mirroring() || self.settings.databases.to(db).is_none() {
             return Vec::new();
         }
-        keys.filter_map(|key| self.claim_one(self.named(db, key))).collect()
+        keys.filter_map(|key| self.claim_one(self.key_ref(db, key))).collect()
     }
 
-    fn claim_one(&mut self, named: Named) -> Option<Ticket> {
+    fn claim_one(&mut self, named: KeyRef) -> Option<Ticket> {
         match self.ledger.claim(named.space, named.fingerprint) {
             State::Unmigrated => Some(self.ticket(named, None)),
             State::Dirty => {
@@ -86,7 +86,7 @@ impl Engine {
             let (rests, now) = (&self.rests, self.now);
             let next = self.dirty.next(|key| !rests.lasts(key, now));
             let Some((fingerprint, dirty)) = next else { break };
-            let named = Named { fingerprint, space: dirty.space, key: dirty.key.clone() };
+            let named = KeyRef { fingerprint, space: dirty.space, key: dirty.key.clone() };
             if self.settings.databases.to(self.spaces.number(dirty.space)).is_some() {
                 self.ledger.set(named.space, named.fingerprint, State::Copying);
                 tickets.push(self.ticket(named, Some(&dirty)));
@@ -97,7 +97,7 @@ impl Engine {
         tickets
     }
 
-    fn ticket(&mut self, named: Named, dirty: Option<&DirtyKey>) -> Ticket {
+    fn ticket(&mut self, named: KeyRef, dirty: Option<&DirtyKey>) -> Ticket {
         self.next_ticket += 1;
         let attempts = dirty.map_or(0, |dirty| dirty.attempts);
         let copying = Copying {
@@ -125,7 +125,7 @@ impl Engine {
 
     /// Puts what was read into the log, if it counts.
     pub(super) fn place(&mut self, ticket: &Ticket, copied: &Copied) -> Accepted {
-        let Named { fingerprint, space, .. } = ticket.named;
+        let KeyRef { fingerprint, space, .. } = ticket.named;
         if !self.is_current(ticket) {
             return Accepted::Superseded;
         }
@@ -166,7 +166,7 @@ impl Engine {
     /// come between from now on (a blocked pop that has been served, a script that was overheard),
     /// and makes the copy void.
     pub fn begin_reading(&mut self, ticket: &Ticket) {
-        let Named { fingerprint, space, .. } = ticket.named;
+        let KeyRef { fingerprint, space, .. } = ticket.named;
         if self.is_current(ticket) && self.ledger.state(space, fingerprint) == State::Touched {
             self.ledger.set(space, fingerprint, State::Copying);
         }
@@ -174,7 +174,7 @@ impl Engine {
 
     /// Gives the claim up; the key is dirty again, and its next copy is one attempt further.
     pub fn abandon(&mut self, ticket: &Ticket) {
-        let Named { fingerprint, space, .. } = ticket.named;
+        let KeyRef { fingerprint, space, .. } = ticket.named;
         let Some(copying) = self.copying.get(&fingerprint) else { return };
         if copying.id != ticket.id {
             return;
@@ -195,7 +195,7 @@ impl Engine {
 
     /// Whether nobody has written to the key since its claim.
     pub fn is_untouched(&self, ticket: &Ticket) -> bool {
-        let Named { fingerprint, space, .. } = ticket.named;
+        let KeyRef { fingerprint, space, .. } = ticket.named;
         self.is_of_now(ticket) && self.ledger.state(space, fingerprint) == State::Copying
     }
 
@@ -254,7 +254,7 @@ impl Engine {
     /// the secondary holds of it is old. It is copied, which removes it if the primary lacks it;
     /// or left alone until the primary has one of that name, if it may stay.
     pub fn found_on_secondary(&mut self, db: u32, key: bytes::Bytes, may_stay: bool) {
-        let named = self.named(db, key);
+        let named = self.key_ref(db, key);
         if self.ledger.state(named.space, named.fingerprint) != State::Unmigrated {
             return;
         }

@@ -6,7 +6,7 @@
 use bytes::BytesMut;
 
 use super::log::Draft;
-use super::{Cause, Engine, Entry, Kind, Named, Ticket};
+use super::{Cause, Engine, Entry, KeyRef, Kind, Ticket};
 use crate::engine::ledger::Fingerprint;
 
 /// Keys of one database that were read together, and the one command for each that gives the
@@ -40,7 +40,7 @@ impl<'a> Copies<'a> {
 
     /// The keys' fingerprints.
     pub fn fingerprints(&self) -> impl Iterator<Item = Fingerprint> {
-        self.parts.iter().map(|(ticket, _)| ticket.named().fingerprint)
+        self.parts.iter().map(|(ticket, _)| ticket.key_ref().fingerprint)
     }
 
     /// The same without those at these places, in ascending order.
@@ -82,18 +82,18 @@ impl Engine {
         let copies = copies.without(&void);
         let number = copies.parts.first().map(|(ticket, _)| ticket.db);
         let db = number.and_then(|number| self.settings.databases.to(number))?;
-        let keys = copies.parts.iter().map(|(ticket, _)| ticket.named().clone()).collect();
+        let keys = copies.parts.iter().map(|(ticket, _)| ticket.key_ref().clone()).collect();
         let draft = Draft { since: self.now, db, atomic: false, keys, kind: Kind::Copies };
         let position = self.log.append_copies(draft, copies.commands.freeze());
         for (ticket, _) in &copies.parts {
-            self.copied_at.insert(ticket.named().fingerprint, position);
+            self.copied_at.insert(ticket.key_ref().fingerprint, position);
         }
         None
     }
 
     /// Whether a copy counts; then its key is migrated.
     fn admit(&mut self, ticket: &Ticket, in_position: bool) -> bool {
-        let Named { fingerprint, space, .. } = *ticket.named();
+        let KeyRef { fingerprint, space, .. } = *ticket.key_ref();
         if !self.is_current(ticket) {
             return false;
         }
@@ -169,7 +169,7 @@ pub(super) mod tests {
     fn a_key_written_meanwhile_is_cut_out_and_the_others_stand_in_one_entry() {
         let mut engine = engine(1 << 20);
         let tickets = claim(&mut engine, &["a", "b", "c"]);
-        engine.mark_dirty(tickets[1].named(), Cause::Effect);
+        engine.mark_dirty(tickets[1].key_ref(), Cause::Effect);
         assert!(engine.accept_all(read(&tickets)).is_none());
         let entries = engine.take_effects(1);
         let expected = b"*2\r\n$3\r\nDEL\r\n$1\r\na\r\n*2\r\n$3\r\nDEL\r\n$1\r\nc\r\n";
@@ -183,11 +183,11 @@ pub(super) mod tests {
     fn what_comes_between_while_a_key_is_held_makes_its_copy_void() {
         let mut engine = engine(1 << 20);
         let tickets = claim(&mut engine, &["before", "meanwhile"]);
-        engine.mark_dirty(tickets[0].named(), Cause::Effect);
+        engine.mark_dirty(tickets[0].key_ref(), Cause::Effect);
         for ticket in &tickets {
             engine.begin_reading(ticket);
         }
-        engine.mark_dirty(tickets[1].named(), Cause::Effect);
+        engine.mark_dirty(tickets[1].key_ref(), Cause::Effect);
         let copies = Copies { in_position: true, ..read(&tickets) };
         assert!(engine.accept_all(copies).is_none());
         assert_eq!(names(&engine.take_effects(1)[0]), [b"before".as_ref()]);
@@ -212,7 +212,7 @@ pub(super) mod tests {
         let ticket = claim(&mut engine, &["k"]).remove(0);
         engine.leave_out(&ticket, false, crate::engine::Lack::FieldExpiry);
         assert_eq!(engine.left_out(), 1);
-        engine.mark_dirty(ticket.named(), Cause::Effect);
+        engine.mark_dirty(ticket.key_ref(), Cause::Effect);
         let tickets = engine.claim_dirty(1);
         assert!(engine.accept_all(read(&tickets)).is_none());
         assert_eq!(engine.left_out(), 0);

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 
 use smallvec::SmallVec;
 
-use super::{Cause, Engine, Named, Position, Write};
+use super::{Cause, Engine, KeyRef, Position, Write};
 use crate::engine::ledger::Fingerprint;
 
 /// One of them, in the log or on its way.
@@ -16,7 +16,7 @@ use crate::engine::ledger::Fingerprint;
 pub(super) struct Dependent {
     position: Position,
     touched: SmallVec<[Fingerprint; 2]>,
-    written: SmallVec<[Named; 2]>,
+    written: SmallVec<[KeyRef; 2]>,
 }
 
 /// Those that the secondary has not acknowledged, in the order of the log.
@@ -66,7 +66,7 @@ impl Engine {
             return;
         }
         let mut doubtful = vec![fingerprint];
-        let mut written: Vec<Named> = Vec::new();
+        let mut written: Vec<KeyRef> = Vec::new();
         for dependent in &self.dependents.0 {
             if dependent.touched.iter().any(|touched| doubtful.contains(touched)) {
                 doubtful.extend(dependent.written.iter().map(|named| named.fingerprint));

@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use super::{Millis, Named};
+use super::{KeyRef, Millis};
 use crate::engine::ledger::{Fingerprint, Groups, Passthrough};
 
 /// What a dirty key weighs beyond its name, roughly.
@@ -112,7 +112,7 @@ impl DirtyKeys {
     /// Remembers a key; false when only its group could be remembered.
     pub(super) fn insert(
         &mut self,
-        named: &Named,
+        named: &KeyRef,
         cause: Cause,
         since: Millis,
         attempts: u8,

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 use super::unit::Touch;
-use super::{Named, Settings, Unit, Write};
+use super::{KeyRef, Settings, Unit, Write};
 use crate::engine::effect;
 use crate::engine::ledger::Seed;
 use crate::protocol::capability::Capabilities;
@@ -43,8 +43,8 @@ impl Keyer {
         self.mirroring.store(false, Ordering::Relaxed);
     }
 
-    fn named(&self, db: u32, key: Bytes) -> Named {
-        Named { fingerprint: self.seed.fingerprint(db, &key), space: db, key }
+    fn key_ref(&self, db: u32, key: Bytes) -> KeyRef {
+        KeyRef { fingerprint: self.seed.fingerprint(db, &key), space: db, key }
     }
 
     /// Looks at a write before it is sent.
@@ -63,12 +63,12 @@ impl Keyer {
         if let Some(command) = command {
             for key in command.keys(&request).unwrap_or_default() {
                 let Some(name) = request.arg_bytes(key.index) else { continue };
-                let named = self.named(key.db.unwrap_or(db), name);
+                let named = self.key_ref(key.db.unwrap_or(db), name);
                 touches.push(Touch { named, written: key.access == Access::Write });
             }
         }
         for key in unknown {
-            touches.push(Touch { named: self.named(db, key.clone()), written: true });
+            touches.push(Touch { named: self.key_ref(db, key.clone()), written: true });
         }
         let reach = command.map_or(Reach::Keys, |command| command.reach(&request));
         let probes = match command {
@@ -167,7 +167,7 @@ mod tests {
         let mut engine = engine(1 << 20);
         let mut early = unit(&engine, "SET k v");
         engine.spaces.swap(0, 1);
-        let key = engine.named(0, "k".into());
+        let key = engine.key_ref(0, "k".into());
         assert_ne!(early.fingerprints[0], key.fingerprint);
         run(&mut engine, &mut early);
         assert_eq!(early.fingerprints[0], key.fingerprint);
@@ -179,7 +179,7 @@ mod tests {
         let mut engine = engine(1 << 20);
         let early = unit(&engine, "SET k v");
         engine.spaces.swap(0, 1);
-        let key = engine.named(0, "k".into());
+        let key = engine.key_ref(0, "k".into());
         assert_eq!(engine.gate(&early).keys()[0].fingerprint, key.fingerprint);
     }
 

@@ -10,7 +10,7 @@ use std::fmt;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use super::{Accepted, Cause, Copied, Engine, Named, Ticket};
+use super::{Accepted, Cause, Copied, Engine, KeyRef, Ticket};
 use crate::engine::effect::{Expect, Step};
 use crate::engine::ledger::{Fingerprint, Passthrough};
 use crate::protocol::resp::Request;
@@ -48,7 +48,7 @@ pub struct Group {
 
 #[derive(Debug, Default)]
 pub(super) struct LeftOut {
-    keys: HashMap<Fingerprint, (Named, Group), Passthrough>,
+    keys: HashMap<Fingerprint, (KeyRef, Group), Passthrough>,
     groups: BTreeMap<Group, usize>,
     bytes: usize,
 }
@@ -66,17 +66,17 @@ impl LeftOut {
         self.keys.keys().copied()
     }
 
-    fn has_room_for(&self, named: &Named) -> bool {
+    fn has_room_for(&self, named: &KeyRef) -> bool {
         self.contains(named.fingerprint) || self.bytes + weight(named) <= ROOM
     }
 
-    fn insert(&mut self, named: &Named, lack: Lack) {
+    fn insert(&mut self, named: &KeyRef, lack: Lack) {
         self.remove(named.fingerprint);
         let group = Group { lack, pattern: pattern(&named.key) };
         *self.groups.entry(group.clone()).or_default() += 1;
         self.bytes += weight(named);
         let key = Bytes::copy_from_slice(&named.key);
-        self.keys.insert(named.fingerprint, (Named { key, ..named.clone() }, group));
+        self.keys.insert(named.fingerprint, (KeyRef { key, ..named.clone() }, group));
     }
 
     pub(super) fn remove(&mut self, fingerprint: Fingerprint) {
@@ -92,7 +92,7 @@ impl LeftOut {
 
     /// A space was emptied, or all of them.
     pub(super) fn flush(&mut self, space: Option<u32>) {
-        let gone = |named: &Named| space.is_none_or(|space| named.space == space);
+        let gone = |named: &KeyRef| space.is_none_or(|space| named.space == space);
         let gone = self.keys.values().filter(|(named, _)| gone(named));
         let gone: Vec<Fingerprint> = gone.map(|(named, _)| named.fingerprint).collect();
         for fingerprint in gone {
@@ -101,7 +101,7 @@ impl LeftOut {
     }
 }
 
-fn weight(named: &Named) -> usize {
+fn weight(named: &KeyRef) -> usize {
     named.key.len() + WEIGHT
 }
 
@@ -127,7 +127,7 @@ pub fn pattern(key: &[u8]) -> String {
 impl Engine {
     /// Offers, instead of a copy, that the secondary cannot hold the value: it gets none.
     pub fn leave_out(&mut self, ticket: &Ticket, in_position: bool, lack: Lack) -> Accepted {
-        if !self.left_out.has_room_for(ticket.named()) {
+        if !self.left_out.has_room_for(ticket.key_ref()) {
             self.refuse(ticket);
             return Accepted::Again;
         }
@@ -135,8 +135,8 @@ impl Engine {
         let steps = SmallVec::from_iter([Step { request: delete, expect: Expect::Success }]);
         let accepted = self.place(ticket, &Copied { steps, in_position });
         if matches!(accepted, Accepted::At(_)) {
-            self.copying.remove(&ticket.named().fingerprint);
-            self.left_out.insert(ticket.named(), lack);
+            self.copying.remove(&ticket.key_ref().fingerprint);
+            self.left_out.insert(ticket.key_ref(), lack);
         }
         accepted
     }
@@ -153,7 +153,7 @@ impl Engine {
 
     /// Some may have ended, or have got a value that can be carried: each is looked at again.
     pub fn retry_left_out(&mut self) {
-        let keys: Vec<Named> =
+        let keys: Vec<KeyRef> =
             self.left_out.keys.values().map(|(named, _)| named.clone()).collect();
         for named in keys {
             self.mark_dirty(&named, Cause::Refused);
@@ -166,9 +166,9 @@ mod tests {
     use super::*;
     use crate::engine::ledger::Seed;
 
-    fn named(space: u32, key: &'static str) -> Named {
+    fn named(space: u32, key: &'static str) -> KeyRef {
         let fingerprint = Seed::from_bytes([7; 8]).fingerprint(space, key.as_bytes());
-        Named { fingerprint, space, key: Bytes::from_static(key.as_bytes()) }
+        KeyRef { fingerprint, space, key: Bytes::from_static(key.as_bytes()) }
     }
 
     #[test]
@@ -189,7 +189,7 @@ mod tests {
         let mut engine = crate::engine::copy_batch::tests::engine(1 << 20);
         engine.end_pass();
         engine.keep_record(crate::engine::ledger::Groups::default());
-        let key = engine.named(0, Bytes::from_static(b"vectors"));
+        let key = engine.key_ref(0, Bytes::from_static(b"vectors"));
         engine.mark_dirty(&key, Cause::Effect);
         let ticket = engine.claim_dirty(1).remove(0);
         assert!(matches!(engine.leave_out(&ticket, false, Lack::FieldExpiry), Accepted::At(_)));

@@ -34,11 +34,11 @@ const ENTRY_WEIGHT: usize = size_of::<Entry>() + 64;
 const COPIES: usize = 16 * 1024 * 1024;
 /// What each of many copies in one entry weighs beyond its bytes: a key by name, shared with the
 /// page of the scan that it was found in, and its place.
-const COPY_WEIGHT: usize = size_of::<Named>() + 64;
+const COPY_WEIGHT: usize = size_of::<KeyRef>() + 64;
 
 /// A key by name, for making it dirty when its effect fails.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Named {
+pub struct KeyRef {
     /// Its fingerprint.
     pub fingerprint: Fingerprint,
     /// Its space: the database it is in, under the number that it had at the start.
@@ -81,7 +81,7 @@ pub struct Entry {
     /// Whether the commands are one transaction.
     pub atomic: bool,
     /// The keys that it writes.
-    pub keys: SmallVec<[Named; 1]>,
+    pub keys: SmallVec<[KeyRef; 1]>,
     /// What it is about.
     pub kind: Kind,
     weight: usize,
@@ -113,7 +113,7 @@ pub(super) struct Draft {
     /// Whether they must be one transaction.
     pub atomic: bool,
     /// The keys that they write.
-    pub keys: SmallVec<[Named; 1]>,
+    pub keys: SmallVec<[KeyRef; 1]>,
     /// What it is about.
     pub kind: Kind,
 }
@@ -160,7 +160,7 @@ impl Log {
         &mut self,
         draft: Draft,
         steps: impl IntoIterator<Item = &'a Step>,
-    ) -> Result<Position, SmallVec<[Named; 1]>> {
+    ) -> Result<Position, SmallVec<[KeyRef; 1]>> {
         let (commands, expect) = self.encode(&draft, steps);
         let weight = commands.len() + ENTRY_WEIGHT;
         if self.bytes + weight > self.limit && draft.kind != Kind::Databases {
@@ -232,9 +232,9 @@ impl Log {
     }
 
     /// Copies a key's name out of the client's read buffer, which is much larger than the name.
-    fn keep(&mut self, named: &Named) -> Named {
+    fn keep(&mut self, named: &KeyRef) -> KeyRef {
         self.arena.extend_from_slice(&named.key);
-        Named { key: self.arena.split().freeze(), ..*named }
+        KeyRef { key: self.arena.split().freeze(), ..*named }
     }
 
     /// Takes the oldest entries, up to `bytes` of commands, at least one when there is one.

@@ -50,7 +50,7 @@ mod tests {
         let keys = || ["a", "b", "c"].map(|key| Bytes::from_static(key.as_bytes()));
         assert_eq!(lookup.unclaimed(keys().to_vec()), keys());
         claim(&mut engine, &["b"]);
-        engine.mark_dirty(&engine.named(0, keys()[2].clone()), Cause::Refused);
+        engine.mark_dirty(&engine.key_ref(0, keys()[2].clone()), Cause::Refused);
         assert_eq!(lookup.unclaimed(keys().to_vec()), ["a", "c"], "dirty keys have to be copied");
     }
 }

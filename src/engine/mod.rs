@@ -52,7 +52,7 @@ pub use copy_batch::Copies;
 pub use dirty::{Cause, DirtyKey};
 pub use keyer::Keyer;
 pub use left_out::{Group, Lack, pattern};
-pub use log::{Entry, Kind, Named, Position};
+pub use log::{Entry, KeyRef, Kind, Position};
 pub use lookup::Lookup;
 pub use order::{ConnId, Woken};
 pub use passing::{Passable, Passing};
@@ -235,14 +235,14 @@ impl Engine {
     }
 
     /// Marks a key that must be copied again, whatever is under way with it.
-    pub fn mark_dirty(&mut self, named: &Named, cause: Cause) {
+    pub fn mark_dirty(&mut self, named: &KeyRef, cause: Cause) {
         self.mark_dirty_in_order(named, cause);
         self.mark_dependents_dirty(named.fingerprint, cause);
     }
 
     /// The same because of a write that has just been answered: what stands in the log was done
     /// before it.
-    fn mark_dirty_in_order(&mut self, named: &Named, cause: Cause) {
+    fn mark_dirty_in_order(&mut self, named: &KeyRef, cause: Cause) {
         let (space, fingerprint) = (named.space, named.fingerprint);
         let number = self.spaces.number(space);
         if !self.is_mirroring() || self.settings.databases.to(number).is_none() {
@@ -270,7 +270,7 @@ impl Engine {
     /// The same, because of something that was not learnt in the order of the lanes: it may have
     /// happened after the writes to the key that are in flight now, so that none of those makes up
     /// for it.
-    pub(super) fn mark_dirty_out_of_order(&mut self, named: &Named, cause: Cause) {
+    pub(super) fn mark_dirty_out_of_order(&mut self, named: &KeyRef, cause: Cause) {
         self.order.overtake(named.fingerprint);
         self.mark_dirty(named, cause);
     }
@@ -281,9 +281,9 @@ impl Engine {
     }
 
     /// A key by name in one of the primary's databases.
-    pub fn named(&self, db: u32, key: bytes::Bytes) -> Named {
+    pub fn key_ref(&self, db: u32, key: bytes::Bytes) -> KeyRef {
         let space = self.spaces.of(db);
-        Named { fingerprint: self.settings.seed.fingerprint(space, &key), space, key }
+        KeyRef { fingerprint: self.settings.seed.fingerprint(space, &key), space, key }
     }
 
     /// The secondary is let go: nothing is mirrored any more.

@@ -132,7 +132,7 @@ mod tests {
     fn copy_in_vain(engine: &mut crate::engine::Engine, took: u64) {
         let ticket = engine.claim_dirty(1).pop().expect("a dirty key");
         engine.follow(&ticket);
-        engine.mark_dirty(ticket.named(), Cause::Effect);
+        engine.mark_dirty(ticket.key_ref(), Cause::Effect);
         engine.tick(engine.now + took);
         engine.abandon(&ticket);
     }
@@ -141,14 +141,14 @@ mod tests {
     fn a_key_whose_copies_are_in_vain_rests_longer_each_time_or_until_it_is_left_alone() {
         let mut engine = engine(1 << 20);
         let ticket = claim(&mut engine, &["jobs:7"]).remove(0);
-        engine.mark_dirty(ticket.named(), Cause::Effect);
+        engine.mark_dirty(ticket.key_ref(), Cause::Effect);
         engine.abandon(&ticket);
         copy_in_vain(&mut engine, 100);
         assert!(!engine.wants_copies() && engine.claim_dirty(9).is_empty());
         // Written every 150 ms, so that it is never left alone for 200.
         let mut waited = 0;
         while engine.claim_dirty(9).is_empty() {
-            engine.mark_dirty(ticket.named(), Cause::Effect);
+            engine.mark_dirty(ticket.key_ref(), Cause::Effect);
             engine.tick(engine.now + 150);
             waited += 150;
         }
@@ -159,7 +159,7 @@ mod tests {
     fn a_key_that_is_left_alone_is_copied_soon_and_whoever_waits_for_it_need_not() {
         let mut engine = engine(1 << 20);
         let ticket = claim(&mut engine, &["jobs:7"]).remove(0);
-        engine.mark_dirty(ticket.named(), Cause::Effect);
+        engine.mark_dirty(ticket.key_ref(), Cause::Effect);
         engine.abandon(&ticket);
         for _ in 0..4 {
             copy_in_vain(&mut engine, 100);

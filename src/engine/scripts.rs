@@ -344,7 +344,7 @@ impl Engine {
 
     fn mark_told_dirty<'a>(&mut self, db: u32, keys: impl Iterator<Item = &'a Bytes>) {
         for key in keys {
-            let named = self.named(db, key.clone());
+            let named = self.key_ref(db, key.clone());
             self.mark_dirty_out_of_order(&named, Cause::Undeclared);
             self.stir(named.fingerprint);
         }

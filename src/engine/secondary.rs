@@ -1,12 +1,12 @@
 //! What the secondary has been given, and what it makes of it.
 
-use super::{Cause, Engine, Entry, Kind, Millis, Named, Position, Unit, Write};
+use super::{Cause, Engine, Entry, KeyRef, Kind, Millis, Position, Unit, Write};
 
 /// What an answer waits for: that the secondary has a write.
 #[derive(Clone, Debug)]
 pub struct Gate {
     position: Position,
-    keys: smallvec::SmallVec<[Named; 1]>,
+    keys: smallvec::SmallVec<[KeyRef; 1]>,
     undeclared: Undeclared,
 }
 
@@ -23,7 +23,7 @@ enum Undeclared {
 
 #[cfg(test)]
 impl Gate {
-    pub(super) fn keys(&self) -> &[Named] {
+    pub(super) fn keys(&self) -> &[KeyRef] {
         &self.keys
     }
 }
@@ -154,7 +154,7 @@ impl Engine {
     }
 
     /// What went wrong at `position` matters to a key unless a newer copy stands behind it.
-    pub(super) fn mark_dirty_since(&mut self, named: &Named, position: Position, cause: Cause) {
+    pub(super) fn mark_dirty_since(&mut self, named: &KeyRef, position: Position, cause: Cause) {
         let newest = self.copied_at.get(&named.fingerprint).copied().unwrap_or(0);
         if newest <= position {
             self.mark_dirty(named, cause);
@@ -196,7 +196,7 @@ mod tests {
         engine.halt(Cause::Replaced);
         assert_eq!(engine.accept(&void, &copied()), Accepted::Again);
         assert!(claim(&mut engine, &["later"]).is_empty());
-        engine.mark_dirty(ticket.named(), Cause::Effect);
+        engine.mark_dirty(ticket.key_ref(), Cause::Effect);
         assert!(!engine.wants_copies());
         assert_eq!(engine.take_effects(usize::MAX).len(), 1);
         assert!(engine.dirty_keys() > 0, "it is not taken for equal");

@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 use super::dependents::Dependent;
 use super::log::Draft;
 use super::unit::claim;
-use super::{Cause, ConnId, Engine, Kind, Named, Unit, Woken, Write};
+use super::{Cause, ConnId, Engine, KeyRef, Kind, Unit, Woken, Write};
 use crate::engine::effect::{self, Effect, Executed, Expect, Outcome, Step};
 use crate::engine::ledger::State;
 use crate::protocol::command::{Reach, Serve};
@@ -32,7 +32,7 @@ struct Batch {
     db: u32,
     steps: SmallVec<[Step; 2]>,
     checks: SmallVec<[Step; 2]>,
-    keys: SmallVec<[Named; 1]>,
+    keys: SmallVec<[KeyRef; 1]>,
     dependents: Vec<Dependent>,
 }
 
@@ -216,7 +216,7 @@ impl Engine {
     }
 
     /// The key's whole state is known without a copy; one that is under way is void.
-    fn supersede(&mut self, named: &Named) {
+    fn supersede(&mut self, named: &KeyRef) {
         self.left_out.remove(named.fingerprint);
         if self.ledger.state(named.space, named.fingerprint) != State::Migrated {
             self.ledger.set(named.space, named.fingerprint, State::Migrated);

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::{Copying, Counters, Engine, Millis, Named, Position, Settings, Unit};
+use super::{Copying, Counters, Engine, KeyRef, Millis, Position, Settings, Unit};
 use crate::engine::ledger::{Marks, State};
 use crate::protocol::command::{Command, table};
 
@@ -13,7 +13,7 @@ const REFUSAL_PAUSE: Millis = 300;
 
 impl Engine {
     /// Whether a key's effects flow.
-    pub fn is_migrated(&self, named: &Named) -> bool {
+    pub fn is_migrated(&self, named: &KeyRef) -> bool {
         self.ledger.state(named.space, named.fingerprint) == State::Migrated
     }
 

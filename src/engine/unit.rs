@@ -5,7 +5,7 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 use super::order::{Claim, Place};
-use super::{Cause, ConnId, Engine, Named, Unit, Woken};
+use super::{Cause, ConnId, Engine, KeyRef, Woken};
 use crate::engine::ledger::Fingerprint;
 use crate::protocol::command::{Command, Reach};
 use crate::protocol::resp::Request;
@@ -13,7 +13,7 @@ use crate::protocol::resp::Request;
 /// A key that a write touches.
 #[derive(Clone, Debug)]
 pub(super) struct Touch {
-    pub(super) named: Named,
+    pub(super) named: KeyRef,
     pub(super) written: bool,
 }
 
@@ -49,7 +49,7 @@ impl Write {
         self.written_keys().map(|named| &named.key)
     }
 
-    pub(super) fn written_keys(&self) -> impl Iterator<Item = &Named> {
+    pub(super) fn written_keys(&self) -> impl Iterator<Item = &KeyRef> {
         self.touches.iter().filter(|touch| touch.written).map(|touch| &touch.named)
     }
 }
@@ -175,13 +175,13 @@ impl Engine {
 
     /// Somebody wants a key for itself for a moment: no write to it is in flight then; see
     /// `Order::begin`.
-    pub fn hold(&mut self, conn: ConnId, named: &Named) -> bool {
+    pub fn hold(&mut self, conn: ConnId, named: &KeyRef) -> bool {
         let claim = Claim { keys: &[named.fingerprint], everything: false };
         self.order.begin(Place::only(conn), claim)
     }
 
     /// The moment is over, or never came; `conn` is not used again.
-    pub fn release(&mut self, conn: ConnId, named: &Named) -> Woken {
+    pub fn release(&mut self, conn: ConnId, named: &KeyRef) -> Woken {
         let mut woken = Woken::new();
         if self.order.in_flight_on(conn) > 0 {
             let keys = &[named.fingerprint];
@@ -197,7 +197,7 @@ impl Engine {
             let keys = command.and_then(|command| command.keys(&write.request).ok());
             for (index, touch) in write.touches.iter_mut().enumerate() {
                 let other = keys.as_ref().and_then(|keys| keys.get(index)?.db);
-                touch.named = self.named(other.unwrap_or(db), touch.named.key.clone());
+                touch.named = self.key_ref(other.unwrap_or(db), touch.named.key.clone());
             }
         }
         let touches = unit.writes.iter().flat_map(|write| &write.touches);

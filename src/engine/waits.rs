@@ -12,7 +12,7 @@ use std::collections::HashMap;
 
 use smallvec::SmallVec;
 
-use super::{Answer, Cause, Engine, Named, Unit, Write};
+use super::{Answer, Cause, Engine, KeyRef, Unit, Write};
 use crate::engine::ledger::{Fingerprint, Group, Passthrough};
 use crate::protocol::resp::Reply;
 
@@ -64,11 +64,11 @@ impl Waits {
     }
 }
 
-fn touched(unit: &Unit) -> impl Iterator<Item = &Named> {
+fn touched(unit: &Unit) -> impl Iterator<Item = &KeyRef> {
     unit.writes.iter().flat_map(|write| &write.touches).map(|touch| &touch.named)
 }
 
-fn written(unit: &Unit) -> impl Iterator<Item = &Named> {
+fn written(unit: &Unit) -> impl Iterator<Item = &KeyRef> {
     unit.writes.iter().flat_map(Write::written_keys)
 }
 
@@ -139,7 +139,7 @@ impl Engine {
             self.waits.enter(number, unit);
         }
         for (db, key) in std::mem::take(&mut self.waits.served_meanwhile) {
-            let named = self.named(db, key);
+            let named = self.key_ref(db, key);
             self.mark_dirty_out_of_order(&named, Cause::Effect);
         }
     }

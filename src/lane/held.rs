@@ -1,19 +1,19 @@
 //! A key held in the order of writes.
 
 use super::Hub;
-use crate::engine::{ConnId, Engine, Named};
+use crate::engine::{ConnId, Engine, KeyRef};
 
 /// While it lives no write to the key is in flight, and none begins.
 #[derive(Debug)]
 pub(crate) struct Held<'a> {
     hub: &'a Hub,
     conn: ConnId,
-    key: &'a Named,
+    key: &'a KeyRef,
 }
 
 impl<'a> Held<'a> {
     /// Waits for the key. Given up in between, it leaves nothing behind.
-    pub(crate) async fn take(hub: &'a Hub, key: &'a Named) -> Self {
+    pub(crate) async fn take(hub: &'a Hub, key: &'a KeyRef) -> Self {
         let held = Self { hub, conn: hub.with(Engine::connect), key };
         std::future::poll_fn(|cx| hub.poll_hold(held.conn, key, cx)).await;
         held

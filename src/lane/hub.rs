@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use super::job::{Shape, Sink};
 use super::{Acks, Mailbox};
 use crate::engine::ledger::Marks;
-use crate::engine::{ConnId, Engine, Gate, Keyer, Millis, Named, Unit, Woken};
+use crate::engine::{ConnId, Engine, Gate, KeyRef, Keyer, Millis, Unit, Woken};
 use crate::lane::record::Record;
 use crate::metrics::latency::Histogram;
 
@@ -219,7 +219,7 @@ impl Hub {
     }
 
     /// Ready once `conn` holds the key.
-    pub(crate) fn poll_hold(&self, conn: ConnId, key: &Named, cx: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll_hold(&self, conn: ConnId, key: &KeyRef, cx: &mut Context<'_>) -> Poll<()> {
         let begin = || self.with(|engine| engine.hold(conn, key));
         if begin() {
             return Poll::Ready(());

@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::Verify;
 use super::walk::VerifyError;
-use crate::engine::{Engine, Named};
+use crate::engine::{Engine, KeyRef};
 use crate::lane::Held;
 use crate::value::diff::Difference;
 use crate::value::{Comparer, Verdict};
@@ -78,8 +78,9 @@ impl Verify {
         comparer: &mut Comparer,
         real: &mut Vec<(Bytes, Difference)>,
     ) -> Result<Vec<Bytes>, VerifyError> {
-        let named: Vec<Named> = self.hub.with(|engine| {
-            let named: Vec<Named> = keys.iter().map(|key| engine.named(db, key.clone())).collect();
+        let named: Vec<KeyRef> = self.hub.with(|engine| {
+            let named: Vec<KeyRef> =
+                keys.iter().map(|key| engine.key_ref(db, key.clone())).collect();
             for named in &named {
                 engine.observe(named);
             }
@@ -104,9 +105,9 @@ impl Verify {
     /// Waits until the secondary has got what has been done so far, and each of `keys` has been
     /// settled at some moment: all of them at once they seldom are where some are copied again and
     /// again. False when the former takes too long.
-    async fn wait_for_effects(&self, keys: &[Named], patience: Patience) -> bool {
+    async fn wait_for_effects(&self, keys: &[KeyRef], patience: Patience) -> bool {
         let (last, _) = self.hub.look(Engine::positions);
-        let mut unsettled: Vec<&Named> = keys.iter().collect();
+        let mut unsettled: Vec<&KeyRef> = keys.iter().collect();
         let mut arrived = false;
         let settled = self.hub.until(|engine| {
             unsettled.retain(|key| !engine.is_settled(key));
@@ -126,7 +127,7 @@ impl Verify {
         comparer: &mut Comparer,
         settled: &mut Settled,
     ) -> Result<(), VerifyError> {
-        let named = self.hub.look(|engine| engine.named(db, key.clone()));
+        let named = self.hub.look(|engine| engine.key_ref(db, key.clone()));
         loop {
             let held = Held::take(&self.hub, &named).await;
             // A copier may have to hold a dirty key too.
@@ -152,7 +153,7 @@ impl Verify {
     }
 
     /// Waits until the secondary has all of a key that is held; false when that takes too long.
-    async fn has_arrived(&self, held: &Named) -> bool {
+    async fn has_arrived(&self, held: &KeyRef) -> bool {
         let soon = Instant::now() + HOLD;
         let patience = Patience { arrival: soon, copies: soon };
         self.wait_for_effects(std::slice::from_ref(held), patience).await

@@ -139,7 +139,7 @@ impl Verify {
                 warn!(db, key = %name, ?difference, "the servers differ; the key is copied again");
             }
             self.hub.with(|engine| {
-                let named = engine.named(db, key.clone());
+                let named = engine.key_ref(db, key.clone());
                 engine.mark_dirty(&named, Cause::Verify);
             });
             let mut wrong = wrong.lock();

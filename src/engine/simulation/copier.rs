@@ -104,7 +104,7 @@ impl Copy {
         match &mut self.stage {
             Stage::Holding(woken) => {
                 let conn = self.held.expect("a connection");
-                if std::mem::take(woken) && engine.hold(conn, self.ticket.named()) {
+                if std::mem::take(woken) && engine.hold(conn, self.ticket.key_ref()) {
                     self.stage = if self.follows {
                         Stage::CaughtUp
                     } else {
@@ -287,7 +287,7 @@ impl Copy {
     }
 
     fn end(&self, engine: &mut Engine) -> Woken {
-        self.held.map(|conn| engine.release(conn, self.ticket.named())).unwrap_or_default()
+        self.held.map(|conn| engine.release(conn, self.ticket.key_ref())).unwrap_or_default()
     }
 }
 

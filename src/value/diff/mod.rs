@@ -75,7 +75,7 @@ pub fn same_part(a: &Part, b: &Part, leeway: Leeway) -> bool {
             Part::Pending { group: a_group, entries: a },
             Part::Pending { group: b_group, entries: b },
         ) => {
-            let same = |a: &super::Pending, b: &super::Pending| {
+            let same = |a: &Pending, b: &Pending| {
                 (a.id, &a.consumer, a.deliveries) == (b.id, &b.consumer, b.deliveries)
             };
             a_group == b_group && all_same(a, b, same)

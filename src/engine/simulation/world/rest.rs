@@ -7,7 +7,7 @@ use crate::engine::simulation::model::{DATABASES, Database};
 
 impl World {
     /// Clients and faults cease; everything under way comes to its end.
-    pub(super) fn settle(&mut self) {
+    pub(in crate::engine::simulation) fn settle(&mut self) {
         self.servers[1 - self.primary].full = false;
         self.held = None;
         for _ in 0..200_000 {
@@ -26,7 +26,7 @@ impl World {
     }
 
     /// The control copies function libraries beside everything else.
-    pub(super) fn copy_code(&mut self) {
+    pub(in crate::engine::simulation) fn copy_code(&mut self) {
         let changes = self.engine.code_changes();
         self.engine.code_is_copied(changes);
     }
@@ -42,7 +42,7 @@ impl World {
     }
 
     /// Both servers hold the same, and the engine holds nothing any more.
-    pub(super) fn check(&mut self) {
+    pub(in crate::engine::simulation) fn check(&mut self) {
         for db in 0..DATABASES {
             let (primary, secondary) = (self.primary, 1 - self.primary);
             let primary = self.living(&self.servers[primary].databases[db], 0);
