@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 use thiserror::Error;
 use tokio::sync::oneshot;
 
-use super::Mailbox;
+use super::{Mailbox, Refusal};
 use crate::engine::{Gate, Passable, Unit};
 use crate::protocol::resp::Request;
 
@@ -17,12 +17,9 @@ pub(crate) enum Lost {
     /// The connection broke after it was sent.
     #[error("connection to the {0} lost")]
     Connection(String),
-    /// It could not be sent in time.
+    /// It could not be sent.
     #[error("{0}")]
-    Unreachable(String),
-    /// The server will not have this user any more; its own words, code first.
-    #[error("{0}")]
-    Refused(String),
+    Refused(Refusal),
 }
 
 /// Who gets the answers.
@@ -99,12 +96,12 @@ impl Job {
         match (self.sink, lost) {
             (Sink::Task(sender), _) => drop(sender.send(Err(lost.clone()))),
             (Sink::Client(mailbox) | Sink::Silent(mailbox), Lost::Connection(_)) => mailbox.doom(),
-            (Sink::Client(mailbox), Lost::Unreachable(reason)) => {
-                mailbox.refuse(&format!("ERR crossfade: {reason}"), answers);
-            }
-            (Sink::Client(mailbox), Lost::Refused(reply)) => {
+            (Sink::Client(mailbox), Lost::Refused(Refusal::Server(reply))) => {
                 mailbox.refuse(reply, answers);
                 mailbox.disown();
+            }
+            (Sink::Client(mailbox), Lost::Refused(refusal)) => {
+                mailbox.refuse(&format!("ERR crossfade: {refusal}"), answers);
             }
             (Sink::Silent(mailbox), _) => mailbox.done(),
         }

@@ -77,6 +77,9 @@ pub(crate) enum Refusal {
         "{0} combinations of user, database and protocol version are in use: see --max-contexts"
     )]
     TooMany(usize),
+    /// The server has no counterpart of the client's database.
+    #[error("database {0} is not migrated")]
+    Unmigrated(u32),
 }
 
 /// Who the source's default user is on another server.
@@ -104,7 +107,6 @@ pub(crate) enum Purpose {
 #[derive(Debug)]
 pub(crate) struct Lanes {
     context: Context,
-    /// Whether the user may use transactions.
     transacts: bool,
     write: Arc<Lane>,
     read: Arc<Lane>,
@@ -262,11 +264,6 @@ impl Pool {
     /// For whom there are lanes.
     pub(crate) fn contexts(&self) -> Vec<Context> {
         self.inner.lock().lanes.keys().cloned().collect()
-    }
-
-    /// Whether the user of a context that has lanes may use transactions.
-    pub(crate) fn may_transact(&self, context: &Context) -> bool {
-        self.inner.lock().lanes.get(context).is_some_and(|kept| kept.lanes.transacts)
     }
 
     /// A connection of a client's own, with the same rights.
@@ -431,6 +428,11 @@ impl Lanes {
     /// Whether they are for clients in this context, and the server has them.
     pub(crate) fn serve(&self, context: &Context) -> bool {
         self.context == *context && !self.have_ended()
+    }
+
+    /// Whether the user may use transactions.
+    pub(crate) fn may_transact(&self) -> bool {
+        self.transacts
     }
 
     fn all(&self) -> [&Arc<Lane>; 3] {

@@ -4,7 +4,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use bytes::Bytes;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
@@ -12,9 +14,9 @@ use super::driver::{Doubt, Driver};
 use super::process::Origin;
 use super::queue::Queue;
 use super::reach::RETRY;
-use super::{Busy, Hub, Job, Lost, Mailbox, Process, Reach, SideLine};
+use super::{Busy, Hub, Job, Lost, Mailbox, Process, Reach, Refusal, SideLine, Sink};
 use crate::protocol::resp::{Reply, Request};
-use crate::server::{ConnectError, Endpoint, Setup, Wire, end_connection, ended};
+use crate::server::{ConnectError, Endpoint, Setup, Wire, dial, end_connection, ended};
 
 /// Where lanes lead.
 #[derive(Debug)]
@@ -74,6 +76,19 @@ impl Upstream {
         self.reach.learn(None);
         Some(reply)
     }
+
+    /// Asks on a connection that is opened for it, behind other requests. `None` as in [`Self::ask`].
+    pub(crate) async fn ask_behind(&self, before: &[Request], request: &Request) -> Option<Bytes> {
+        let answer = async {
+            let mut wire = Wire::new(dial(&self.endpoint).await.ok()?);
+            before.iter().chain([request]).for_each(|request| wire.push(request.raw()));
+            for _ in before {
+                wire.frame().await.ok()?;
+            }
+            Some(wire.frame().await.ok()?.raw)
+        };
+        timeout(self.timeout, answer).await.ok()?
+    }
 }
 
 /// A handle to a lane; its task ends after the last one is dropped.
@@ -123,6 +138,21 @@ impl Lane {
     #[must_use]
     pub(crate) fn submit(&self, jobs: &mut Vec<Job>) -> bool {
         self.queue.push(jobs)
+    }
+
+    /// Asks one question, with the job that `make` makes of it. `None`: as in [`Self::submit`].
+    pub(crate) async fn ask(
+        &self,
+        make: fn(Request, Sink) -> Job,
+        question: Request,
+    ) -> Option<Result<Bytes, Lost>> {
+        let (sender, receiver) = oneshot::channel();
+        if !self.submit(&mut vec![make(question, Sink::Task(sender))]) {
+            return None;
+        }
+        let gone = || Lost::Connection("server".to_owned());
+        let replies = receiver.await.unwrap_or_else(|_| Err(gone()));
+        Some(replies.and_then(|replies| replies.into_iter().next().ok_or_else(gone)))
     }
 
     /// Takes no more jobs, or takes them again.
@@ -200,7 +230,11 @@ async fn reconnect(
             Err(error) => {
                 info!(server = upstream.name, %error, "lane ended: the server refuses its user");
                 let waiting = waiting.into_iter().map(|(_, job)| job).chain(queue.end());
-                fail_all(queue, waiting, &Lost::Refused(error.reason().to_owned()));
+                fail_all(
+                    queue,
+                    waiting,
+                    &Lost::Refused(Refusal::Server(error.reason().to_owned())),
+                );
                 return None;
             }
         };
@@ -223,7 +257,8 @@ fn refuse_overdue(
     waiting: &mut VecDeque<(Instant, Job)>,
     error: &ConnectError,
 ) {
-    let lost = Lost::Unreachable(format!("the {} is unreachable: {error}", upstream.name));
+    let reason = format!("the {} is unreachable: {error}", upstream.name);
+    let lost = Lost::Refused(Refusal::Unreachable(reason));
     let mut refused = 0;
     while waiting.front().is_some_and(|(since, _)| since.elapsed() >= upstream.timeout) {
         if let Some((_, job)) = waiting.pop_front() {

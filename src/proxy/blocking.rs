@@ -8,12 +8,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use smallvec::SmallVec;
 use tokio::sync::oneshot;
 
-use super::client::{Client, Close, Until, Way};
-use super::dispatch::Meaning;
+use super::client::{Client, Close, Meaning, Requests, Until, Way};
 use super::registry::Wait;
+use super::session::Needs;
 use super::turns::Turn;
 use crate::engine::Unit;
 use crate::lane::{Job, Lost, Purpose, Sink};
@@ -48,12 +47,13 @@ impl Client {
         request: Request,
         command: &'static Command,
     ) -> Result<(), Close> {
-        self.settle().await?;
         let deadline = Deadline::of(&request);
         let Some(mut request) = self.with_last_ids(request, command).await? else { return Ok(()) };
         let mut turn = self.turn(&request, command);
         loop {
             turn.take().await;
+            // Since this began to wait another server may serve.
+            self.prepare(Needs::Route).await?;
             let attempted = self.attempt(&request, command).await?;
             if attempted == Attempt::Answered {
                 turn.pass_on(true);
@@ -87,15 +87,13 @@ impl Client {
         }
     }
 
-    /// Answers what a wait has brought; with `--ack both` when the secondary has it too.
+    /// Answers what a wait has brought.
     async fn hand_over(&mut self, reply: &Bytes, unit: &Unit) -> Result<(), Close> {
         if is_nothing(reply) || self.session.is_silent() {
             self.reply(|out| out.extend_from_slice(reply));
             return Ok(());
         }
-        self.submitted += 1;
-        self.route.hub.answer(unit, Sink::Client(self.mailbox.clone()), reply);
-        self.settle().await
+        self.answer_as_lane(unit, reply).await
     }
 
     fn turn(&self, request: &Request, command: &'static Command) -> Turn {
@@ -124,8 +122,8 @@ impl Client {
             let (Some(name), Some(b"$")) = (request.arg(key.index), request.arg(place)) else {
                 continue;
             };
-            let question = [b"XREVRANGE".as_ref(), name, b"+", b"-", b"COUNT", b"1"];
-            let Some(answer) = self.ask(&Request::new(question)).await? else { return Ok(None) };
+            let last = Request::new([b"XREVRANGE".as_ref(), name, b"+", b"-", b"COUNT", b"1"]);
+            let Some(answer) = self.ask(|_| last.clone()).await? else { return Ok(None) };
             // Where it can't be told, the server finds it, a moment later.
             let Some(last) = last_id(&answer) else { continue };
             if let Some(slot) = args.get_mut(place) {
@@ -150,15 +148,13 @@ impl Client {
         request: &Request,
         command: &'static Command,
     ) -> Result<Attempt, Close> {
-        self.settle().await?;
-        if self.session.is_pinned() || !self.may_attempt().await? {
+        if self.session.is_pinned() || !self.may_attempt().await {
             return Ok(Attempt::Impossible);
         }
-        self.enter(Way::Lane(Purpose::Write)).await?;
         self.would_block = false;
         let (multi, exec) = (Request::new(["MULTI"]), Request::new(["EXEC"]));
-        self.add(SmallVec::from_iter([multi, request.clone(), exec]), Meaning::Attempt(command));
-        self.settle().await?;
+        let requests = Requests::from_iter([multi, request.clone(), exec]);
+        self.perform(Way::Lane(Purpose::Write), requests, Meaning::Attempt(command)).await?;
         let found_nothing = std::mem::take(&mut self.would_block);
         Ok(if found_nothing { Attempt::FoundNothing } else { Attempt::Answered })
     }
@@ -182,7 +178,7 @@ impl Client {
         let question = Request::new(std::iter::once(b"EXISTS".as_ref()).chain(names));
         let all = format!(":{}\r\n", keys.len());
         let there = reply.starts_with(b"-NOGROUP")
-            && self.ask(&question).await?.is_some_and(|there| there == all.as_bytes());
+            && self.ask(|_| question.clone()).await?.is_some_and(|there| there == all.as_bytes());
         Ok(Bytes::from_static(if there {
             b"-NOGROUP the consumer group this client was blocked on no longer exists\r\n"
         } else {
@@ -199,12 +195,9 @@ impl Client {
 
     /// Whether the client's user may use transactions; if not, a wrapped command would block the
     /// lane, and the commands of a block would be run one by one.
-    pub(super) async fn may_attempt(&mut self) -> Result<bool, Close> {
-        self.current_route().await?;
-        let Ok(context) = self.upstream_context() else { return Ok(true) };
-        let route = self.route.clone();
-        Ok(route.pool.lane(&context, Purpose::Write).await.is_err()
-            || route.pool.may_transact(&context))
+    pub(super) async fn may_attempt(&self) -> bool {
+        let Ok(context) = self.upstream_context() else { return true };
+        self.route.pool.lanes(&context).await.ok().is_none_or(|lanes| lanes.may_transact())
     }
 
     /// Waits on a session. `None`: the client has been answered with an error.
@@ -214,11 +207,10 @@ impl Client {
         command: &'static Command,
         turn: &mut Turn,
     ) -> Result<Option<Woken>, Close> {
-        let own = match &self.own {
-            Some(own) => Some(own.clone()),
-            None => self.connect().await?,
-        };
-        let Some(own) = own else { return Ok(None) };
+        if !self.prepare(Needs::Connection).await? {
+            return Ok(None);
+        }
+        let Some(own) = self.own.clone() else { return Ok(None) };
         let route = self.route.clone();
         let id = own.id();
         let db = route.databases.to(self.session.context.db).unwrap_or(self.session.context.db);
@@ -249,7 +241,7 @@ impl Client {
             (false, Some(reply)) if !is_nothing(&reply) => {
                 Ok(Some(Woken::Served(reply, Box::new(unit))))
             }
-            (false, Some(_)) if self.gone => Err(Close::Now),
+            (false, Some(_)) if self.is_gone() => Err(Close::Now),
             (false, Some(_)) => Ok(Some(match unblocked {
                 Some(error) => Woken::Unblocked { error },
                 None => Woken::Flip,
@@ -288,8 +280,8 @@ impl Client {
                 }
                 changed = stage.changed() => if changed.is_err() { break None },
                 () = notify.notified() => break None,
-                () = stop.cancelled() => { self.gone = true; break None }
-                _ = self.pump(Until::Gone) => { self.gone = true; break None }
+                () = stop.cancelled() => { self.give_up(); break None }
+                _ = self.pump(Until::Gone) => { self.give_up(); break None }
             }
         };
         let mut seen = self.entry.seen.lock();

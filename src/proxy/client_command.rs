@@ -2,8 +2,9 @@
 
 use bytes::Bytes;
 
+use super::Route;
 use super::client::{Client, Close};
-use super::connection::with_integer_behind;
+use super::connection::with_id;
 use super::listing::{Filter, describe, fields};
 use super::registry::Entry;
 use super::session::harmless;
@@ -13,24 +14,26 @@ impl Client {
     pub(super) async fn client_command(&mut self, request: Request) -> Result<(), Close> {
         let subcommand = request.arg(1).unwrap_or_default().to_ascii_uppercase();
         match (subcommand.as_slice(), request.len()) {
-            (b"REPLY", 3) => return self.client_reply(&request).await,
+            (b"REPLY", 3) => {
+                self.client_reply(&request);
+                return Ok(());
+            }
             (b"TRACKING", 3..) | (b"NO-TOUCH", 3) => return self.client_setting(request).await,
             _ => {}
         }
-        self.settle().await?;
         let Some(question) = harmless(&subcommand, &request) else {
             // About the connection's own state, unknown or malformed: the server's answer is it.
             return self.pass(request).await;
         };
-        let Some(answer) = self.ask(&question).await? else { return Ok(()) };
+        let Some(answer) = self.ask(|_| question.clone()).await? else { return Ok(()) };
         if answer.starts_with(b"-") {
             self.reply(|out| out.extend_from_slice(&answer));
             return Ok(());
         }
         // Whom the server does not find may be here; then another list shows what a line looks like.
         let is_empty = subcommand == b"LIST" && !contains(&answer, b"id=");
-        let every = Request::new(["CLIENT", "LIST"]);
-        let answer = if is_empty { self.ask(&every).await? } else { Some(answer) };
+        let every = |_: &Route| Request::new(["CLIENT", "LIST"]);
+        let answer = if is_empty { self.ask(every).await? } else { Some(answer) };
         answer.map_or(Ok(()), |answer| self.answer_client(&request, &answer))
     }
 
@@ -69,14 +72,12 @@ impl Client {
         Ok(())
     }
 
-    async fn client_reply(&mut self, request: &Request) -> Result<(), Close> {
-        self.settle().await?;
+    fn client_reply(&mut self, request: &Request) {
         if !self.session.set_replies(request) {
             self.error("ERR syntax error");
         } else if request.is(2, "ON") {
             self.reply(|out| resp::simple(out, "OK"));
         }
-        Ok(())
     }
 
     fn reply_integer(&mut self, value: i64) {
@@ -91,7 +92,7 @@ impl Client {
     /// The answer with the proxy's own number of the client that invalidations go to.
     fn reply_redirect(&mut self, before: &[u8], answer: &Bytes) {
         let answer = match self.session.standing.redirect() {
-            Some(client) => with_integer_behind(answer, before, client),
+            Some(client) => with_id(answer, before, client),
             None => answer.clone(),
         };
         self.reply(|out| out.extend_from_slice(&answer));

@@ -9,8 +9,7 @@ use crate::protocol::resp::Request;
 
 impl Client {
     pub(super) async fn info(&mut self, request: Request) -> Result<(), Close> {
-        self.settle().await?;
-        if let Some(answer) = self.ask(&request).await? {
+        if let Some(answer) = self.ask(|_| request.clone()).await? {
             self.answer_info(&answer);
         }
         Ok(())

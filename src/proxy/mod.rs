@@ -1,7 +1,8 @@
 //! The proxy: clients in front, lanes behind.
 //!
 //! *What it is:* a task for each client reads its requests, decides which lane or session serves
-//! each, and writes the replies in the order of the requests.
+//! each, and writes the replies in the order of the requests. What a client is in is the [`session`]'s,
+//! which also says what a request needs before it is carried out; [`client`] waits for that in one place.
 //!
 //! *Guarantees:* a client sees its own commands executed in its own order: it moves from one lane to
 //! another only when everything it sent down the first has been answered; bytes are forwarded as
@@ -14,34 +15,31 @@ mod blocking;
 mod client;
 mod client_command;
 mod connection;
+mod cursors;
 mod dispatch;
 mod info;
 mod listener;
 mod listing;
-mod logins;
+mod login;
 mod monitor;
-mod own;
-mod parting;
 mod pause;
 mod registry;
-mod relay;
-mod scan;
 mod session;
 mod stage;
 mod standby;
-mod stopwatch;
 mod subscriber;
+mod tracking;
 mod transaction;
 mod turns;
 mod unknown;
 
 pub(crate) use authority::{Authority, DefaultUser, password_digest};
+pub(crate) use client::Partings;
+pub(crate) use cursors::Cursors;
 pub(crate) use listener::{Limits, Listener};
-pub(crate) use logins::Logins;
-pub(crate) use parting::Partings;
+pub(crate) use login::Logins;
 pub(crate) use pause::Pause;
 pub(crate) use registry::Registry;
-pub(crate) use scan::Cursors;
 pub(crate) use session::Budget;
 pub(crate) use stage::{Next, Route, Stage};
 pub(crate) use turns::Turns;

@@ -9,15 +9,22 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::client::{Client, Close};
+use crate::lane::Job;
 use crate::protocol::command::{self, Connection, Serve};
 use crate::protocol::resp::Request;
 
 impl Client {
-    /// The server decides whether this user may.
+    /// The server decides whether this user may, on a connection that is spoilt by it.
     pub(super) async fn monitor(&mut self, request: Request) -> Result<(), Close> {
-        self.settle().await?;
-        let Some(session) = self.connect().await? else { return Ok(()) };
-        let answer = Self::ask_on(&session, request).await.unwrap_or(Err(Close::Now))?;
+        let connection = match self.connect().await {
+            Ok(connection) => connection,
+            Err(refusal) => {
+                self.refused(&refusal);
+                return Ok(());
+            }
+        };
+        let answer = connection.ask(Job::pass, request).await;
+        let answer = answer.and_then(Result::ok).ok_or(Close::Now)?;
         self.reply(|out| out.extend_from_slice(&answer));
         if !answer.starts_with(b"-") {
             self.shared.registry.monitor(&self.entry);

@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::client::{Client, Close, Until};
 use super::registry::Wait;
+use super::session::Needs;
 use crate::protocol::resp::{Request, parse_integer};
 
 /// The longest pause, so that the end is a moment that exists: ten years.
@@ -70,7 +71,7 @@ impl Client {
         loop {
             let now = *paused.borrow_and_update();
             let Some(end) = Pause::holds(now, writes) else { return Ok(()) };
-            self.settle().await?;
+            self.prepare(Needs::Answers).await?;
             self.show_wait(Some(Wait::Other));
             let end = tokio::select! {
                 biased;

@@ -36,8 +36,6 @@ pub(super) struct Subscriber {
 
 impl Client {
     pub(super) async fn subscribe(&mut self, request: Request) -> Result<(), Close> {
-        self.settle().await?;
-        self.current_route().await?;
         if self.subscriber.is_none() && !self.open_subscriber().await {
             return Ok(());
         }
@@ -88,16 +86,12 @@ impl Client {
         }
     }
 
-    pub(super) async fn handle_confined(&mut self, request: Request) -> Result<(), Close> {
-        self.send_as_subscriber(&request).await
-    }
-
-    async fn send_as_subscriber(&mut self, request: &Request) -> Result<(), Close> {
+    pub(super) async fn send_as_subscriber(&mut self, request: &Request) -> Result<(), Close> {
         if let Some(subscriber) = &mut self.subscriber {
             subscriber.wire.push(request.raw());
             self.session.channels.sent(request);
         }
-        self.pump(Until::Settled).await
+        self.pump(Until::Drained).await
     }
 }
 

@@ -4,15 +4,15 @@
 //! by step, or that watches keys, gets a connection of its own: the server queues it and gives the
 //! exact replies; its `EXEC` claims the keys of all queued commands like any write.
 
-use bytes::{Bytes, BytesMut};
-use smallvec::SmallVec;
+use std::fmt::Display;
 
-use super::client::{Client, Close, Way};
-use super::dispatch::Meaning;
-use super::session::{Queued, Queueing, Share, number};
+use bytes::{Bytes, BytesMut};
+
+use super::client::{Client, Close, Meaning, Requests, Way};
+use super::session::{Action, Needs, Queued, Queueing, Reason, Share, number};
 use crate::lane::{Context, Purpose, Refusal};
 use crate::protocol::command::Command;
-use crate::protocol::resp::{self, Request, Scanner};
+use crate::protocol::resp::{Request, Scanner};
 
 /// The most commands that a block may hold; a longer transaction goes step by step.
 const BLOCK_LIMIT: usize = 4096;
@@ -21,54 +21,57 @@ const OUT_OF_RANGE: &str = "ERR DB index is out of range";
 
 impl Client {
     pub(super) async fn watch(&mut self, request: Request, keys: usize) -> Result<(), Close> {
-        self.settle().await?;
-        if self.own().await?.is_some() {
-            self.session.watch(keys);
-            self.on_own(request, Meaning::Pass).await?;
-        }
-        Ok(())
+        self.session.watch(keys);
+        self.send_own(request, Meaning::Pass).await
     }
 
-    pub(super) async fn multi(&mut self, multi: Request) -> Result<(), Close> {
-        let watching = self.session.needs_connection();
-        let mut requests: SmallVec<[Request; 1]> = SmallVec::from_iter([multi]);
-        let mut whole = false;
-        while !watching && !whole && requests.len() < BLOCK_LIMIT {
-            let Some(request) = self.next_buffered() else { break };
-            whole = request.is(0, "EXEC") && request.len() == 1;
-            requests.push(request);
-        }
-        if whole
-            && self.may_attempt().await?
-            && let Some(queued) = self.session.as_block(&requests, &self.route.databases)
-        {
+    pub(super) async fn multi(
+        &mut self,
+        multi: Request,
+        command: &'static Command,
+    ) -> Result<(), Close> {
+        let mut requests = self.rest_of_block(multi);
+        if let Some(queued) = self.as_block(&requests).await {
             if self.shared.pause.is_on() {
                 self.wait_out_pause(queued.iter().any(|queued| queued.writes)).await?;
             }
-            self.enter(Way::Lane(Purpose::Write)).await?;
-            self.add(requests, Meaning::Block(queued));
-            return Ok(());
+            return self.send(Way::Lane(Purpose::Write), requests, Meaning::Block(queued)).await;
         }
-        let mut requests = requests.into_iter();
-        if let Some(multi) = requests.next() {
-            self.begin_queueing(multi).await?;
-        }
+        let multi = requests.remove(0);
+        Box::pin(self.carry_out(Action::BeginQueue, multi, command)).await?;
         for request in requests {
             Box::pin(self.handle(request)).await?;
         }
         Ok(())
     }
 
-    async fn begin_queueing(&mut self, multi: Request) -> Result<(), Close> {
-        self.settle().await?;
-        if self.own().await?.is_none() {
-            return Ok(());
+    /// `MULTI` and what has come behind it, up to the `EXEC`.
+    fn rest_of_block(&mut self, multi: Request) -> Requests {
+        let mut requests = Requests::from_iter([multi]);
+        while !self.session.needs_connection() && requests.len() < BLOCK_LIMIT {
+            let Some(request) = self.next_buffered() else { break };
+            let is_whole = is_exec(&request);
+            requests.push(request);
+            if is_whole {
+                break;
+            }
         }
+        requests
+    }
+
+    /// What a transaction that has come whole does, if it can be sent as one block.
+    async fn as_block(&mut self, requests: &[Request]) -> Option<Vec<Queued>> {
+        let is_whole = requests.last().is_some_and(is_exec);
+        if !is_whole || !self.may_attempt().await {
+            return None;
+        }
+        self.session.as_block(requests, &self.route.databases)
+    }
+
+    pub(super) async fn begin_queue(&mut self, multi: Request) -> Result<(), Close> {
         self.session.begin(Share::of(self.shared.queues.clone()));
-        self.on_own(multi, Meaning::Queue).await?;
-        self.settle().await?;
+        self.perform(Way::Own, Requests::from_iter([multi]), Meaning::Queue).await?;
         self.session.begun();
-        self.leave_own();
         Ok(())
     }
 
@@ -78,41 +81,38 @@ impl Client {
         request: Request,
         command: &'static Command,
     ) -> Result<(), Close> {
-        match self.session.on_queued(&request, command, &self.rules()) {
+        let queueing = self.session.on_queued(&request, command, &self.rules());
+        self.carry_out_queueing(queueing, request).await
+    }
+
+    pub(super) async fn carry_out_queueing(
+        &mut self,
+        queueing: Queueing,
+        request: Request,
+    ) -> Result<(), Close> {
+        self.prepare(queueing.needs()).await?;
+        match queueing {
             Queueing::Keep(queued) => self.keep(queued).await,
             Queueing::Select => self.queue_select(request).await,
             Queueing::Exec => self.exec(request).await,
             Queueing::Discard => self.end_by(request).await,
-            Queueing::Pass => self.on_own(request, Meaning::Pass).await,
+            Queueing::Pass => self.send_own(request, Meaning::Pass).await,
             Queueing::Leave(kind) => {
-                self.settle().await?;
                 self.session.end_transaction();
                 self.connection(request, kind).await
             }
-            Queueing::Poison(reason) => self.poison(&reason.to_string()).await,
+            Queueing::Poison(reason) => self.poison(&reason).await,
         }
     }
 
     /// Has the server end the transaction, or the watch.
     pub(super) async fn end_by(&mut self, request: Request) -> Result<(), Close> {
-        self.on_own(request, Meaning::Pass).await?;
-        self.settle().await?;
+        self.perform(Way::Own, Requests::from_iter([request]), Meaning::Pass).await?;
         self.session.end_transaction();
         Ok(())
     }
 
-    /// A command that only the server knows, while it queues; `keys` are those that it writes.
-    pub(super) async fn queue_unknown(
-        &mut self,
-        request: Request,
-        keys: Vec<Bytes>,
-    ) -> Result<(), Close> {
-        self.keep(Queued::unknown(request, keys, self.session.db_of_queue())).await
-    }
-
     async fn queue_select(&mut self, request: Request) -> Result<(), Close> {
-        self.settle().await?;
-        self.current_route().await?;
         let db = number(&request, 1).filter(|_| request.len() == 2);
         match self.leads_to(db).await {
             Ok(db) => {
@@ -122,7 +122,7 @@ impl Client {
                 let queued = self.session.queued_select(&request);
                 self.keep(queued).await
             }
-            Err(refusal) => self.poison(&refusal.to_string()).await,
+            Err(refusal) => self.poison(&refusal).await,
         }
     }
 
@@ -143,46 +143,38 @@ impl Client {
     async fn keep(&mut self, queued: Queued) -> Result<(), Close> {
         self.enter(Way::Own).await?;
         let request = queued.request.clone();
-        if !self.session.queue_up(queued) {
-            return Box::pin(self.poison("transactions have queued more than there is room for"))
-                .await;
+        if self.session.queue_up(queued) {
+            return self.send_own(request, Meaning::Queue).await;
         }
-        self.on_own(request, Meaning::Queue).await
+        self.prepare(Needs::Answers).await?;
+        self.poison(&Reason::QueuesAreFull).await
     }
 
     /// Refuses a command and makes sure that the transaction fails, as any error in it does.
-    pub(super) async fn poison(&mut self, reason: &str) -> Result<(), Close> {
-        self.settle().await?;
-        self.enter(Way::Own).await?;
+    async fn poison(&mut self, reason: &impl Display) -> Result<(), Close> {
         let poison = self.session.poison();
-        self.add_silently(SmallVec::from_iter([poison]), Meaning::Queue, true);
-        self.refuse(reason).await
+        self.send_silently(poison, Meaning::Queue).await?;
+        self.prepare(Needs::Answers).await?;
+        self.refuse(reason);
+        Ok(())
     }
 
     async fn exec(&mut self, exec: Request) -> Result<(), Close> {
-        self.settle().await?;
-        self.enter(Way::Own).await?;
         // A flip before it is sent needs them once more.
         let queued = self.session.to_execute();
-        let (requests, step) = (SmallVec::from_iter([exec]), Meaning::Exec(queued.clone()));
         if queued.iter().any(|queued| queued.answered_here.is_some()) {
             // Its answer is wanted here, though the client may not want it.
-            self.add_silently(requests, step, false);
-            self.settle_and_complete(&queued).await?;
+            let replies = self.perform_here(exec, Meaning::Exec(queued.clone())).await?;
+            self.complete_all(replies, &queued)?;
         } else {
-            self.add(requests, step);
-            self.settle().await?;
+            self.perform(Way::Own, Requests::from_iter([exec]), Meaning::Exec(queued)).await?;
         }
         self.session.end_transaction();
         Ok(())
     }
 
-    /// Settles an `EXEC` some of whose commands do something here too, each in its place.
-    async fn settle_and_complete(&mut self, queued: &[Queued]) -> Result<(), Close> {
-        self.withheld = Some(Box::default());
-        let settled = self.settle().await;
-        let mut replies = self.withheld.take().unwrap_or_default().into_bytes();
-        settled?;
+    /// Answers an `EXEC` some of whose commands do something here too, each in its place.
+    fn complete_all(&mut self, mut replies: BytesMut, queued: &[Queued]) -> Result<(), Close> {
         let mut frames = Scanner::default();
         while let Ok(Some(frame)) = frames.next(&mut replies) {
             if frame.raw.starts_with(b"*") {
@@ -231,23 +223,12 @@ impl Client {
         Ok(())
     }
 
-    /// Answers an `EXEC` that has not been sent, if what its transaction watched was left behind. The
-    /// connection may be needed for more than the transaction, which is therefore ended there.
-    pub(super) fn break_exec(&mut self) {
-        if !self.session.breaks_exec() || !self.batch.ends_with_exec() {
-            return;
-        }
-        self.batch.clear();
-        let protocol = self.session.context.protocol;
-        self.reply(|out| resp::null_array(out, protocol));
-        let discard = SmallVec::from_iter([Request::new(["DISCARD"])]);
-        self.add_silently(discard, Meaning::Pass, true);
-    }
-
     /// Sends a step down the client's own connection.
-    pub(super) async fn on_own(&mut self, request: Request, meaning: Meaning) -> Result<(), Close> {
-        self.enter(Way::Own).await?;
-        self.add(SmallVec::from_iter([request]), meaning);
-        Ok(())
+    async fn send_own(&mut self, request: Request, meaning: Meaning) -> Result<(), Close> {
+        self.send(Way::Own, Requests::from_iter([request]), meaning).await
     }
+}
+
+fn is_exec(request: &Request) -> bool {
+    request.is(0, "EXEC") && request.len() == 1
 }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 
 use super::client::{Client, Close};
-use crate::lane::Purpose;
+use super::session::{Needs, Reason};
 use crate::protocol::resp::{Reply, Request};
 
 /// How many names are remembered.
@@ -31,30 +31,42 @@ pub(crate) struct Unknown {
 
 impl Client {
     pub(super) async fn handle_unknown(&mut self, request: Request) -> Result<(), Close> {
-        self.current_route().await?;
+        self.prepare(Needs::Route).await?;
         let kind = self.kind_of(&request).await;
-        if kind == Some(Kind::Nonexistent)
-            && !self.session.is_queueing()
-            && !self.is_admitted().await
-        {
-            self.settle().await?;
+        let written = self.keys_written(&request, kind).await;
+        if self.session.is_queueing() {
+            let queueing = self.session.on_queued_unknown(&request, written);
+            return self.carry_out_queueing(queueing, request).await;
+        }
+        if kind == Some(Kind::Nonexistent) && !self.is_admitted().await {
+            self.prepare(Needs::Answers).await?;
             self.error(&nonexistent(&request));
             return Ok(());
         }
-        let written = match kind {
-            Some(Kind::Nonexistent | Kind::Read) => Ok(Vec::new()),
-            Some(Kind::Write) => {
-                let keys = self.keys_of(&request).await.filter(|keys| !keys.is_empty());
-                keys.ok_or("the keys of this unknown write command can't be told")
-            }
-            None => Err("the server can't be asked about this unknown command"),
-        };
         match written {
-            Ok(keys) if self.session.is_queueing() => self.queue_unknown(request, keys).await,
-            Err(reason) if self.session.is_queueing() => self.poison(reason).await,
             Ok(keys) if keys.is_empty() => self.pass(request).await,
             Ok(keys) => self.write(request, None, keys).await,
-            Err(reason) => self.refuse(reason).await,
+            Err(reason) => {
+                self.prepare(Needs::Answers).await?;
+                self.refuse(&reason);
+                Ok(())
+            }
+        }
+    }
+
+    async fn keys_written(
+        &self,
+        request: &Request,
+        kind: Option<Kind>,
+    ) -> Result<Vec<Bytes>, Reason> {
+        match kind {
+            Some(Kind::Nonexistent | Kind::Read) => Ok(Vec::new()),
+            Some(Kind::Write) => {
+                let keys = self.keys_of(request).await.filter(|keys| !keys.is_empty());
+                let untold = "the keys of this unknown write command can't be told";
+                keys.ok_or(Reason::Untold(untold))
+            }
+            None => Err(Reason::Untold("the server can't be asked about this unknown command")),
         }
     }
 
@@ -77,7 +89,7 @@ impl Client {
     /// Whether the server lets the client in.
     async fn is_admitted(&self) -> bool {
         match self.upstream_context() {
-            Ok(context) => self.route.pool.lane(&context, Purpose::Write).await.is_ok(),
+            Ok(context) => self.route.pool.lanes(&context).await.is_ok(),
             Err(_) => true,
         }
     }

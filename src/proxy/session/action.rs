@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use super::numbers::unmigrated;
+use bytes::Bytes;
+
+use super::numbers::{number, unmigrated};
 use super::question::queueable_question;
 use super::{Queued, Session};
 use crate::protocol::command::{Command, Connection, Mirror, Serve, Transaction, lookup};
@@ -18,6 +20,21 @@ pub(in crate::proxy) struct Rules<'a> {
     pub(in crate::proxy) allow_admin: bool,
     /// Whether a cursor may be another server's.
     pub(in crate::proxy) checks_cursors: bool,
+}
+
+/// What must be so before an action is carried out: the client's task sees to it in one place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::proxy) enum Needs {
+    /// It goes behind what is under way, and is answered there.
+    Nothing,
+    /// The route is the one that serves now; while commands are held it waits.
+    Route,
+    /// Everything that was asked before is answered.
+    Answers,
+    /// Both of them.
+    AnswersAndRoute,
+    /// And the client has a connection of its own.
+    Connection,
 }
 
 /// What to do about a request.
@@ -38,7 +55,10 @@ pub(in crate::proxy) enum Action {
     Scan(usize),
     /// It may wait for data.
     Block,
+    /// The transaction may have come whole.
     Multi,
+    /// It has not: the server is to queue it.
+    BeginQueue,
     /// So many keys are watched.
     Watch(usize),
     Unwatch,
@@ -74,8 +94,11 @@ pub(in crate::proxy) enum Reason {
     Unmigrated(u32),
     NeedsFlag(&'static str),
     Never(&'static str),
+    /// Nobody can tell what it does.
+    Untold(&'static str),
     NotQueueable(&'static str),
     ClientNotQueueable,
+    QueuesAreFull,
 }
 
 impl fmt::Display for Reason {
@@ -83,11 +106,72 @@ impl fmt::Display for Reason {
         match self {
             Self::Unmigrated(db) => write!(out, "database {db} is not migrated"),
             Self::NeedsFlag(name) => write!(out, "{name} passes only with --allow-admin"),
-            Self::Never(reason) => out.write_str(reason),
+            Self::Never(reason) | Self::Untold(reason) => out.write_str(reason),
             Self::NotQueueable(name) => write!(out, "{name} can't be used in a transaction"),
             Self::ClientNotQueueable => {
                 out.write_str("this CLIENT command can't be used in a transaction")
             }
+            Self::QueuesAreFull => {
+                out.write_str("transactions have queued more than there is room for")
+            }
+        }
+    }
+}
+
+impl Needs {
+    pub(in crate::proxy) fn answers(self) -> bool {
+        matches!(self, Self::Answers | Self::AnswersAndRoute | Self::Connection)
+    }
+
+    pub(in crate::proxy) fn route(self) -> bool {
+        matches!(self, Self::Route | Self::AnswersAndRoute | Self::Connection)
+    }
+
+    pub(in crate::proxy) fn connection(self) -> bool {
+        self == Self::Connection
+    }
+}
+
+impl Action {
+    pub(in crate::proxy) fn needs(self) -> Needs {
+        match self {
+            Self::Read { .. }
+            | Self::Once { .. }
+            | Self::Write
+            | Self::ReadByScript
+            | Self::Queue
+            | Self::Unwatch
+            | Self::Confined => Needs::Nothing,
+            Self::Multi => Needs::Route,
+            // A question finds the route by itself, and is asked again where another one serves.
+            Self::Refuse(_) | Self::Scan(_) | Self::Block => Needs::Answers,
+            Self::Subscribe => Needs::AnswersAndRoute,
+            Self::BeginQueue | Self::Watch(_) | Self::Alone => Needs::Connection,
+            Self::Connection(kind) => needs_of(kind),
+        }
+    }
+}
+
+fn needs_of(kind: Connection) -> Needs {
+    match kind {
+        Connection::Cluster => Needs::Nothing,
+        Connection::Client
+        | Connection::Info
+        | Connection::Select
+        | Connection::Quit
+        | Connection::Reset => Needs::Answers,
+        Connection::Auth | Connection::Hello | Connection::Interrupt | Connection::Monitor => {
+            Needs::AnswersAndRoute
+        }
+    }
+}
+
+impl Queueing {
+    pub(in crate::proxy) fn needs(&self) -> Needs {
+        match self {
+            Self::Keep(_) | Self::Pass | Self::Discard => Needs::Nothing,
+            Self::Exec | Self::Leave(_) | Self::Poison(_) => Needs::Answers,
+            Self::Select => Needs::AnswersAndRoute,
         }
     }
 }
@@ -117,6 +201,7 @@ impl Session {
             Serve::Transaction(kind) => self.on_transaction(request, kind),
             Serve::Subscribe => Action::Subscribe,
             Serve::Connection(Connection::Cluster) => Action::Once { rides: false },
+            Serve::Connection(Connection::Select) => select(request),
             Serve::Connection(kind) => Action::Connection(kind),
             Serve::Session => Action::Alone,
             Serve::Admin if rules.allow_admin => Action::Once { rides: false },
@@ -187,6 +272,19 @@ impl Session {
         }
     }
 
+    /// What to do about a command that only the server knows, while it queues; `keys` are those that
+    /// it writes.
+    pub(in crate::proxy) fn on_queued_unknown(
+        &self,
+        request: &Request,
+        keys: Result<Vec<Bytes>, Reason>,
+    ) -> Queueing {
+        match keys {
+            Ok(keys) => Queueing::Keep(Queued::unknown(request.clone(), keys, self.db_of_queue())),
+            Err(reason) => Queueing::Poison(reason),
+        }
+    }
+
     /// What is answered here, when its turn has come: the server queues the question that it would be
     /// asked outside a transaction.
     fn queue_answered_here(&self, question: Request, request: &Request) -> Queueing {
@@ -231,6 +329,14 @@ impl Session {
             Serve::Blocking => command.mirror != Mirror::Never,
             _ => matches!(command.name, "PUBLISH" | "SPUBLISH" | "PFCOUNT"),
         }
+    }
+}
+
+/// What names no database is the server's to refuse.
+fn select(request: &Request) -> Action {
+    match (number(request, 1), request.len()) {
+        (Some(_), 2) => Action::Connection(Connection::Select),
+        _ => Action::Once { rides: false },
     }
 }
 

@@ -28,7 +28,7 @@ impl Channels {
     }
 
     /// Whether everything that was sent has been answered.
-    pub(in crate::proxy) fn is_settled(&self) -> bool {
+    pub(in crate::proxy) fn is_confirmed(&self) -> bool {
         self.expected == 0
     }
 

@@ -26,7 +26,7 @@ mod transaction;
 
 pub(crate) use budget::Budget;
 
-pub(super) use action::{Action, Queueing, Reason, Rules};
+pub(super) use action::{Action, Needs, Queueing, Reason, Rules};
 pub(super) use anew::Anew;
 pub(super) use budget::Share;
 pub(super) use channels::Channels;

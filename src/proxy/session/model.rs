@@ -384,7 +384,7 @@ proptest! {
             prop_assert_eq!(session.watched(), server.watched);
             prop_assert_eq!(session.is_queueing(), server.queue.is_some());
             prop_assert_eq!(open_channels(session), server.channels.clone());
-            prop_assert!(session.channels.is_settled());
+            prop_assert!(session.channels.is_confirmed());
             prop_assert_eq!(&proxy.done, &server.done);
             if moves {
                 proxy.move_own();

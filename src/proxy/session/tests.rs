@@ -1,6 +1,6 @@
 //! What becomes of which request in which state, by hand.
 
-use super::{Action, Budget, Queueing, Reason, Redirection, Rules, Session, Share};
+use super::{Action, Budget, Needs, Queueing, Reason, Redirection, Rules, Session, Share};
 use crate::protocol::command::{Connection, lookup};
 use crate::protocol::databases::Databases;
 use crate::protocol::resp::{Protocol, Request};
@@ -57,6 +57,37 @@ fn a_plain_client_is_served_by_what_its_command_does() {
 }
 
 #[test]
+fn what_is_answered_here_waits_for_what_came_before_and_what_is_sent_on_goes_behind_it() {
+    let plain = Session::default();
+    for (line, expected) in [
+        ("GET k", Needs::Nothing),
+        ("SET k v", Needs::Nothing),
+        ("SELECT x", Needs::Nothing),
+        ("MULTI", Needs::Route),
+        ("SELECT 1", Needs::Answers),
+        ("BLPOP k 0", Needs::Answers),
+        ("CLIENT ID", Needs::Answers),
+        ("QUIT", Needs::Answers),
+        ("CONFIG SET a b", Needs::Answers),
+        ("AUTH x", Needs::AnswersAndRoute),
+        ("SUBSCRIBE a", Needs::AnswersAndRoute),
+        ("WATCH a", Needs::Connection),
+        ("WAIT 1 0", Needs::Connection),
+    ] {
+        assert_eq!(action(&plain, line, &PLAIN).needs(), expected, "{line}");
+    }
+    for (line, expected) in [
+        ("SET k v", Needs::Nothing),
+        ("DISCARD", Needs::Nothing),
+        ("EXEC", Needs::Answers),
+        ("SHUTDOWN", Needs::Answers),
+        ("SELECT 1", Needs::AnswersAndRoute),
+    ] {
+        assert_eq!(queued(&queueing(), line).needs(), expected, "{line}");
+    }
+}
+
+#[test]
 fn what_the_route_and_the_options_say_is_followed() {
     let (plain, one) = (Session::default(), Databases::one(0, 3));
     let rules = Rules { databases: &one, allow_admin: true, checks_cursors: true };
@@ -76,9 +107,9 @@ fn what_the_route_and_the_options_say_is_followed() {
 fn a_subscriber_is_confined_in_resp2_only() {
     let mut session = Session::default();
     session.channels.sent(&request("SUBSCRIBE a"));
-    assert!(!session.channels.is_settled());
+    assert!(!session.channels.is_confirmed());
     session.channels.note(request("subscribe a 1").raw());
-    assert!(session.channels.is_settled());
+    assert!(session.channels.is_confirmed());
     assert_eq!(action(&session, "GET k", &PLAIN), Action::Confined);
     assert_eq!(action(&session, "UNSUBSCRIBE", &PLAIN), Action::Subscribe);
     assert_eq!(action(&session, "QUIT", &PLAIN), Action::Connection(Connection::Quit));

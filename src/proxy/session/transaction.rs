@@ -62,7 +62,7 @@ impl Queued {
     }
 
     /// One that only the server knows; `keys` are those that it writes.
-    pub(in crate::proxy) fn unknown(request: Request, keys: Vec<Bytes>, db: u32) -> Self {
+    pub(super) fn unknown(request: Request, keys: Vec<Bytes>, db: u32) -> Self {
         Self { writes: !keys.is_empty(), unknown_keys: keys, ..Self::passive(request, db) }
     }
 

@@ -1,18 +1,22 @@
-//! Invalidations that one client has redirected to another (`CLIENT TRACKING ON REDIRECT`).
+//! `CLIENT TRACKING` and `CLIENT NO-TOUCH`, which belong to a connection: while one is on, everything of
+//! a client goes down its own.
 //!
-//! The other is a client of the proxy, with no connection to the server that could be named there.
-//! So a connection is opened that listens in its place, and what it hears is handed over in the
-//! form that the receiver would have got from the server.
+//! Invalidations may be redirected to another client (`REDIRECT`). That one is the proxy's, with no
+//! connection to the server that could be named there. So a connection is opened that listens in its
+//! place, and what it hears is handed over in the form that the receiver would have got from the
+//! server.
 
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use super::client::{Client, Close};
 use super::registry::Entry;
+use super::session::{Redirection, translated};
 use super::{Route, Shared};
 use crate::lane::Context;
-use crate::protocol::resp::{self, Protocol};
+use crate::protocol::resp::{self, Protocol, Request};
 use crate::server::Wire;
 
 /// The channel of which a RESP2 receiver gets messages.
@@ -20,16 +24,70 @@ const CHANNEL: &[u8] = b"__redis__:invalidate";
 /// What an invalidation begins with in RESP3; the keys follow.
 const PUSH: &[u8] = b">2\r\n$10\r\ninvalidate\r\n";
 
+impl Client {
+    pub(super) async fn client_setting(&mut self, request: Request) -> Result<(), Close> {
+        if self.session.standing.is_full() {
+            return Err(Close::Gracefully);
+        }
+        if let Some(answer) = self.ask_own(&request).await? {
+            self.session.on_answer(&request, &answer);
+            self.reply(|out| out.extend_from_slice(&answer));
+        }
+        Ok(())
+    }
+
+    /// The request as the server has to get it: a `REDIRECT` names a client that the server does not
+    /// know, and has a relay listen in its place. An error says why there can be none.
+    pub(super) async fn as_told(
+        &self,
+        request: &Request,
+    ) -> Result<(Request, Option<Relay>), &'static str> {
+        let Some(redirection) = Redirection::of(request) else {
+            return Ok((translated(request, &self.route.databases), None));
+        };
+        if self.shared.registry.find(redirection.receiver).is_none() {
+            return Err("ERR The client ID you want redirect to does not exist");
+        }
+        let relay = self
+            .open_relay(redirection.receiver)
+            .await
+            .ok_or("ERR crossfade: no connection for the redirected messages could be opened")?;
+        Ok((redirection.to(request, relay.id), Some(relay)))
+    }
+
+    async fn open_relay(&self, receiver: u64) -> Option<Relay> {
+        let context = self.upstream_context().ok()?;
+        let (shared, tracker) = (self.shared.clone(), self.entry.clone());
+        Relay::open(&self.route, &context, shared, tracker, receiver).await
+    }
+
+    /// Tells who is told of this client's invalidations that all it knows is out of date.
+    pub(super) fn forget_cached(&self) {
+        if !self.session.standing.has_tracking() {
+            return;
+        }
+        match self.session.standing.redirect() {
+            Some(receiver) => {
+                if let Some(entry) = self.shared.registry.find(receiver) {
+                    invalidate_all(&entry);
+                }
+            }
+            None => invalidate_all(&self.entry),
+        }
+    }
+}
+
 /// A connection that listens until it is dropped.
 #[derive(Debug)]
 pub(super) struct Relay {
+    /// As the server numbers it.
     id: i64,
     _listening: DropGuard,
 }
 
 impl Relay {
     /// Listens with the rights of `context`; `tracker` is told when the receiver is gone.
-    pub(super) async fn open(
+    async fn open(
         route: &Arc<Route>,
         context: &Context,
         shared: Arc<Shared>,
@@ -51,11 +109,6 @@ impl Relay {
             }
         });
         Some(Self { id, _listening: listening })
-    }
-
-    /// The number that the server gave the connection.
-    pub(super) fn id(&self) -> i64 {
-        self.id
     }
 }
 
@@ -93,7 +146,7 @@ fn deliver(entry: &Entry, keys: &[u8]) {
 }
 
 /// Tells a client that everything which it has cached may be out of date.
-pub(super) fn invalidate_all(entry: &Entry) {
+fn invalidate_all(entry: &Entry) {
     deliver(entry, b"_\r\n");
 }
 
