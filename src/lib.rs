@@ -43,7 +43,7 @@
 //! | --- | --- | --- |
 //! | assembly | [`cli`] [`copy`] [`compare`] [`check`] [`control`] [`admin`] [`config`] [`failure`] | puts things together, speaks to operators; [`control`] owns the phase |
 //! | roles | [`proxy`] [`mirror`] [`backfill`] [`verify`] | siblings that meet only in the engine |
-//! | lanes | [`lane`] | pipelined connections, and the engine as tasks share it ([`lane::Hub`]) |
+//! | lanes | [`lane`] | pipelined connections, and the engine as tasks share it ([`lane::SharedEngine`]) |
 //! | I/O | [`value`] [`server`] [`server::throttle`] [`net`] [`lane::record`] [`metrics`] [`metrics::latency`] [`admin::audit`] | servers, sockets, values read part by part, giving way, what a crash must not forget, how long servers take, what was done |
 //! | core | [`engine`] [`engine::effect`] [`protocol::command`] [`protocol::payload`] [`engine::ledger`] [`protocol::resp`] [`value::diff`] [`status`] [`metrics::history`] [`protocol::databases`] [`protocol::capability`] [`protocol::reserved_keys`] | events in, decisions out: no socket, task, clock or log line |
 //!
@@ -139,7 +139,7 @@
 //! | a flip happens whole or not | before the durable phase everything goes back by itself | `control/phase/flip.rs`, carried out by `control/flip.rs` |
 //! | nobody writes unseen | what the primary has counted is held against what it was sent, also in the hold of a flip | `control/foreign.rs`, `engine/stats.rs` |
 //! | nobody is held in vain | clients are held when what is left is known to fit, and for milliseconds | `control/calm.rs` |
-//! | recorded before it is sent | what a crash would leave in doubt is on disk before the write goes out | `engine/intent.rs`; written by [`lane::Hub::with`] to the [`record`](lane::record) |
+//! | recorded before it is sent | what a crash would leave in doubt is on disk before the write goes out | `engine/intent.rs`; written by [`lane::SharedEngine::with`] to the [`record`](lane::record) |
 //! | the phase is durable first | written beside, synced, renamed | `control/state.rs` |
 //! | ours is not theirs | the keys that crossfade makes are never data | [`protocol::reserved_keys`] |
 //!

@@ -10,7 +10,7 @@ use tracing::warn;
 use super::{Progress, Trials};
 use crate::engine::effect::Ends;
 use crate::engine::{Accepted, Copied, Copies, Engine, Ticket};
-use crate::lane::{Held, Hub};
+use crate::lane::{Held, SharedEngine};
 use crate::protocol::capability::Capabilities;
 use crate::protocol::payload::Acceptance;
 use crate::protocol::resp::{Flat, Row, command};
@@ -33,7 +33,7 @@ const FOR_ROOM: Duration = Duration::from_millis(20);
 #[derive(Debug)]
 pub(crate) struct Route {
     /// The engine.
-    pub hub: Arc<Hub>,
+    pub engine: Arc<SharedEngine>,
     /// Where to read.
     pub endpoint: Endpoint,
     /// What the primary can do.
@@ -56,7 +56,7 @@ impl Route {
     /// What to add to the primary's clock to get the secondary's, in milliseconds. When that changes,
     /// tickets given before are void: so it holds for those that one has.
     pub(super) fn clock_offset(&self) -> i64 {
-        self.hub.look(|engine| engine.settings().clock_offset)
+        self.engine.look(|engine| engine.settings().clock_offset)
     }
 }
 
@@ -125,12 +125,12 @@ impl Copier {
         if self.look_at(&ticket).await?.is_none() {
             self.copy_whole(&ticket, false).await?;
         } else {
-            let hub = self.route.hub.clone();
-            let _held = Held::take(&hub, ticket.key_ref()).await;
-            hub.with(|engine| engine.begin_reading(&ticket));
+            let engine = self.route.engine.clone();
+            let _held = Held::take(&engine, ticket.key_ref()).await;
+            engine.with(|engine| engine.begin_reading(&ticket));
             match self.look_at(&ticket).await? {
                 Some(ends) => self.copy_small(&[&ticket], ends, true).await?,
-                None => hub.with(|engine| engine.abandon(&ticket)),
+                None => engine.with(|engine| engine.abandon(&ticket)),
             }
         }
         open.tickets.clear();
@@ -221,13 +221,13 @@ impl Copier {
         let keys = tickets.len();
         warn!(%reason, keys, "copies failed and will be tried again");
         self.route.progress.failed_more(keys);
-        self.route.hub.with(|engine| tickets.iter().for_each(|ticket| engine.refuse(ticket)));
+        self.route.engine.with(|engine| tickets.iter().for_each(|ticket| engine.refuse(ticket)));
     }
 
     pub(super) async fn accept(&self, ticket: &Ticket, copied: &Copied) -> Accepted {
-        let hub = &self.route.hub;
+        let engine = &self.route.engine;
         loop {
-            match hub.with(|engine| engine.accept(ticket, copied)) {
+            match engine.with(|engine| engine.accept(ticket, copied)) {
                 Accepted::NoRoom => self.wait_for_more_room().await,
                 accepted => return accepted,
             }
@@ -236,10 +236,10 @@ impl Copier {
 
     /// Offers small copies to the engine.
     async fn accept_all(&self, copies: Copies<'_>) {
-        self.route.hub.marks.fetch(copies.fingerprints());
+        self.route.engine.marks.fetch(copies.fingerprints());
         let mut left = Some(copies);
         while let Some(copies) = left {
-            left = self.route.hub.with(|engine| engine.accept_all(copies));
+            left = self.route.engine.with(|engine| engine.accept_all(copies));
             if left.is_some() {
                 self.wait_for_more_room().await;
             }
@@ -248,28 +248,28 @@ impl Copier {
 
     /// Waits until there may be more room in the log than there was.
     pub(super) async fn wait_for_more_room(&self) {
-        let hub = &self.route.hub;
-        let (_, before) = hub.look(Engine::positions);
-        let _ = timeout(FOR_ROOM, hub.until(|engine| engine.positions().1 > before)).await;
+        let engine = &self.route.engine;
+        let (_, before) = engine.look(Engine::positions);
+        let _ = timeout(FOR_ROOM, engine.until(|engine| engine.positions().1 > before)).await;
         self.wait_for_room().await;
     }
 
     /// Waits until copies are welcome in the log.
     pub(super) async fn wait_for_room(&self) {
-        self.route.hub.until(Engine::may_copy).await;
+        self.route.engine.until(Engine::may_copy).await;
     }
 }
 
 /// Tickets that are given up unless they were dealt with: one that nobody holds any more would keep
 /// its key from being copied for ever.
 pub(super) struct Open {
-    hub: Arc<Hub>,
+    engine: Arc<SharedEngine>,
     tickets: Vec<Ticket>,
 }
 
 impl Open {
     pub(super) fn new(route: &Route, tickets: Vec<Ticket>) -> Self {
-        Self { hub: route.hub.clone(), tickets }
+        Self { engine: route.engine.clone(), tickets }
     }
 
     /// Hands one over.
@@ -283,6 +283,6 @@ impl Drop for Open {
         if self.tickets.is_empty() {
             return;
         }
-        self.hub.with(|engine| self.tickets.iter().for_each(|ticket| engine.abandon(ticket)));
+        self.engine.with(|engine| self.tickets.iter().for_each(|ticket| engine.abandon(ticket)));
     }
 }

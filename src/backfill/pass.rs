@@ -47,7 +47,7 @@ pub(crate) struct Pass {
 impl Pass {
     /// Scans and copies. Gives the number of keys that were to be copied.
     pub(crate) async fn run(&self) -> u64 {
-        let hub = &self.route.hub;
+        let engine = &self.route.engine;
         self.free_discarded();
         let mut primary = Keyspace::new(self.route.endpoint.clone());
         let size = primary.size(&self.databases).await;
@@ -55,27 +55,27 @@ impl Pass {
         let _hurry = (self.doubtful && size <= HURRIED).then(|| self.route.courtesy.hurry());
         let mut claimed = 0;
         loop {
-            let numbering = hub.look(Engine::numbering);
+            let numbering = engine.look(Engine::numbering);
             claimed += self.copy_all(&mut primary).await;
             if let Some(secondary) = &self.secondary {
                 // Before its databases can be looked into, everything said of them must be done.
-                hub.until_arrived().await;
+                engine.until_arrived().await;
                 self.clear_out(secondary).await;
             }
-            hub.until(|engine| engine.settled_numbering().is_some()).await;
-            if hub.look(Engine::numbering) == numbering {
+            engine.until(|engine| engine.settled_numbering().is_some()).await;
+            if engine.look(Engine::numbering) == numbering {
                 break;
             }
             // Databases changed numbers under the scan; the marks keep another one cheap.
         }
-        hub.with(Engine::end_pass);
+        engine.with(Engine::end_pass);
         self.free_discarded();
         claimed
     }
 
     /// Frees the marks that the engine has no use for any more, beside everything else.
     fn free_discarded(&self) {
-        let discarded = self.route.hub.with(Engine::take_discarded);
+        let discarded = self.route.engine.with(Engine::take_discarded);
         drop(tokio::task::spawn_blocking(move || drop(discarded)));
     }
 
@@ -90,7 +90,7 @@ impl Pass {
         let mut claimed = 0;
         for db in scan.databases(&self.databases).await {
             scan.start(db);
-            let lookup = self.route.hub.with(|engine| engine.lookup(db));
+            let lookup = self.route.engine.with(|engine| engine.lookup(db));
             while let Some(keys) = scan.next(self.route.courtesy.step(COUNT)).await {
                 let progress = &self.route.progress;
                 progress.scanned_more(keys.len());
@@ -109,7 +109,7 @@ impl Pass {
 
     fn claim(&self, db: u32, keys: Vec<Bytes>) -> Vec<Ticket> {
         self.route
-            .hub
+            .engine
             .with(|engine| engine.claim(db, keys.into_iter().filter(|key| !is_reserved(db, key))))
     }
 
@@ -129,7 +129,7 @@ impl Pass {
                     info!(db, keys = halves.len(), "half values of an earlier process are removed");
                     scan.remove(&halves).await;
                 }
-                self.route.hub.with(|engine| {
+                self.route.engine.with(|engine| {
                     for key in keys.into_iter().filter(|key| !is_reserved(db, key)) {
                         engine.found_on_secondary(home, key, self.keeps_extras);
                     }

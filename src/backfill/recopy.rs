@@ -37,10 +37,10 @@ pub(crate) async fn recopy(route: Arc<Route>, stop: CancellationToken) {
 /// The primary can't be reached or went away; the keys are dirty still.
 pub(crate) async fn retry(route: &Arc<Route>) -> Result<(), Fault> {
     let mut copier = Copier::open(route).await?;
-    let mut left = route.hub.look(Engine::dirty_keys);
+    let mut left = route.engine.look(Engine::dirty_keys);
     while left > 0 {
         copier.wait_for_room().await;
-        let tickets = route.hub.with(|engine| engine.claim_dirty(left.min(RETRY_BATCH)));
+        let tickets = route.engine.with(|engine| engine.claim_dirty(left.min(RETRY_BATCH)));
         if tickets.is_empty() {
             return Ok(());
         }
@@ -65,11 +65,11 @@ async fn serve(route: &Arc<Route>) -> Fault {
 
 async fn round(route: &Arc<Route>, copier: &mut Copier) -> Result<(), Broken> {
     let tickets = route
-        .hub
+        .engine
         .with(|engine| if engine.wants_copies() { engine.claim_dirty(BATCH) } else { Vec::new() });
     if tickets.is_empty() {
         // A timeout, because pauses end without a word.
-        let _ = timeout(Duration::from_millis(20), route.hub.copies.notified()).await;
+        let _ = timeout(Duration::from_millis(20), route.engine.copies.notified()).await;
         return Ok(());
     }
     let (hot, cold) = tickets.into_iter().partition(|ticket| ticket.attempts >= PATIENCE);

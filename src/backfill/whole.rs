@@ -38,7 +38,7 @@ impl Copier {
             Ok(()) => Ok(()),
             Err(TranscribeError::Read(ReadError::Broken(broken))) => Err(broken),
             Err(TranscribeError::Read(ReadError::Changed)) => {
-                self.route.hub.with(|engine| engine.abandon(ticket));
+                self.route.engine.with(|engine| engine.abandon(ticket));
                 Ok(())
             }
             Err(TranscribeError::Cannot(CannotWrite::FieldExpiry)) => {
@@ -61,7 +61,7 @@ impl Copier {
         let key = ticket.key().clone();
         if !in_position {
             // Before anything is read: also what the key is, and when it ends.
-            route.hub.with(|engine| engine.follow(ticket));
+            route.engine.with(|engine| engine.follow(ticket));
         }
         let info = key_info(&key, &mut self.connection, &route.from).await?;
         let Some(KeyInfo { kind, expires_at }) = info else {
@@ -70,7 +70,7 @@ impl Copier {
             return Ok(());
         };
         if !in_position && !Transcription::follows(&kind) {
-            route.hub.with(|engine| engine.follow_no_more(ticket));
+            route.engine.with(|engine| engine.follow_no_more(ticket));
         }
         let kind = match kind {
             Type::Known(kind) => kind,
@@ -106,7 +106,7 @@ impl Copier {
         if placed {
             self.route.progress.went(Way::Commands);
         } else {
-            self.route.hub.with(|engine| engine.abandon(ticket));
+            self.route.engine.with(|engine| engine.abandon(ticket));
         }
         Ok(placed)
     }
@@ -125,7 +125,7 @@ impl Copier {
                 began = Instant::now();
             }
             let sent = self.part(ticket, part, in_position).await;
-            if !sent || !self.route.hub.look(|engine| engine.is_untouched(ticket)) {
+            if !sent || !self.route.engine.look(|engine| engine.is_untouched(ticket)) {
                 return Ok(false);
             }
         }
@@ -139,11 +139,11 @@ impl Copier {
         ticket: &Ticket,
         copy: &mut Transcription,
     ) -> Result<bool, TranscribeError> {
-        let hub = self.route.hub.clone();
+        let engine = self.route.engine.clone();
         for _ in 0..ROUNDS {
-            if hub.look(|engine| engine.noted(ticket)) <= copy.few() {
+            if engine.look(|engine| engine.noted(ticket)) <= copy.few() {
                 self.wait_for_room().await;
-                let _held = Held::take(&hub, ticket.key_ref()).await;
+                let _held = Held::take(&engine, ticket.key_ref()).await;
                 return Ok(self.read_again(ticket, copy, true).await?
                     && self.place_held(ticket, copy).await?);
             }
@@ -160,7 +160,7 @@ impl Copier {
         copy: &mut Transcription,
         in_position: bool,
     ) -> Result<bool, TranscribeError> {
-        let mut names = self.route.hub.with(|engine| engine.take_noted(ticket));
+        let mut names = self.route.engine.with(|engine| engine.take_noted(ticket));
         while !names.is_empty() {
             let part = copy.read_again(&mut names, &mut self.connection).await?;
             if !self.part(ticket, part, in_position).await {
@@ -176,11 +176,11 @@ impl Copier {
         ticket: &Ticket,
         copy: &mut Transcription,
     ) -> Result<bool, TranscribeError> {
-        let hub = self.route.hub.clone();
+        let engine = self.route.engine.clone();
         loop {
             self.wait_for_room().await;
             let began = Instant::now();
-            let held = Held::take(&hub, ticket.key_ref()).await;
+            let held = Held::take(&engine, ticket.key_ref()).await;
             match self.extend_list(ticket, copy).await? {
                 Extended::Void => return Ok(false),
                 Extended::ToTheEnd => return self.place_held(ticket, copy).await,
@@ -197,12 +197,12 @@ impl Copier {
         ticket: &Ticket,
         copy: &mut Transcription,
     ) -> Result<Extended, TranscribeError> {
-        let hub = self.route.hub.clone();
-        let (edits, copied) = hub.with(|engine| engine.take_edits(ticket));
+        let engine = self.route.engine.clone();
+        let (edits, copied) = engine.with(|engine| engine.take_edits(ticket));
         let (part, read, length) = copy.next_elements(copied, &mut self.connection).await?;
         let edits = edits.iter().map(|edit| copy.edit(edit.command, &edit.arguments));
         let requests = edits.chain(part).collect();
-        let goes_on = hub.with(|engine| {
+        let goes_on = engine.with(|engine| {
             engine.extend_prefix(ticket, read, length) && engine.is_untouched(ticket)
         });
         Ok(if !goes_on || !self.part(ticket, requests, true).await {
@@ -220,7 +220,7 @@ impl Copier {
         ticket: &Ticket,
         copy: &mut Transcription,
     ) -> Result<bool, TranscribeError> {
-        let noted = self.route.hub.with(|engine| engine.noted_end(ticket));
+        let noted = self.route.engine.with(|engine| engine.noted_end(ticket));
         if !copy.still_lives(noted, &mut self.connection).await? {
             return Ok(false);
         }
@@ -238,8 +238,8 @@ impl Copier {
 
     /// The secondary cannot hold the value, whatever is tried.
     pub(super) async fn leave_out(&self, ticket: &Ticket, in_position: bool, lack: &Lack) {
-        let hub = &self.route.hub;
-        let offer = || hub.with(|engine| engine.leave_out(ticket, in_position, lack.clone()));
+        let engine = &self.route.engine;
+        let offer = || engine.with(|engine| engine.leave_out(ticket, in_position, lack.clone()));
         while offer() == Accepted::NoRoom {
             self.wait_for_room().await;
         }
@@ -252,7 +252,7 @@ impl Copier {
             return true;
         }
         let steps = steps(part);
-        while !self.route.hub.with(|engine| engine.append_part(ticket, &steps)) {
+        while !self.route.engine.with(|engine| engine.append_part(ticket, &steps)) {
             if in_position {
                 return false;
             }

@@ -44,9 +44,9 @@ pub(super) struct Left {
 
 impl Left {
     pub(super) fn of(direction: &Direction) -> Self {
-        let hub = &direction.hub;
-        let now = hub.now();
-        hub.look(|engine| Self {
+        let engine = &direction.engine;
+        let now = engine.now();
+        engine.look(|engine| Self {
             dirty: engine.dirty_keys(),
             slow: engine.slow_keys(),
             bytes: engine.queued().1,

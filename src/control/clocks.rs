@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::survey::connect;
-use crate::lane::Hub;
+use crate::lane::SharedEngine;
 use crate::server::{Broken, ClockGap, Connection, Endpoint};
 
 /// How often the clocks are looked at.
@@ -22,7 +22,7 @@ const STEP: i64 = 1000;
 
 /// The clocks of one direction's servers.
 pub(super) struct Clocks {
-    pub(super) hub: Arc<Hub>,
+    pub(super) engine: Arc<SharedEngine>,
     pub(super) primary: Endpoint,
     pub(super) secondary: Endpoint,
 }
@@ -55,9 +55,9 @@ impl Clocks {
     ) -> Result<(), Broken> {
         loop {
             let gap = ClockGap::measure(primary, secondary).await?;
-            let known = self.hub.look(|engine| engine.settings().clock_offset);
+            let known = self.engine.look(|engine| engine.settings().clock_offset);
             if is_step(known, gap) {
-                self.hub.with(|engine| engine.set_clock_offset(gap.offset));
+                self.engine.with(|engine| engine.set_clock_offset(gap.offset));
                 let milliseconds = gap.offset - known;
                 warn!(milliseconds, "a server's clock was set: keys are copied again");
             }

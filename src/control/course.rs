@@ -50,7 +50,7 @@ impl Migration {
     /// What an engine finds out by itself.
     pub(super) fn notice(&self, inner: &mut Inner) {
         let (halted, due) =
-            inner.standing.route().hub.with(|engine| (engine.is_halted(), engine.needs_pass()));
+            inner.standing.route().engine.with(|engine| (engine.is_halted(), engine.needs_pass()));
         if halted && inner.standing.halt().is_none() {
             let _ = self.take(inner, Event::Stopped(self.now()));
         } else if due && inner.standing.copying_since().is_none() {
@@ -94,9 +94,9 @@ impl Migration {
                 let why = halt.describe(primary);
                 warn!(%why, "mirroring has stopped");
             }
-            Do::GoOn(route) => route.hub.with(Engine::go_on),
-            Do::CopyAll(route) => route.hub.with(|engine| engine.void_and_resync(Cause::Resync)),
-            Do::Hurry(route, hurry) => route.hub.with(|engine| engine.hurry_copies(hurry)),
+            Do::GoOn(route) => route.engine.with(Engine::go_on),
+            Do::CopyAll(route) => route.engine.with(|engine| engine.void_and_resync(Cause::Resync)),
+            Do::Hurry(route, hurry) => route.engine.with(|engine| engine.hurry_copies(hurry)),
             Do::Hold(route) => route.route.pool.hold(true),
             Do::Release(route) => route.route.pool.hold(false),
             Do::Turn(old, new) => self.turn(&old, &new),
@@ -123,8 +123,8 @@ impl Migration {
 
     /// The new direction serves.
     fn turn(&self, old: &Direction, new: &Direction) {
-        if let Some(record) = old.hub.take_record() {
-            new.hub.keep(record);
+        if let Some(record) = old.engine.take_record() {
+            new.engine.keep(record);
         }
         *self.baseline.lock() = None;
         *self.books.lock() = Books::default();
@@ -170,7 +170,7 @@ impl Migration {
 fn found(inner: &Inner) -> Vec<Blocker> {
     let direction = inner.standing.route();
     let mut found: Vec<Blocker> = Vec::new();
-    found.extend(super::recording::status(&direction.hub).error.map(Blocker::Record));
+    found.extend(super::recording::status(&direction.engine).error.map(Blocker::Record));
     found.extend(direction.left_out().into_iter().map(Blocker::LeftOut));
     found.extend(direction.restless().into_iter().map(Blocker::Restless));
     found.extend(inner.code.iter().cloned().map(Blocker::Code));
@@ -182,8 +182,8 @@ fn found(inner: &Inner) -> Vec<Blocker> {
 fn let_go(direction: &Direction) {
     direction.route.authority.let_go();
     direction.stop.cancel();
-    direction.hub.with(Engine::let_go);
-    if let Some(record) = direction.hub.take_record() {
+    direction.engine.with(Engine::let_go);
+    if let Some(record) = direction.engine.take_record() {
         record.discard();
     }
     info!("the source has been let go");

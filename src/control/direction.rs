@@ -17,7 +17,9 @@ use crate::backfill::{self, Progress};
 use crate::config::{Ack, RunConfig, Scripts, TargetPolicy};
 use crate::engine::ledger::{Groups, Seed};
 use crate::engine::{Engine, Settings};
-use crate::lane::{Acks, Busy, Hub, Identity, Pool, Process, Reach, SideLine, StandIn, Upstream};
+use crate::lane::{
+    Acks, Busy, Identity, Pool, Process, Reach, SharedEngine, SideLine, StandIn, Upstream,
+};
 use crate::mirror::{Mirror, Peer, Tracker};
 use crate::protocol::databases::Databases;
 use crate::protocol::payload::Acceptance;
@@ -130,7 +132,7 @@ impl World {
 #[derive(Debug)]
 pub(crate) struct Direction {
     pub(super) primary: Side,
-    pub(crate) hub: Arc<Hub>,
+    pub(crate) engine: Arc<SharedEngine>,
     pub(super) route: Arc<proxy::Route>,
     /// The same, as subscribers are told of it before a flip.
     pub(super) offer: Arc<proxy::Next>,
@@ -169,10 +171,11 @@ impl Direction {
             follow_scripts: world.config.scripts == Scripts::Exact,
             marker: (secondary == Side::Source).then(marker),
         };
-        let hub = Hub::new(Engine::new(settings, migrated), world.started, world.acks());
-        let route = Arc::new(route(world, primary, &survey, &hub, after_a_flip));
+        let engine =
+            SharedEngine::new(Engine::new(settings, migrated), world.started, world.acks());
+        let route = Arc::new(route(world, primary, &survey, &engine, after_a_flip));
         let copies = Arc::new(backfill::Route {
-            hub: hub.clone(),
+            engine: engine.clone(),
             endpoint: world.endpoint(primary).clone(),
             from: survey.primary.capabilities,
             to: survey.secondary.capabilities,
@@ -187,7 +190,7 @@ impl Direction {
         let offer = proxy::Next::new(route.clone());
         Arc::new(Self {
             primary,
-            hub,
+            engine,
             route,
             offer,
             copies,
@@ -201,8 +204,8 @@ impl Direction {
     /// Starts what listens to scripts, once: before a flip already where `before` has had some, so
     /// that none waits for it afterwards.
     pub(super) fn listen_as(&self, before: &Self, world: &World) {
-        if before.hub.look(Engine::has_scripts) {
-            self.hub.with(Engine::expect_scripts);
+        if before.engine.look(Engine::has_scripts) {
+            self.engine.with(Engine::expect_scripts);
             self.start_tracker(world);
         }
     }
@@ -210,7 +213,7 @@ impl Direction {
     fn start_tracker(&self, world: &World) {
         self.tracker.call_once(|| {
             let endpoint = world.endpoint(self.primary).clone();
-            let tracker = Tracker { hub: self.hub.clone(), endpoint };
+            let tracker = Tracker { engine: self.engine.clone(), endpoint };
             world.tasks.spawn(tracker.run(self.stop.clone()));
         });
     }
@@ -220,7 +223,7 @@ impl Direction {
         self.start_mirror(world);
         self.start_tracker(world);
         let clocks = Clocks {
-            hub: self.hub.clone(),
+            engine: self.engine.clone(),
             primary: world.endpoint(self.primary).clone(),
             secondary: world.endpoint(self.primary.other()).clone(),
         };
@@ -234,26 +237,26 @@ impl Direction {
     pub(crate) fn start_mirror(&self, world: &World) {
         let secondary = self.primary.other();
         let mirror = Mirror {
-            hub: self.hub.clone(),
+            engine: self.engine.clone(),
             endpoint: world.endpoint(secondary).clone(),
             name: secondary.name(),
             peer: self.peer.clone(),
             before: None,
         };
         world.tasks.spawn(mirror.run(self.stop.clone()));
-        if self.hub.acks().is_some() {
-            world.tasks.spawn(look_after_acks(self.hub.clone(), self.stop.clone()));
+        if self.engine.acks().is_some() {
+            world.tasks.spawn(look_after_acks(self.engine.clone(), self.stop.clone()));
         }
     }
 }
 
 /// Answers must not wait for a secondary that is away.
-async fn look_after_acks(hub: Arc<Hub>, stop: CancellationToken) {
+async fn look_after_acks(engine: Arc<SharedEngine>, stop: CancellationToken) {
     while !stop.is_cancelled() {
         sleep(Duration::from_millis(20)).await;
-        let Some(acks) = hub.acks() else { return };
-        let now = hub.now();
-        if hub.look(|engine| acks.look(engine, Duration::from_millis(engine.lag(now)))) {
+        let Some(acks) = engine.acks() else { return };
+        let now = engine.now();
+        if engine.look(|engine| acks.look(engine, Duration::from_millis(engine.lag(now)))) {
             warn!("the secondary takes too long: writes are answered without it until it is back");
         }
     }
@@ -263,7 +266,7 @@ fn route(
     world: &World,
     primary: Side,
     survey: &Survey,
-    hub: &Arc<Hub>,
+    engine: &Arc<SharedEngine>,
     after_a_flip: bool,
 ) -> proxy::Route {
     let upstream = |side: Side, process: &ServerInfo| {
@@ -271,7 +274,7 @@ fn route(
             endpoint: world.endpoint(side).clone(),
             name: side.name(),
             timeout: world.config.source_timeout,
-            hub: hub.clone(),
+            engine: engine.clone(),
             tasks: world.tasks.clone(),
             side: SideLine::default(),
             reach: Reach::default(),
@@ -297,7 +300,7 @@ fn route(
     });
     proxy::Route {
         pool: Pool::new(serving, stand_in, world.config.max_contexts),
-        hub: hub.clone(),
+        engine: engine.clone(),
         databases: world.client_databases(primary),
         authority,
         cursors: after_a_flip.then(proxy::Cursors::default),

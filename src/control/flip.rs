@@ -243,14 +243,14 @@ impl Migration {
         let since = Instant::now();
         loop {
             self.fail_if_replaced()?;
-            if old.route.pool.is_idle() && old.hub.look(Engine::is_drained) {
+            if old.route.pool.is_idle() && old.engine.look(Engine::is_drained) {
                 return Ok(None);
             }
-            let dirty = old.hub.look(Engine::dirty_keys) > 0;
+            let dirty = old.engine.look(Engine::dirty_keys) > 0;
             if !bound.allows(since.elapsed(), dirty) || Instant::now() >= deadline {
                 return Ok(Some(if dirty { Late::Copies } else { Late::UnderWay }));
             }
-            old.hub.hurry();
+            old.engine.hurry();
             sleep(LOOK).await;
         }
     }
@@ -364,7 +364,7 @@ async fn open_lane(route: Arc<Route>, context: Context) {
 /// The flip's time is over; what was in the way.
 fn undrained(old: &Direction) -> Refusal {
     let (queued, dirty, in_flight) =
-        old.hub.look(|engine| (engine.queued().0, engine.dirty_keys(), engine.in_flight()));
+        old.engine.look(|engine| (engine.queued().0, engine.dirty_keys(), engine.in_flight()));
     let error = format!(
         "the mirror did not drain in time: {queued} effects, {dirty} dirty keys, \
          {in_flight} writes in flight"

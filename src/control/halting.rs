@@ -17,7 +17,7 @@ use crate::status::Side;
 impl Migration {
     /// Where nothing is mirrored, finds out why, and whether it may go on.
     pub(super) async fn weigh(&self, direction: &Direction) {
-        if !direction.hub.look(Engine::is_halted) {
+        if !direction.engine.look(Engine::is_halted) {
             return;
         }
         let halt = if direction.route.pool.upstream().process.is_replica() {

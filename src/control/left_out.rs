@@ -10,7 +10,7 @@ impl Direction {
     /// What a flip would lose, a line a kind, the largest kinds first.
     pub(crate) fn left_out(&self) -> Vec<String> {
         let secondary = self.primary.other();
-        let mut groups: Vec<_> = self.hub.look(|engine| {
+        let mut groups: Vec<_> = self.engine.look(|engine| {
             engine.left_out_groups().map(|(group, count)| (count, group.clone())).collect()
         });
         groups.sort_by(|(a, _), (b, _)| b.cmp(a));
@@ -28,7 +28,7 @@ impl Direction {
 
     /// What is written faster than it can be copied, a line a kind.
     pub(super) fn restless(&self) -> Vec<String> {
-        let groups = self.hub.look(crate::engine::Engine::restless);
+        let groups = self.engine.look(crate::engine::Engine::restless);
         let line = |(pattern, count): (String, usize)| {
             format!(
                 "{count} keys like '{pattern}' are big, and written faster than they can be copied"

@@ -141,9 +141,9 @@ impl Migration {
         let blockers = inner.standing.blockers(&facts);
         let blockers: Vec<String> = blockers.iter().map(ToString::to_string).collect();
         let (phase, direction) = (inner.standing.phase(), inner.standing.route().clone());
-        let hub = &direction.hub;
-        let now = hub.now();
-        let (counters, queued, dirty, lag, left_out, marks) = hub.look(|engine| {
+        let engine = &direction.engine;
+        let now = engine.now();
+        let (counters, queued, dirty, lag, left_out, marks) = engine.look(|engine| {
             let marks = (engine.marks(), engine.is_halted());
             let (queued, dirty) = (engine.queued(), engine.dirty_keys());
             (*engine.counters(), queued, dirty, engine.lag(now), engine.left_out(), marks)
@@ -187,10 +187,10 @@ impl Migration {
                 failed: counters.failed,
                 recopies: recopies(&counters),
                 dirty_keys: (dirty + left_out) as u64,
-                degraded: hub.acks().is_some_and(crate::lane::Acks::is_degraded),
+                degraded: engine.acks().is_some_and(crate::lane::Acks::is_degraded),
             },
             verify: inner.verify.clone(),
-            record: super::recording::status(hub),
+            record: super::recording::status(engine),
             cutover: inner.cutover.clone(),
             clients: status::Clients {
                 connected: registry.map_or(0, Registry::connected) as u64,
@@ -206,7 +206,7 @@ impl Migration {
     /// What the metrics show.
     pub(super) fn reading(&self) -> Reading {
         let (counters, ledger) =
-            self.direction().hub.look(|engine| (*engine.counters(), engine.marks()));
+            self.direction().engine.look(|engine| (*engine.counters(), engine.marks()));
         let clients = self.registry().map(Registry::totals).unwrap_or_default();
         Reading { status: self.status(), counters, ledger, clients }
     }
@@ -264,8 +264,8 @@ fn backfill(
 
 /// What holds the copy back.
 fn held_by(inner: &Inner, world: &World) -> Option<String> {
-    let (progress, hub) = (&world.progress, &inner.standing.route().hub);
-    let (halted, may_copy) = hub.with(|engine| (engine.is_halted(), engine.may_copy()));
+    let (progress, engine) = (&world.progress, &inner.standing.route().engine);
+    let (halted, may_copy) = engine.with(|engine| (engine.is_halted(), engine.may_copy()));
     let reason = match progress.rate() {
         _ if halted => "nothing is carried over now: see what stands in the way".to_owned(),
         _ if progress.is_paused() => "it is paused".to_owned(),

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
 use super::migration::{Migration, unix_now};
-use crate::lane::Hub;
+use crate::lane::SharedEngine;
 use crate::metrics::Totals;
 use crate::metrics::history::{Point, STEP, Times};
 use crate::metrics::latency::{self, Histogram};
@@ -17,7 +17,7 @@ use crate::status::Side;
 struct Counted {
     at: Instant,
     clients: Totals,
-    hub: Arc<Hub>,
+    engine: Arc<SharedEngine>,
     primary: Vec<u64>,
     secondary: Vec<u64>,
 }
@@ -36,19 +36,19 @@ impl Migration {
     }
 
     fn count(&self) -> Counted {
-        let hub = self.direction().hub.clone();
+        let engine = self.direction().engine.clone();
         Counted {
             at: Instant::now(),
             clients: self.registry().map(Registry::totals).unwrap_or_default(),
-            primary: hub.primary_took.counts(),
-            secondary: hub.secondary_took.counts(),
-            hub,
+            primary: engine.primary_took.counts(),
+            secondary: engine.secondary_took.counts(),
+            engine,
         }
     }
 
     fn point(&self, last: &Counted, now: &Counted) -> Point {
         // After a flip both have begun anew, with the sides swapped.
-        let same = Arc::ptr_eq(&last.hub, &now.hub);
+        let same = Arc::ptr_eq(&last.engine, &now.engine);
         let since = |before: &[u64], counts: &[u64]| {
             let before = if same { before } else { &[] };
             times(|share| Histogram::quantile(counts, before, share))
@@ -63,7 +63,7 @@ impl Migration {
         let waited = latency::since(&now.clients.waits(), &last.clients.waits());
         Point {
             at: unix_now(),
-            lag: now.hub.with(|engine| engine.lag(now.hub.now())) as f64 / 1000.0,
+            lag: now.engine.with(|engine| engine.lag(now.engine.now())) as f64 / 1000.0,
             commands: new as f64 / now.at.duration_since(last.at).as_secs_f64(),
             clients: times(|share| latency::quantile(&Totals::BOUNDS, &waited, share)),
             source,

@@ -47,7 +47,7 @@ impl Beginning {
 
 /// Waits while nothing is carried over.
 async fn until_mirroring(direction: &Direction) {
-    direction.hub.until(|engine| !engine.is_halted()).await;
+    direction.engine.until(|engine| !engine.is_halted()).await;
 }
 
 impl Migration {
@@ -67,11 +67,12 @@ impl Migration {
     async fn keep_equal(&self, direction: &Direction, beginning: Beginning) {
         until_mirroring(direction).await;
         if beginning != Beginning::Flipped {
-            direction.hub.with(Engine::mark_code_stale);
+            direction.engine.with(Engine::mark_code_stale);
             self.copy_libraries(direction).await;
         }
         // What stopped the mirroring has everything copied again.
-        let asked = direction.hub.with(|engine| engine.needs_pass().then(|| engine.begin_pass().0));
+        let asked =
+            direction.engine.with(|engine| engine.needs_pass().then(|| engine.begin_pass().0));
         let doubtful = asked.unwrap_or_else(|| beginning.doubtful());
         if let Beginning::Resumed(groups) = &beginning {
             info!(groups = groups.len(), of = GROUPS, "groups of keys in doubt are copied again");
@@ -86,20 +87,20 @@ impl Migration {
             looks = looks.wrapping_add(1);
             let unsettled = looks.is_multiple_of(SECOND_LOOK);
             let blocked = !self.inner.lock().code.is_empty();
-            let stale = direction.hub.look(Engine::is_code_stale);
+            let stale = direction.engine.look(Engine::is_code_stale);
             if blocked && unsettled || stale && !blocked {
                 self.copy_libraries(direction).await;
             }
             if unsettled {
-                direction.hub.with(Engine::retry_left_out);
+                direction.engine.with(Engine::retry_left_out);
             }
-            if direction.hub.look(Engine::needs_pass) {
-                let (groups, cause) = direction.hub.with(Engine::begin_pass);
+            if direction.engine.look(Engine::needs_pass) {
+                let (groups, cause) = direction.engine.with(Engine::begin_pass);
                 let cause = cause.map_or("dirty keys beyond the buffer", |cause| cause.label());
                 info!(cause, groups = groups.len(), "keys are copied again");
                 let why = Some(cause.to_owned());
                 self.tell(direction, Event::PassBegan(self.now(), why));
-                direction.hub.with(Engine::mark_code_stale);
+                direction.engine.with(Engine::mark_code_stale);
                 self.copy_libraries(direction).await;
                 self.pass(direction, &groups, false).await;
             }
@@ -108,7 +109,7 @@ impl Migration {
 
     /// Makes the libraries of both servers the same. Until that has succeeded they count as dirty.
     async fn copy_libraries(&self, direction: &Direction) {
-        let changes = direction.hub.look(Engine::code_changes);
+        let changes = direction.engine.look(Engine::code_changes);
         let is_target = direction.primary.other() == Side::Target;
         // The source had none of its own when it was cut over.
         let known = self.inner.lock().state.spared_libraries.clone();
@@ -120,7 +121,7 @@ impl Migration {
         }
         let findings = match copied {
             Ok(findings) => {
-                direction.hub.with(|engine| engine.code_is_copied(changes));
+                direction.engine.with(|engine| engine.code_is_copied(changes));
                 findings
             }
             Err(reason) => {
@@ -145,14 +146,14 @@ impl Migration {
             doubtful: !fresh,
         };
         pass.run().await;
-        direction.hub.until_arrived().await;
+        direction.engine.until_arrived().await;
         until_mirroring(direction).await;
         if groups.is_full() {
             note_processes(direction);
         }
         info!(keys = self.world.progress.scanned(), "every key has been copied");
         // What must be copied again already is not over.
-        if !direction.hub.look(Engine::needs_pass) {
+        if !direction.engine.look(Engine::needs_pass) {
             self.tell(direction, Event::PassDone);
         }
     }

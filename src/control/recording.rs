@@ -16,7 +16,7 @@ use super::survey::Survey;
 use crate::engine::Engine;
 use crate::engine::ledger::Groups;
 use crate::failure::Failure;
-use crate::lane::Hub;
+use crate::lane::SharedEngine;
 use crate::lane::record::{Identity, Record};
 use crate::status::{self, Side};
 
@@ -81,9 +81,9 @@ fn in_order(primary: Side, first: String, second: String) -> (String, String) {
 }
 
 /// The record as the status shows it.
-pub(super) fn status(hub: &Hub) -> status::Record {
-    let error = hub.with_record(|record| record.fault().map(str::to_owned));
-    let groups = hub.look(Engine::recorded).unwrap_or(0);
+pub(super) fn status(engine: &SharedEngine) -> status::Record {
+    let error = engine.with_record(|record| record.fault().map(str::to_owned));
+    let groups = engine.look(Engine::recorded).unwrap_or(0);
     match error {
         None => status::Record::default(),
         Some(error) => status::Record { kept: true, groups: groups as u64, error },
@@ -95,7 +95,7 @@ pub(super) fn status(hub: &Hub) -> status::Record {
 pub(super) fn note_processes(direction: &Direction) {
     let first = direction.route.pool.upstream().process.identity();
     let (source, target) = in_order(direction.primary, first, direction.peer.identity());
-    direction.hub.with_record(|record| {
+    direction.engine.with_record(|record| {
         let tag = record.identity().tag.clone();
         record.identify(Identity { tag, source, target });
     });
@@ -103,7 +103,7 @@ pub(super) fn note_processes(direction: &Direction) {
 
 /// A server may get another name for the same data; not while anything is copied again.
 pub(super) fn note_processes_if_settled(direction: &Direction) {
-    if direction.hub.look(Engine::is_settled_throughout) {
+    if direction.engine.look(Engine::is_settled_throughout) {
         note_processes(direction);
     }
 }
@@ -113,37 +113,37 @@ impl Migration {
     pub(super) async fn look_after_record(self: Arc<Self>) {
         loop {
             sleep(ROUND).await;
-            let hub = self.direction().hub.clone();
-            hub.with(Engine::let_settled_groups_go);
-            let failing = hub.with_record(|record| record.fault().is_some());
+            let engine = self.direction().engine.clone();
+            engine.with(Engine::let_settled_groups_go);
+            let failing = engine.with_record(|record| record.fault().is_some());
             if failing == Some(true) {
-                self.replace_record(&hub).await;
+                self.replace_record(&engine).await;
                 sleep(RETRY).await;
             }
         }
     }
 
     /// Begins another record in place of one that could not be written.
-    async fn replace_record(&self, hub: &Hub) {
-        let identity = hub.with_record(|record| record.identity().clone());
+    async fn replace_record(&self, engine: &SharedEngine) {
+        let identity = engine.with_record(|record| record.identity().clone());
         let (Some(store), Some(identity)) = (&self.store, identity) else { return };
         let directory = store.path().to_owned();
         let made = spawn_blocking(move || Record::create(&directory, identity)).await;
         if let Ok(Ok(record)) = made {
-            // Not the hub that was asked: a flip may have come between.
+            // Not the engine that was asked: a flip may have come between.
             let inner = self.inner.lock();
-            inner.standing.route().hub.keep(record);
+            inner.standing.route().engine.keep(record);
             info!("the write-intent record is kept again");
         }
     }
 
     /// The process ends and both servers are equal, or the record says where they are not.
     pub(super) fn close_record(&self) {
-        let hub = self.direction().hub.clone();
+        let engine = self.direction().engine.clone();
         for _ in 0..2 {
-            hub.with(Engine::let_settled_groups_go);
+            engine.with(Engine::let_settled_groups_go);
         }
-        if let Some(Err(error)) = hub.with_record(|record| record.close()) {
+        if let Some(Err(error)) = engine.with_record(|record| record.close()) {
             warn!(%error, "the write-intent record could not be closed");
         }
     }

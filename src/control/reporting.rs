@@ -8,7 +8,7 @@ use tracing::warn;
 use super::migration::{Migration, recopies, unix_now};
 use crate::admin::report::{Counts, Report};
 use crate::engine::Counters;
-use crate::lane::Hub;
+use crate::lane::SharedEngine;
 use crate::proxy::Registry;
 
 /// The report, and up to where its counts go.
@@ -20,7 +20,7 @@ struct Inner {
     report: Report,
     commands: u64,
     /// Whose counts these are: a flip begins them anew.
-    direction: Option<(Arc<Hub>, Counts)>,
+    direction: Option<(Arc<SharedEngine>, Counts)>,
     failing: bool,
 }
 
@@ -34,10 +34,10 @@ impl Migration {
     /// What has happened until now.
     pub(super) fn report_now(&self) -> Report {
         let status = self.status();
-        let hub = self.direction().hub.clone();
+        let engine = self.direction().engine.clone();
         let totals = self.registry().map(Registry::totals).unwrap_or_default();
         let mut inner = self.chronicle.reporting.0.lock();
-        inner.count(&hub, totals.all_commands());
+        inner.count(&engine, totals.all_commands());
         let report = &mut inner.report;
         report.longest_wait_seconds = report.longest_wait_seconds.max(totals.longest());
         report.look(unix_now(), &status);
@@ -60,25 +60,25 @@ impl Migration {
 }
 
 impl Inner {
-    fn count(&mut self, hub: &Arc<Hub>, commands: u64) {
+    fn count(&mut self, engine: &Arc<SharedEngine>, commands: u64) {
         self.report.counts.commands += commands.saturating_sub(self.commands);
         self.commands = commands;
         // First what the direction before has counted to its end.
         if let Some((before, counted)) = self.direction.take() {
             let now = counts(&before);
             self.report.counts.add(&since(&now, &counted));
-            self.direction = Arc::ptr_eq(&before, hub).then_some((before, now));
+            self.direction = Arc::ptr_eq(&before, engine).then_some((before, now));
         }
         if self.direction.is_none() {
-            let now = counts(hub);
+            let now = counts(engine);
             self.report.counts.add(&now);
-            self.direction = Some((hub.clone(), now));
+            self.direction = Some((engine.clone(), now));
         }
     }
 }
 
-fn counts(hub: &Hub) -> Counts {
-    let counters: Counters = hub.with(|engine| *engine.counters());
+fn counts(engine: &SharedEngine) -> Counts {
+    let counters: Counters = engine.with(|engine| *engine.counters());
     Counts {
         commands: 0,
         copied: counters.copied,

@@ -166,14 +166,14 @@ fn assemble(
     let doubtful = beginning.doubtful();
     let direction = Direction::new(&world, found.primary, found.survey, doubtful.others(), resumed);
     if let Some(record) = record {
-        direction.hub.keep(record);
+        direction.engine.keep(record);
     }
     let kept = Kept { phase: state.phase, emptied: state.emptied };
     let known = found_at_start(&beginning, why);
     let standing = Standing::start(kept, known, direction.clone(), world.started.elapsed());
     if standing.halt().is_some() || direction.route.pool.upstream().process.is_replica() {
         // Until it is known whether the side that serves has kept its keys.
-        direction.hub.with(|engine| engine.halt(Cause::Replaced));
+        direction.engine.with(|engine| engine.halt(Cause::Replaced));
     }
     let stage = Stage { route: direction.route.clone(), held: false, next: None };
     let tag = state.tag();
@@ -306,7 +306,7 @@ fn begin(migration: &Arc<Migration>, beginning: Beginning) {
     migration.world.tasks.spawn(migration.clone().keep_history());
     if migration.phase() == Phase::Finalized {
         let direction = migration.direction();
-        direction.hub.with(Engine::let_go);
+        direction.engine.with(Engine::let_go);
         direction.route.authority.let_go();
         return;
     }
@@ -331,10 +331,10 @@ async fn wait_for_signal() -> Result<(), Failure> {
 
 /// Gives the mirror time to empty; true when it is.
 async fn drain(migration: &Migration) -> bool {
-    let hub = migration.direction().hub.clone();
-    let empty = hub.until(Engine::is_drained);
+    let engine = migration.direction().engine.clone();
+    let empty = engine.until(Engine::is_drained);
     if timeout(migration.world.config.drain_timeout, empty).await.is_err() {
-        let (queued, dirty) = hub.look(|engine| (engine.queued().0, engine.dirty_keys()));
+        let (queued, dirty) = engine.look(|engine| (engine.queued().0, engine.dirty_keys()));
         warn!(queued, dirty, "stopped before the mirror was empty");
         return false;
     }

@@ -25,12 +25,12 @@ impl Migration {
         let survey = &direction.survey;
         let config = &self.world.config;
         let verify = Verify {
-            hub: direction.hub.clone(),
+            engine: direction.engine.clone(),
             primary: (self.world.endpoint(primary).clone(), survey.primary.capabilities),
             secondary: (self.world.endpoint(secondary).clone(), survey.secondary.capabilities),
             databases: self.world.databases_from(primary),
             leeway: Leeway {
-                clock_offset: direction.hub.look(|engine| engine.settings().clock_offset),
+                clock_offset: direction.engine.look(|engine| engine.settings().clock_offset),
                 tolerance: i64::try_from(config.expiry_tolerance.as_millis()).unwrap_or(i64::MAX),
             },
             keeps_extras: self.world.keeps_extras(secondary),
@@ -45,7 +45,7 @@ impl Migration {
                 () = direction.stop.cancelled() => break Ok(false),
                 () = sleep(Duration::from_millis(100)) => self.publish(&tally),
             }
-            if direction.hub.look(Engine::is_halted) {
+            if direction.engine.look(Engine::is_halted) {
                 break Ok(false);
             }
         };
@@ -53,7 +53,7 @@ impl Migration {
         self.look().await;
         let state = match result {
             _ if direction.stop.is_cancelled() => VerifyState::Stale,
-            _ if direction.hub.look(Engine::is_halted) => VerifyState::Stale,
+            _ if direction.engine.look(Engine::is_halted) => VerifyState::Stale,
             Ok(true) if !self.nobody_wrote_since(began) => VerifyState::Stale,
             Ok(true) => VerifyState::Clean,
             Ok(false) => VerifyState::Different,

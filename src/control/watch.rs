@@ -72,17 +72,17 @@ impl Migration {
         let replies = self.ask_side(side, &ServerInfo::questions()).await;
         self.secondary_answers.store(replies.is_some(), Ordering::Relaxed);
         if let Some(now) = replies.and_then(|replies| ServerInfo::answered(&replies)) {
-            direction.peer.note(now, side.name(), &direction.hub);
+            direction.peer.note(now, side.name(), &direction.engine);
         }
     }
 
     /// Holds what the primary counts against what it was sent; `held`: for the last look of a flip. Any
     /// other that comes so late would find the marker of the cut-over among the calls.
     pub(super) async fn count_calls(&self, direction: &Direction, held: bool) {
-        let before = direction.hub.look(Engine::calls);
+        let before = direction.engine.look(Engine::calls);
         let reply = ask(direction, ["INFO", "commandstats"].as_slice()).await;
         let Some(told) = reply.and_then(|reply| told(&[reply])) else { return };
-        let after = direction.hub.look(Engine::calls);
+        let after = direction.engine.look(Engine::calls);
         let foreign = {
             let inner = self.inner.lock();
             // A flip may have come between, and these are the books of the next primary.

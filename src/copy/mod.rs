@@ -83,15 +83,15 @@ async fn copy(world: &World, direction: &Arc<Direction>) -> Summary {
         } else if let Err(error) = backfill::retry(&direction.copies).await {
             tracing::warn!(%error, "keys that failed could not be tried again");
         }
-        direction.hub.until(|engine| engine.queued().0 == 0).await;
+        direction.engine.until(|engine| engine.queued().0 == 0).await;
         if is_complete(direction) {
             break;
         }
-        groups = direction.hub.with(|engine| {
+        groups = direction.engine.with(|engine| {
             if engine.needs_pass() { engine.begin_pass().0 } else { Groups::default() }
         });
     }
-    let failed = direction.hub.look(|engine| engine.dirty_keys() + engine.left_out()) as u64;
+    let failed = direction.engine.look(|engine| engine.dirty_keys() + engine.left_out()) as u64;
     Summary::new(keys, failed, direction.left_out(), started.elapsed())
 }
 
@@ -107,7 +107,7 @@ fn pass(world: &World, direction: &Direction) -> Pass {
 }
 
 fn is_complete(direction: &Direction) -> bool {
-    direction.hub.look(|engine| engine.is_drained() && !engine.needs_pass())
+    direction.engine.look(|engine| engine.is_drained() && !engine.needs_pass())
 }
 
 /// Ready when one of the servers is away twice in a row: everything else here waits for it.

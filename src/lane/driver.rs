@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 
 use super::gathering::Gathering;
 use super::queue::Queue;
-use super::{Hub, Job, Lost, Mailbox, Window};
+use super::{Job, Lost, Mailbox, SharedEngine, Window};
 use crate::engine::{Answer, ConnId, Gate, Passing, Unit, Woken};
 use crate::metrics::latency::Sampler;
 use crate::server::{Broken, Wire};
@@ -42,7 +42,7 @@ struct Pending {
 /// The state of one connection.
 #[derive(Debug)]
 pub(super) struct Driver {
-    hub: Arc<Hub>,
+    engine: Arc<SharedEngine>,
     conn: ConnId,
     wire: Wire,
     queue: Arc<Queue>,
@@ -64,15 +64,15 @@ pub(super) struct Driver {
 
 impl Driver {
     pub(super) fn new(
-        hub: Arc<Hub>,
+        engine: Arc<SharedEngine>,
         wire: Wire,
         queue: Arc<Queue>,
         backlog: VecDeque<Job>,
         pushes: Option<Arc<Mailbox>>,
     ) -> Self {
-        let conn = hub.with(crate::engine::Engine::connect);
+        let conn = engine.with(crate::engine::Engine::connect);
         Self {
-            hub,
+            engine,
             conn,
             wire,
             queue,
@@ -135,7 +135,7 @@ impl Driver {
                 return;
             }
             // Asked once more: the wake-up may come between the question and the wish to be woken.
-            self.hub.wait(self.conn, waker);
+            self.engine.wait(self.conn, waker);
         }
     }
 
@@ -150,7 +150,7 @@ impl Driver {
             return false;
         }
         let passing = &mut self.passing;
-        let jobs = self.hub.with(|engine| passing.retry(engine));
+        let jobs = self.engine.with(|engine| passing.retry(engine));
         let any = !jobs.is_empty();
         jobs.into_iter().for_each(|job| self.send(job));
         any
@@ -166,7 +166,7 @@ impl Driver {
         let asks = self.backlog.iter().take(count).any(|job| job.unit.is_some());
         let admitted = if asks || !self.passing.is_empty() {
             let (passing, mut jobs) = (&mut self.passing, self.backlog.iter_mut().take(count));
-            self.hub.with(|engine| {
+            self.engine.with(|engine| {
                 let refused = jobs.position(|job| !passing.admits(engine, job));
                 refused.unwrap_or(count)
             })
@@ -236,7 +236,7 @@ impl Driver {
             pending.missing -= 1;
             if pending.missing == 0 {
                 steps += 1;
-                self.sampler.answered(&self.hub.primary_took);
+                self.sampler.answered(&self.engine.primary_took);
                 done.extend(self.pending.pop_front());
             }
         };
@@ -258,7 +258,7 @@ impl Driver {
     /// Settles answered steps under one lock of the engine, then tells who asked.
     fn complete(&self, done: &mut Vec<Pending>) {
         if done.iter().any(|pending| pending.job.unit.is_some()) {
-            let woken = self.hub.with(|engine| {
+            let woken = self.engine.with(|engine| {
                 let mut woken = Woken::new();
                 for Pending { job, replies, gate, .. } in done.iter_mut() {
                     let Some(unit) = &job.unit else { continue };
@@ -266,11 +266,11 @@ impl Driver {
                     if let Some(reply) = own.last() {
                         woken.extend(engine.finish(self.conn, unit, Answer { reply, probes }));
                     }
-                    *gate = self.hub.gate(engine, unit);
+                    *gate = self.engine.gate(engine, unit);
                 }
                 woken
             });
-            self.hub.wake(&woken);
+            self.engine.wake(&woken);
         }
         self.queue.answered(done.len());
         let mut waiting: SmallVec<[Arc<Mailbox>; 4]> = SmallVec::new();
@@ -283,7 +283,7 @@ impl Driver {
                 }
             }
         }
-        self.hub.hold_back(waiting);
+        self.engine.hold_back(waiting);
     }
 
     /// The connection is gone: tells everybody who waited for an answer. What may still be sent on
@@ -300,15 +300,15 @@ impl Driver {
             self.queue.answered(1);
             job.lose(&lost);
         }
-        let woken = self.hub.with(|engine| {
+        let woken = self.engine.with(|engine| {
             engine.doubt(units.len());
             engine.disconnect(self.conn)
         });
-        self.hub.wait_no_more(self.conn);
-        self.hub.wake(&woken);
+        self.engine.wait_no_more(self.conn);
+        self.engine.wake(&woken);
         again.extend(self.passing.into_steps());
         again.append(&mut self.backlog);
-        (again, Doubt { hub: self.hub.clone(), conn: self.conn, units })
+        (again, Doubt { engine: self.engine.clone(), conn: self.conn, units })
     }
 }
 
@@ -316,7 +316,7 @@ impl Driver {
 /// will not execute them any more.
 #[derive(Debug)]
 pub(super) struct Doubt {
-    hub: Arc<Hub>,
+    engine: Arc<SharedEngine>,
     conn: ConnId,
     units: Vec<Unit>,
 }
@@ -325,8 +325,8 @@ impl Doubt {
     /// The server is done with the connection: the keys may be copied.
     pub(super) fn resolve(self) {
         for unit in &self.units {
-            let woken = self.hub.with(|engine| engine.lost(self.conn, unit));
-            self.hub.wake(&woken);
+            let woken = self.engine.with(|engine| engine.lost(self.conn, unit));
+            self.engine.wake(&woken);
         }
     }
 

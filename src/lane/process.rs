@@ -4,7 +4,7 @@
 
 use parking_lot::Mutex;
 
-use super::{Hub, Upstream};
+use super::{SharedEngine, Upstream};
 use crate::engine::Cause;
 use crate::server::ServerInfo;
 
@@ -38,14 +38,14 @@ impl Process {
 
     /// Takes note of who answers now. Where its data may be others, or are not the clients' to write,
     /// nothing is mirrored until somebody has decided what that means.
-    fn note(&self, now: ServerInfo, name: &str, hub: &Hub) {
+    fn note(&self, now: ServerInfo, name: &str, engine: &SharedEngine) {
         let mut known = self.0.lock();
         let is_demoted = now.is_replica() && !known.is_replica();
         if is_demoted || !now.continues(&known) {
             let replica = now.is_replica();
             tracing::warn!(server = name, replica, "it may hold other data than it did");
             // Before it is known: whoever notes this process must find nothing trusted.
-            hub.with(|engine| engine.halt(Cause::Replaced));
+            engine.with(|engine| engine.halt(Cause::Replaced));
         }
         *known = now;
     }
@@ -64,7 +64,7 @@ impl Upstream {
         let replies = self.side.ask_all(&self.endpoint, &ServerInfo::questions()).await?;
         // A server that does not tell is taken for the same.
         if let Some(now) = ServerInfo::answered(&replies) {
-            self.process.note(now, self.name, &self.hub);
+            self.process.note(now, self.name, &self.engine);
         }
         Some(self.process.0.lock().run_id.clone())
     }

@@ -14,7 +14,7 @@ use super::driver::{Doubt, Driver};
 use super::process::Origin;
 use super::queue::Queue;
 use super::reach::RETRY;
-use super::{Busy, Hub, Job, Lost, Mailbox, Process, Reach, Refusal, SideLine, Sink};
+use super::{Busy, Job, Lost, Mailbox, Process, Reach, Refusal, SharedEngine, SideLine, Sink};
 use crate::protocol::resp::{Reply, Request};
 use crate::server::{ConnectError, Endpoint, Setup, Wire, dial, end_connection, ended};
 
@@ -28,7 +28,7 @@ pub(crate) struct Upstream {
     /// How long steps wait for a server that is away.
     pub timeout: Duration,
     /// The engine in front of it.
-    pub hub: Arc<Hub>,
+    pub engine: Arc<SharedEngine>,
     /// Runs the lanes' tasks.
     pub tasks: TaskTracker,
     /// For the odd question beside the lanes.
@@ -116,8 +116,9 @@ impl Lane {
     /// A session: a lane for one client, which ends with its connection.
     pub(super) fn session(upstream: &Arc<Upstream>, wire: Wire, client: Arc<Mailbox>) -> Self {
         let (queue, id) = (Arc::new(Queue::default()), wire.id);
-        let hub = upstream.hub.clone();
-        let driver = Driver::new(hub, wire, queue.clone(), VecDeque::new(), Some(client.clone()));
+        let engine = upstream.engine.clone();
+        let driver =
+            Driver::new(engine, wire, queue.clone(), VecDeque::new(), Some(client.clone()));
         let origin = upstream.process.origin(id);
         upstream.tasks.spawn(serve_session(upstream.clone(), driver, client, origin));
         Self { queue, id }
@@ -193,7 +194,7 @@ async fn serve_shared(upstream: Arc<Upstream>, setup: Setup, mut wire: Wire, que
     let mut backlog = VecDeque::new();
     loop {
         let origin = upstream.process.origin(wire.id);
-        let mut driver = Driver::new(upstream.hub.clone(), wire, queue.clone(), backlog, None);
+        let mut driver = Driver::new(upstream.engine.clone(), wire, queue.clone(), backlog, None);
         let Err(error) = driver.run().await else { return };
         let (again, doubt) = driver.give_up(upstream.name);
         backlog = again;

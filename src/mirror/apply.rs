@@ -15,7 +15,7 @@ use tracing::{info, trace, warn};
 
 use super::judge;
 use crate::engine::{Cause, Engine, Entry, Kind};
-use crate::lane::Hub;
+use crate::lane::SharedEngine;
 use crate::metrics::latency::Sampler;
 use crate::protocol::resp::{Frame, Request};
 use crate::server::{
@@ -68,12 +68,12 @@ impl Peer {
     }
 
     /// Takes note of who answers now. One whose data may be others is copied to again.
-    pub(crate) fn note(&self, now: ServerInfo, name: &str, hub: &Hub) {
+    pub(crate) fn note(&self, now: ServerInfo, name: &str, engine: &SharedEngine) {
         let mut known = self.known.lock();
         if !now.continues(&known) {
             info!(server = name, "it may hold other data than it did: everything is copied again");
             // Before the new process is noted: from then on everything must count as to be copied again.
-            hub.with(|engine| engine.request_resync(Cause::Replaced));
+            engine.with(|engine| engine.request_resync(Cause::Replaced));
         }
         *known = now;
     }
@@ -83,7 +83,7 @@ impl Peer {
 #[derive(Debug)]
 pub(crate) struct Mirror {
     /// Where effects come from.
-    pub hub: Arc<Hub>,
+    pub engine: Arc<SharedEngine>,
     /// Where they go.
     pub endpoint: Endpoint,
     /// `source` or `target`, for messages.
@@ -121,7 +121,7 @@ enum Judged {
 }
 
 struct Link<'a> {
-    hub: &'a Arc<Hub>,
+    engine: &'a Arc<SharedEngine>,
     wire: Wire,
     /// Ready when there is something to send.
     due: ReusableBoxFuture<'a, ()>,
@@ -157,7 +157,7 @@ impl Mirror {
             info!(server = self.name, "mirror connected");
         }
         let mut link = Link {
-            hub: &self.hub,
+            engine: &self.engine,
             wire,
             // What the connection before this one left.
             due: ReusableBoxFuture::new(std::future::ready(())),
@@ -184,20 +184,20 @@ impl Mirror {
             ended(&answer.map_err(|error| error.to_string())?).await;
         }
         self.before = connection.wire().id;
-        self.peer.note(info, self.name, &self.hub);
+        self.peer.note(info, self.name, &self.engine);
         Ok(connection.into_wire())
     }
 }
 
 /// Waits until effects wait that are many enough to be sent, or the first few of them have waited
 /// long enough.
-async fn worth_sending(hub: Arc<Hub>) {
+async fn worth_sending(engine: Arc<SharedEngine>) {
     tokio::select! {
         biased;
-        () = hub.effects.notified() => return,
-        () = hub.few_effects.notified() => {}
+        () = engine.effects.notified() => return,
+        () = engine.few_effects.notified() => {}
     }
-    let _ = timeout(GATHER, hub.effects.notified()).await;
+    let _ = timeout(GATHER, engine.effects.notified()).await;
 }
 
 /// However a connection ends, also by a stop in the middle, what was sent is in doubt.
@@ -206,7 +206,7 @@ struct InDoubt<'a, 'b>(&'a mut Link<'b>);
 impl Drop for InDoubt<'_, '_> {
     fn drop(&mut self) {
         let sent = std::mem::take(&mut self.0.sent);
-        self.0.hub.with(|engine| {
+        self.0.engine.with(|engine| {
             for sent in sent {
                 if let Sent::Entry { entry, .. } | Sent::Copies { entry, .. } = sent {
                     engine.diverged(&entry, Cause::Unknown);
@@ -225,7 +225,7 @@ impl Link<'_> {
         loop {
             let due = self.due.poll(cx).is_ready();
             if due {
-                self.due.set(worth_sending(self.hub.clone()));
+                self.due.set(worth_sending(self.engine.clone()));
                 self.send();
             }
             if let Poll::Ready(Err(error)) = self.wire.poll_flush(cx) {
@@ -249,7 +249,7 @@ impl Link<'_> {
         if self.in_flight >= WINDOW {
             return;
         }
-        for entry in self.hub.with(|engine| engine.take_effects(TAKE)) {
+        for entry in self.engine.with(|engine| engine.take_effects(TAKE)) {
             if entry.db != self.db {
                 self.wire.push(Request::new(["SELECT", &entry.db.to_string()]).raw());
                 self.db = entry.db;
@@ -269,8 +269,8 @@ impl Link<'_> {
         let mut judged = Vec::new();
         let result = self.answers(&mut judged);
         if !judged.is_empty() {
-            self.hub.with(|engine| judged.iter().for_each(|judged| judged.tell(engine)));
-            self.hub.release_acks();
+            self.engine.with(|engine| judged.iter().for_each(|judged| judged.tell(engine)));
+            self.engine.release_acks();
         }
         result
     }
@@ -283,7 +283,7 @@ impl Link<'_> {
             }
             if self.sent.front().is_some_and(Sent::is_answered) {
                 let sent = self.sent.pop_front();
-                self.sampler.answered(&self.hub.secondary_took);
+                self.sampler.answered(&self.engine.secondary_took);
                 judged.extend(sent.and_then(|sent| self.judge(sent)));
                 continue;
             }

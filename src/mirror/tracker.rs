@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::engine::{Engine, Question, Reading};
-use crate::lane::Hub;
+use crate::lane::SharedEngine;
 use crate::protocol::resp::{Frame, Protocol, Reply, Request};
 use crate::server::{Broken, ConnectError, Endpoint, Info, RECONNECT_AFTER, Setup, Wire};
 
@@ -21,7 +21,7 @@ const TOGETHER: Duration = Duration::from_millis(5);
 #[derive(Debug)]
 pub(crate) struct Tracker {
     /// The engine whose primary this is.
-    pub hub: Arc<Hub>,
+    pub engine: Arc<SharedEngine>,
     /// The primary.
     pub endpoint: Endpoint,
 }
@@ -44,13 +44,13 @@ impl Tracker {
     /// Runs until `stop`.
     pub(crate) async fn run(self, stop: CancellationToken) {
         stop.run_until_cancelled(self.follow()).await;
-        let woken = self.hub.with(Engine::tracking_is_impossible);
-        self.hub.wake(&woken);
+        let woken = self.engine.with(Engine::tracking_is_impossible);
+        self.engine.wake(&woken);
     }
 
     async fn follow(&self) {
-        while !self.hub.look(Engine::needs_tracker) {
-            self.hub.scripts.notified().await;
+        while !self.engine.look(Engine::needs_tracker) {
+            self.engine.scripts.notified().await;
         }
         loop {
             let error = match self.serve().await {
@@ -62,7 +62,7 @@ impl Tracker {
                 Err(Ended::Lost(error)) => error,
                 Ok(never) => match never {},
             };
-            if self.hub.with(Engine::tracking_ended) {
+            if self.engine.with(Engine::tracking_ended) {
                 warn!(%error, "no longer told which keys scripts write; trying again");
             }
             sleep(RECONNECT_AFTER).await;
@@ -83,17 +83,17 @@ impl Tracker {
         if wire.frame().await?.is_error() {
             return Err(Ended::Refused("CLIENT TRACKING is refused".to_owned()));
         }
-        let mut line = Line { hub: &self.hub, wire, keyspace: None };
+        let mut line = Line { engine: &self.engine, wire, keyspace: None };
         line.ask();
         let reading = line.hear_until_answered().await?;
-        self.hub.wake(&self.hub.with(|engine| engine.tracking_began(&reading)));
+        self.engine.wake(&self.engine.with(|engine| engine.tracking_began(&reading)));
         line.listen().await
     }
 }
 
 /// A connection that is told what is written.
 struct Line<'a> {
-    hub: &'a Hub,
+    engine: &'a SharedEngine,
     wire: Wire,
     /// The first half of an answer.
     keyspace: Option<Bytes>,
@@ -108,21 +108,21 @@ impl Line<'_> {
             self.ask();
             not_before = Instant::now() + TOGETHER;
             let reading = self.hear_until_answered().await?;
-            self.hub.wake(&self.hub.with(|engine| engine.answered(question, &reading)));
-            self.hub.release_acks();
+            self.engine.wake(&self.engine.with(|engine| engine.answered(question, &reading)));
+            self.engine.release_acks();
         }
     }
 
     /// Waits until there is something to ask, and listens meanwhile.
     async fn next_question(&mut self, not_before: Instant) -> Result<Question, Ended> {
         loop {
-            let hub = self.hub;
+            let engine = self.engine;
             let due = async {
-                while hub.look(Engine::question).is_none() {
-                    hub.scripts.notified().await;
+                while engine.look(Engine::question).is_none() {
+                    engine.scripts.notified().await;
                 }
                 sleep_until(not_before).await;
-                hub.look(Engine::question)
+                engine.look(Engine::question)
             };
             tokio::select! {
                 question = due => if let Some(question) = question { return Ok(question) },
@@ -168,9 +168,9 @@ impl Line<'_> {
         match reply.items() {
             Some([_, Reply::Array(keys)]) => {
                 let keys: Vec<Bytes> = keys.iter().filter_map(|key| key.text().cloned()).collect();
-                self.hub.with(|engine| engine.keys_were_written(&keys));
+                self.engine.with(|engine| engine.keys_were_written(&keys));
             }
-            Some([_, Reply::Null]) => self.hub.with(Engine::keys_were_flushed),
+            Some([_, Reply::Null]) => self.engine.with(Engine::keys_were_flushed),
             _ => {}
         }
     }

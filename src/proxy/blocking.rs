@@ -214,7 +214,7 @@ impl Client {
         let route = self.route.clone();
         let id = own.id();
         let db = route.databases.to(self.session.context.db).unwrap_or(self.session.context.db);
-        let keyer = route.hub.keyer();
+        let keyer = route.engine.keyer();
         let unit = keyer.waiting_unit(keyer.write(Some(command), request.clone(), db, &[]));
         let (sender, mut receiver) = oneshot::channel();
         // The server does both in one go: the wait stands when the first is answered. A session of

@@ -103,7 +103,7 @@ impl Client {
     }
 
     fn brings_script(&self, request: &Request) -> bool {
-        self.route.hub.look(|engine| engine.brings_script(request))
+        self.route.engine.look(|engine| engine.brings_script(request))
     }
 
     /// A command that changes no key. One whose answer is short may ride behind what the client has

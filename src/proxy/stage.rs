@@ -5,7 +5,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::{Authority, Cursors};
-use crate::lane::{Hub, Pool};
+use crate::lane::{Pool, SharedEngine};
 use crate::protocol::databases::Databases;
 
 /// One server as the primary.
@@ -14,7 +14,7 @@ pub(crate) struct Route {
     /// The lanes to it.
     pub pool: Pool,
     /// The engine of this direction.
-    pub hub: Arc<Hub>,
+    pub engine: Arc<SharedEngine>,
     /// From the clients' database numbers to this server's.
     pub databases: Databases,
     /// The server whose users and passwords decide who may connect.

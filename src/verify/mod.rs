@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use crate::lane::Hub;
+use crate::lane::SharedEngine;
 use crate::protocol::capability::Capabilities;
 use crate::protocol::databases::Databases;
 use crate::server::Endpoint;
@@ -34,7 +34,7 @@ pub(crate) use found::{Alike, Found, Sample};
 #[derive(Debug)]
 pub(crate) struct Verify {
     /// The engine between the two.
-    pub hub: Arc<Hub>,
+    pub engine: Arc<SharedEngine>,
     /// Who serves.
     pub primary: (Endpoint, Capabilities),
     /// Who follows.

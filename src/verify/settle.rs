@@ -78,7 +78,7 @@ impl Verify {
         comparer: &mut Comparer,
         real: &mut Vec<(Bytes, Difference)>,
     ) -> Result<Vec<Bytes>, VerifyError> {
-        let named: Vec<KeyRef> = self.hub.with(|engine| {
+        let named: Vec<KeyRef> = self.engine.with(|engine| {
             let named: Vec<KeyRef> =
                 keys.iter().map(|key| engine.key_ref(db, key.clone())).collect();
             for named in &named {
@@ -89,7 +89,7 @@ impl Verify {
         let arrived = self.wait_for_effects(&named, patience).await;
         let verdicts = comparer.compare(&keys).await?;
         let mut again = Vec::new();
-        self.hub.with(|engine| {
+        self.engine.with(|engine| {
             for ((key, named), verdict) in keys.into_iter().zip(&named).zip(verdicts) {
                 match (arrived && engine.was_untouched(named), verdict) {
                     (_, Verdict::Equal | Verdict::Absent) => {}
@@ -106,10 +106,10 @@ impl Verify {
     /// settled at some moment: all of them at once they seldom are where some are copied again and
     /// again. False when the former takes too long.
     async fn wait_for_effects(&self, keys: &[KeyRef], patience: Patience) -> bool {
-        let (last, _) = self.hub.look(Engine::positions);
+        let (last, _) = self.engine.look(Engine::positions);
         let mut unsettled: Vec<&KeyRef> = keys.iter().collect();
         let mut arrived = false;
-        let settled = self.hub.until(|engine| {
+        let settled = self.engine.until(|engine| {
             unsettled.retain(|key| !engine.is_settled(key));
             arrived = engine.positions().1 >= last;
             arrived && (unsettled.is_empty() || Instant::now() >= patience.copies)
@@ -127,11 +127,11 @@ impl Verify {
         comparer: &mut Comparer,
         settled: &mut Settled,
     ) -> Result<(), VerifyError> {
-        let named = self.hub.look(|engine| engine.key_ref(db, key.clone()));
+        let named = self.engine.look(|engine| engine.key_ref(db, key.clone()));
         loop {
-            let held = Held::take(&self.hub, &named).await;
+            let held = Held::take(&self.engine, &named).await;
             // A copier may have to hold a dirty key too.
-            let dirty = !self.hub.look(|engine| engine.is_migrated(&named));
+            let dirty = !self.engine.look(|engine| engine.is_migrated(&named));
             if !dirty && self.has_arrived(&named).await {
                 let verdicts = comparer.compare(std::slice::from_ref(&key)).await?;
                 if let Some(Verdict::Different(difference)) = verdicts.first() {
@@ -157,6 +157,6 @@ impl Verify {
         let soon = Instant::now() + HOLD;
         let patience = Patience { arrival: soon, copies: soon };
         self.wait_for_effects(std::slice::from_ref(held), patience).await
-            && self.hub.look(|engine| engine.is_settled(held))
+            && self.engine.look(|engine| engine.is_settled(held))
     }
 }

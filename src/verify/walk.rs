@@ -138,7 +138,7 @@ impl Verify {
                 let name = key.escape_ascii().to_string();
                 warn!(db, key = %name, ?difference, "the servers differ; the key is copied again");
             }
-            self.hub.with(|engine| {
+            self.engine.with(|engine| {
                 let named = engine.key_ref(db, key.clone());
                 engine.mark_dirty(&named, Cause::Verify);
             });

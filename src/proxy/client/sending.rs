@@ -66,7 +66,7 @@ impl Client {
         reply: &Bytes,
     ) -> Result<(), Close> {
         self.under_way.submit(0);
-        self.route.hub.answer(unit, Sink::Client(self.mailbox.clone()), reply);
+        self.route.engine.answer(unit, Sink::Client(self.mailbox.clone()), reply);
         self.drain().await
     }
 
@@ -126,7 +126,7 @@ impl Client {
     fn submit_to(&mut self, lane: &Lane) -> bool {
         let (databases, db) = (&self.route.databases, self.session.context.db);
         let there = Destination {
-            keyer: self.route.hub.keyer(),
+            keyer: self.route.engine.keyer(),
             databases,
             db: databases.to(db).unwrap_or(db),
             mailbox: &self.mailbox,

@@ -1,7 +1,7 @@
 //! The engine as tasks share it: one lock, held for a batch of events and never across a wait.
 //!
 //! *Order of locks:* the engine's (here), that of the answers which wait ([`Acks`]), a mailbox's. Whoever
-//! holds one of them takes none that stands before it. [`Hub::waiting`] is taken alone.
+//! holds one of them takes none that stands before it. [`SharedEngine::waiting`] is taken alone.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -34,7 +34,7 @@ struct Inner {
 
 /// The engine and who waits for it.
 #[derive(Debug)]
-pub(crate) struct Hub {
+pub(crate) struct SharedEngine {
     inner: Mutex<Inner>,
     keyer: Arc<Keyer>,
     started: Instant,
@@ -59,7 +59,7 @@ pub(crate) struct Hub {
     acks: Option<Acks>,
 }
 
-impl Hub {
+impl SharedEngine {
     /// Shares an engine.
     pub(crate) fn new(engine: Engine, started: Instant, acks: Option<Acks>) -> Arc<Self> {
         Arc::new(Self {
