@@ -10,7 +10,7 @@ use tracing::warn;
 use super::{Progress, Trials};
 use crate::engine::effect::Ends;
 use crate::engine::{Accepted, Copied, Copies, Engine, Ticket};
-use crate::lane::{Held, SharedEngine};
+use crate::lane::{KeyGuard, SharedEngine};
 use crate::protocol::capability::Capabilities;
 use crate::protocol::payload::Acceptance;
 use crate::protocol::resp::{Flat, Row, command};
@@ -126,7 +126,7 @@ impl Copier {
             self.copy_whole(&ticket, false).await?;
         } else {
             let engine = self.route.engine.clone();
-            let _held = Held::take(&engine, ticket.key_ref()).await;
+            let _held = KeyGuard::take(&engine, ticket.key_ref()).await;
             engine.with(|engine| engine.begin_reading(&ticket));
             match self.look_at(&ticket).await? {
                 Some(ends) => self.copy_small(&[&ticket], ends, true).await?,

@@ -14,7 +14,7 @@ use smallvec::SmallVec;
 use super::copier::Copier;
 use crate::engine::effect::{Digest, Expect, Step};
 use crate::engine::{Accepted, Copied, Lack, Ticket};
-use crate::lane::Held;
+use crate::lane::KeyGuard;
 use crate::protocol::payload::Way;
 use crate::protocol::resp::Request;
 use crate::server::Broken;
@@ -143,7 +143,7 @@ impl Copier {
         for _ in 0..ROUNDS {
             if engine.look(|engine| engine.noted(ticket)) <= copy.few() {
                 self.wait_for_room().await;
-                let _held = Held::take(&engine, ticket.key_ref()).await;
+                let _held = KeyGuard::take(&engine, ticket.key_ref()).await;
                 return Ok(self.read_again(ticket, copy, true).await?
                     && self.place_held(ticket, copy).await?);
             }
@@ -180,7 +180,7 @@ impl Copier {
         loop {
             self.wait_for_room().await;
             let began = Instant::now();
-            let held = Held::take(&engine, ticket.key_ref()).await;
+            let held = KeyGuard::take(&engine, ticket.key_ref()).await;
             match self.extend_list(ticket, copy).await? {
                 Extended::Void => return Ok(false),
                 Extended::ToTheEnd => return self.place_held(ticket, copy).await,

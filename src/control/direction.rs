@@ -18,7 +18,8 @@ use crate::config::{Ack, RunConfig, Scripts, TargetPolicy};
 use crate::engine::ledger::{Groups, Seed};
 use crate::engine::{Engine, Settings};
 use crate::lane::{
-    Acks, Busy, Identity, Pool, Process, Reach, SharedEngine, SideLine, StandIn, Upstream,
+    Acks, Busy, ControlConnection, Identity, Pool, Reach, ServerIdentity, SharedEngine, StandIn,
+    Upstream,
 };
 use crate::mirror::{Mirror, Peer, Tracker};
 use crate::protocol::databases::Databases;
@@ -276,10 +277,10 @@ fn route(
             timeout: world.config.source_timeout,
             engine: engine.clone(),
             tasks: world.tasks.clone(),
-            side: SideLine::default(),
+            control: ControlConnection::default(),
             reach: Reach::default(),
             busy: Busy::default(),
-            process: Process::new(process),
+            identity: ServerIdentity::new(process),
         })
     };
     let serving = upstream(primary, &survey.primary);

@@ -20,7 +20,7 @@ impl Migration {
         if !direction.engine.look(Engine::is_halted) {
             return;
         }
-        let halt = if direction.route.pool.upstream().process.is_replica() {
+        let halt = if direction.route.pool.upstream().identity.is_replica() {
             Some(Halt::Replica)
         } else {
             // Without an answer nothing has changed; the next look asks again.
@@ -59,8 +59,8 @@ impl Migration {
     /// Asks one of the servers beside everything else.
     pub(super) async fn ask_side(&self, side: Side, questions: &[Request]) -> Option<Vec<Reply>> {
         let line = match side {
-            Side::Source => &self.side_lines.0,
-            Side::Target => &self.side_lines.1,
+            Side::Source => &self.control_connections.0,
+            Side::Target => &self.control_connections.1,
         };
         let asked = line.ask_all(self.world.endpoint(side), questions);
         timeout(PATIENCE, asked).await.ok().flatten()

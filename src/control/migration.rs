@@ -16,7 +16,7 @@ use super::phase::Standing;
 use super::state::{State, StateDir};
 use super::watch::Baseline;
 use crate::engine::Cause;
-use crate::lane::SideLine;
+use crate::lane::ControlConnection;
 use crate::metrics::{Metrics, Reading};
 use crate::proxy::{Registry, Stage};
 use crate::status::{self, BackfillState, Phase, Side, Status, VerifyState};
@@ -47,7 +47,7 @@ pub struct Migration {
     /// What the primary has counted, and we have sent; with the primary whose calls they are.
     pub(super) books: Mutex<Books>,
     /// For questions beside everything else, to the source and to the target.
-    pub(super) side_lines: (SideLine, SideLine),
+    pub(super) control_connections: (ControlConnection, ControlConnection),
     pub(super) clients: std::sync::OnceLock<Arc<crate::proxy::Shared>>,
 }
 

@@ -69,7 +69,7 @@ impl Control for Arc<Migration> {
         if !self.primary_connected.load(Ordering::Relaxed) {
             return Err(format!("the {primary} is unreachable"));
         }
-        if direction.route.pool.upstream().process.is_replica() {
+        if direction.route.pool.upstream().identity.is_replica() {
             return Err(Halt::Replica.describe(primary));
         }
         Ok(())

@@ -93,7 +93,7 @@ pub(super) fn status(engine: &SharedEngine) -> status::Record {
 /// Everything has been copied from the process that is the primary now to the one that is the
 /// secondary: the record holds for these.
 pub(super) fn note_processes(direction: &Direction) {
-    let first = direction.route.pool.upstream().process.identity();
+    let first = direction.route.pool.upstream().identity.as_recorded();
     let (source, target) = in_order(direction.primary, first, direction.peer.identity());
     direction.engine.with_record(|record| {
         let tag = record.identity().tag.clone();

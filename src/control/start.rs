@@ -32,7 +32,7 @@ use crate::control::hooks::Hooks;
 use crate::engine::ledger::{Groups, Seed};
 use crate::engine::{Cause, Engine};
 use crate::failure::Failure;
-use crate::lane::{SideLine, Unread};
+use crate::lane::{ControlConnection, Unread};
 use crate::metrics::Metrics;
 use crate::net::{self, RateLimited};
 use crate::protocol::payload::Acceptance;
@@ -171,7 +171,7 @@ fn assemble(
     let kept = Kept { phase: state.phase, emptied: state.emptied };
     let known = found_at_start(&beginning, why);
     let standing = Standing::start(kept, known, direction.clone(), world.started.elapsed());
-    if standing.halt().is_some() || direction.route.pool.upstream().process.is_replica() {
+    if standing.halt().is_some() || direction.route.pool.upstream().identity.is_replica() {
         // Until it is known whether the side that serves has kept its keys.
         direction.engine.with(|engine| engine.halt(Cause::Replaced));
     }
@@ -210,7 +210,7 @@ fn assemble(
         secondary_answers: true.into(),
         baseline: Mutex::new(None),
         books: Mutex::default(),
-        side_lines: (SideLine::default(), SideLine::default()),
+        control_connections: (ControlConnection::default(), ControlConnection::default()),
         clients: std::sync::OnceLock::new(),
     };
     Arc::new(migration)

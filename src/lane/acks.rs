@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use super::Mailbox;
+use super::ReplyQueue;
 use crate::engine::{Engine, Gate};
 
 /// Who waits, and whether waiting makes sense now.
@@ -14,7 +14,7 @@ use crate::engine::{Engine, Gate};
 pub(crate) struct Acks {
     timeout: Duration,
     degraded: AtomicBool,
-    waiting: Mutex<Vec<Arc<Mailbox>>>,
+    waiting: Mutex<Vec<Arc<ReplyQueue>>>,
 }
 
 impl Acks {
@@ -28,18 +28,18 @@ impl Acks {
         self.degraded.load(Ordering::Relaxed)
     }
 
-    /// A mailbox holds answers back.
-    pub(super) fn wait(&self, mailbox: &Arc<Mailbox>) {
+    /// A client holds answers back.
+    pub(super) fn wait(&self, client: &Arc<ReplyQueue>) {
         let mut waiting = self.waiting.lock();
-        if !waiting.iter().any(|known| Arc::ptr_eq(known, mailbox)) {
-            waiting.push(mailbox.clone());
+        if !waiting.iter().any(|known| Arc::ptr_eq(known, client)) {
+            waiting.push(client.clone());
         }
     }
 
     /// The secondary has done something: gives out the answers that waited for it.
     pub(super) fn release(&self, engine: &Engine) {
         let arrived = |gate: &mut Gate| engine.has_arrived(gate);
-        self.waiting.lock().retain(|mailbox| mailbox.release(arrived));
+        self.waiting.lock().retain(|client| client.release(arrived));
     }
 
     /// Gives up on a secondary that takes too long, and comes back to one that has caught up. True
@@ -50,11 +50,11 @@ impl Acks {
             return false;
         }
         let now = Instant::now();
-        let oldest = self.waiting.lock().iter().filter_map(|mailbox| mailbox.held_since()).min();
+        let oldest = self.waiting.lock().iter().filter_map(|client| client.held_since()).min();
         let late = oldest.is_some_and(|since| now.duration_since(since) >= self.timeout);
         if late {
             self.degraded.store(true, Ordering::Relaxed);
-            self.waiting.lock().retain(|mailbox| mailbox.release(|_| true));
+            self.waiting.lock().retain(|client| client.release(|_| true));
         }
         self.release(engine);
         late

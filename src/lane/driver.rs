@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 
 use super::gathering::Gathering;
 use super::queue::Queue;
-use super::{Job, Lost, Mailbox, SharedEngine, Window};
+use super::{Job, Lost, ReplyQueue, SharedEngine, Window};
 use crate::engine::{Answer, ConnId, Gate, Passing, Unit, Woken};
 use crate::metrics::latency::Sampler;
 use crate::server::{Broken, Wire};
@@ -55,7 +55,7 @@ pub(super) struct Driver {
     /// How many those may be.
     window: Window,
     /// Who gets out-of-band messages; nobody on a shared lane.
-    pushes: Option<Arc<Mailbox>>,
+    pushes: Option<Arc<ReplyQueue>>,
     blocked: bool,
     gathering: Gathering,
     /// Asked on shared lanes alone: what others send may be made to wait.
@@ -68,7 +68,7 @@ impl Driver {
         wire: Wire,
         queue: Arc<Queue>,
         backlog: VecDeque<Job>,
-        pushes: Option<Arc<Mailbox>>,
+        pushes: Option<Arc<ReplyQueue>>,
     ) -> Self {
         let conn = engine.with(crate::engine::Engine::connect);
         Self {
@@ -248,10 +248,10 @@ impl Driver {
     /// Hands over a message. One that came behind the client's reply stays behind it, though the
     /// answers to probes are still to come.
     fn push(&mut self, message: Bytes) {
-        let Some(mailbox) = &self.pushes else { return };
+        let Some(client) = &self.pushes else { return };
         match self.pending.front_mut() {
             Some(pending) if !pending.replies.is_empty() => pending.pushes.push(message),
-            _ => mailbox.push(&message),
+            _ => client.push(&message),
         }
     }
 
@@ -273,13 +273,13 @@ impl Driver {
             self.engine.wake(&woken);
         }
         self.queue.answered(done.len());
-        let mut waiting: SmallVec<[Arc<Mailbox>; 4]> = SmallVec::new();
+        let mut waiting: SmallVec<[Arc<ReplyQueue>; 4]> = SmallVec::new();
         for Pending { job, replies, pushes, gate, .. } in done.drain(..) {
             let sent = job.requests.len();
             waiting.extend(job.sink.answer(job.shape, sent, &replies, gate));
             for message in &pushes {
-                if let Some(mailbox) = &self.pushes {
-                    mailbox.push(message);
+                if let Some(client) = &self.pushes {
+                    client.push(message);
                 }
             }
         }

@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 use thiserror::Error;
 use tokio::sync::oneshot;
 
-use super::{Mailbox, Refusal};
+use super::{Refusal, ReplyQueue};
 use crate::engine::{Gate, Passable, Unit};
 use crate::protocol::resp::Request;
 
@@ -26,9 +26,9 @@ pub(crate) enum Lost {
 #[derive(Debug)]
 pub(crate) enum Sink {
     /// A client.
-    Client(Arc<Mailbox>),
+    Client(Arc<ReplyQueue>),
     /// A client that asked not to be answered; it is only told that the step is done.
-    Silent(Arc<Mailbox>),
+    Silent(Arc<ReplyQueue>),
     /// A task of crossfade.
     Task(oneshot::Sender<Result<Vec<Bytes>, Lost>>),
 }
@@ -95,15 +95,17 @@ impl Job {
         let answers = self.shape.answers(self.requests.len());
         match (self.sink, lost) {
             (Sink::Task(sender), _) => drop(sender.send(Err(lost.clone()))),
-            (Sink::Client(mailbox) | Sink::Silent(mailbox), Lost::Connection(_)) => mailbox.doom(),
-            (Sink::Client(mailbox), Lost::Refused(Refusal::Server(reply))) => {
-                mailbox.refuse(reply, answers);
-                mailbox.disown();
+            (Sink::Client(client) | Sink::Silent(client), Lost::Connection(_)) => {
+                client.disconnect()
             }
-            (Sink::Client(mailbox), Lost::Refused(refusal)) => {
-                mailbox.refuse(&format!("ERR crossfade: {refusal}"), answers);
+            (Sink::Client(client), Lost::Refused(Refusal::Server(reply))) => {
+                client.refuse(reply, answers);
+                client.disown();
             }
-            (Sink::Silent(mailbox), _) => mailbox.done(),
+            (Sink::Client(client), Lost::Refused(refusal)) => {
+                client.refuse(&format!("ERR crossfade: {refusal}"), answers);
+            }
+            (Sink::Silent(client), _) => client.done(),
         }
     }
 
@@ -111,15 +113,15 @@ impl Job {
     pub(super) fn is_pointless(&self) -> bool {
         self.repeatable
             && match &self.sink {
-                Sink::Client(mailbox) | Sink::Silent(mailbox) => mailbox.is_closed(),
+                Sink::Client(client) | Sink::Silent(client) => client.is_closed(),
                 Sink::Task(sender) => sender.is_closed(),
             }
     }
 
     /// Nobody waits for the answer, and there is none; only the count of steps must be right.
     pub(super) fn abandon(self) {
-        if let Sink::Client(mailbox) | Sink::Silent(mailbox) = self.sink {
-            mailbox.done();
+        if let Sink::Client(client) | Sink::Silent(client) = self.sink {
+            client.done();
         }
     }
 
@@ -136,7 +138,7 @@ impl Passable for Job {
 
     fn client(&self) -> usize {
         match &self.sink {
-            Sink::Client(mailbox) | Sink::Silent(mailbox) => Arc::as_ptr(mailbox).addr(),
+            Sink::Client(client) | Sink::Silent(client) => Arc::as_ptr(client).addr(),
             Sink::Task(_) => 0,
         }
     }
@@ -144,22 +146,22 @@ impl Passable for Job {
 
 impl Sink {
     /// Hands over the replies that the shape selects, at once or when `gate` opens; gives the
-    /// mailbox in which they wait for it.
+    /// queue in which they wait for it.
     pub(super) fn answer(
         self,
         shape: Shape,
         requests: usize,
         replies: &[Bytes],
         gate: Option<Gate>,
-    ) -> Option<Arc<Mailbox>> {
-        let (mailbox, silent) = match self {
+    ) -> Option<Arc<ReplyQueue>> {
+        let (client, silent) = match self {
             Self::Task(sender) => {
                 // Who asked may have gone; then nobody wants the answer.
                 let _ = sender.send(Ok(replies.to_vec()));
                 return None;
             }
-            Self::Silent(mailbox) => (mailbox, true),
-            Self::Client(mailbox) => (mailbox, false),
+            Self::Silent(client) => (client, true),
+            Self::Client(client) => (client, false),
         };
         let own = replies.get(..requests).unwrap_or(replies);
         let reply = (shape == Shape::Attempt).then(|| attempted(own));
@@ -167,30 +169,30 @@ impl Sink {
             None => own,
             Some(Some(reply)) => std::slice::from_ref(reply),
             Some(None) => {
-                mailbox.would_block();
+                client.would_block();
                 return None;
             }
         };
         if shape == Shape::Queue && own.iter().any(|reply| reply.starts_with(b"-")) {
-            mailbox.spoil();
+            client.spoil();
         }
         if silent {
-            mailbox.done();
+            client.done();
             return None;
         }
-        give(mailbox, own, gate)
+        give(client, own, gate)
     }
 }
 
-fn give(mailbox: Arc<Mailbox>, replies: &[Bytes], gate: Option<Gate>) -> Option<Arc<Mailbox>> {
+fn give(client: Arc<ReplyQueue>, replies: &[Bytes], gate: Option<Gate>) -> Option<Arc<ReplyQueue>> {
     match gate {
         None => {
-            mailbox.answer(replies);
+            client.answer(replies);
             None
         }
         Some(gate) => {
-            mailbox.answer_behind(gate, replies);
-            Some(mailbox)
+            client.answer_behind(gate, replies);
+            Some(client)
         }
     }
 }

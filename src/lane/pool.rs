@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
 use super::reach::RETRY;
-use super::{Lane, Mailbox, Upstream};
+use super::{Lane, ReplyQueue, Upstream};
 use crate::protocol::resp::{Protocol, Request};
 use crate::server::{Secret, Setup, Wire};
 
@@ -273,7 +273,7 @@ impl Pool {
     pub(crate) async fn session(
         &self,
         context: &Context,
-        client: Arc<Mailbox>,
+        client: Arc<ReplyQueue>,
     ) -> Result<Arc<Lane>, Refusal> {
         self.admit(context)?;
         let mut setup = self.setup(context, "crossfade-session");

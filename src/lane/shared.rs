@@ -11,10 +11,13 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use super::driver::{Doubt, Driver};
-use super::process::Origin;
 use super::queue::Queue;
 use super::reach::RETRY;
-use super::{Busy, Job, Lost, Mailbox, Process, Reach, Refusal, SharedEngine, SideLine, Sink};
+use super::server_identity::Origin;
+use super::{
+    Busy, ControlConnection, Job, Lost, Reach, Refusal, ReplyQueue, ServerIdentity, SharedEngine,
+    Sink,
+};
 use crate::protocol::resp::{Reply, Request};
 use crate::server::{ConnectError, Endpoint, Setup, Wire, dial, end_connection, ended};
 
@@ -32,13 +35,13 @@ pub(crate) struct Upstream {
     /// Runs the lanes' tasks.
     pub tasks: TaskTracker,
     /// For the odd question beside the lanes.
-    pub side: SideLine,
+    pub control: ControlConnection,
     /// Whether it can be reached.
     pub reach: Reach,
     /// Whether a script keeps it from serving.
     pub busy: Busy,
     /// Which process it was when it was asked last.
-    pub process: Process,
+    pub identity: ServerIdentity,
 }
 
 impl Upstream {
@@ -72,7 +75,7 @@ impl Upstream {
     /// Asks the server as the URL's user. `None`: no answer could be had.
     pub(crate) async fn ask(&self, request: &Request) -> Option<Reply> {
         let _attempt = self.reach.attempt().ok()?;
-        let reply = self.side.ask(&self.endpoint, request).await?;
+        let reply = self.control.ask(&self.endpoint, request).await?;
         self.reach.learn(None);
         Some(reply)
     }
@@ -114,12 +117,12 @@ impl Lane {
     }
 
     /// A session: a lane for one client, which ends with its connection.
-    pub(super) fn session(upstream: &Arc<Upstream>, wire: Wire, client: Arc<Mailbox>) -> Self {
+    pub(super) fn session(upstream: &Arc<Upstream>, wire: Wire, client: Arc<ReplyQueue>) -> Self {
         let (queue, id) = (Arc::new(Queue::default()), wire.id);
         let engine = upstream.engine.clone();
         let driver =
             Driver::new(engine, wire, queue.clone(), VecDeque::new(), Some(client.clone()));
-        let origin = upstream.process.origin(id);
+        let origin = upstream.identity.origin(id);
         upstream.tasks.spawn(serve_session(upstream.clone(), driver, client, origin));
         Self { queue, id }
     }
@@ -180,11 +183,11 @@ impl Lane {
 async fn serve_session(
     upstream: Arc<Upstream>,
     mut driver: Driver,
-    client: Arc<Mailbox>,
+    client: Arc<ReplyQueue>,
     origin: Option<Origin>,
 ) {
     if driver.run().await.is_err() {
-        client.doom();
+        client.disconnect();
     }
     let (_, doubt) = driver.give_up(upstream.name);
     upstream.settle(doubt, origin.as_ref()).await;
@@ -193,7 +196,7 @@ async fn serve_session(
 async fn serve_shared(upstream: Arc<Upstream>, setup: Setup, mut wire: Wire, queue: Arc<Queue>) {
     let mut backlog = VecDeque::new();
     loop {
-        let origin = upstream.process.origin(wire.id);
+        let origin = upstream.identity.origin(wire.id);
         let mut driver = Driver::new(upstream.engine.clone(), wire, queue.clone(), backlog, None);
         let Err(error) = driver.run().await else { return };
         let (again, doubt) = driver.give_up(upstream.name);

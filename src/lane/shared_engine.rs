@@ -1,6 +1,6 @@
 //! The engine as tasks share it: one lock, held for a batch of events and never across a wait.
 //!
-//! *Order of locks:* the engine's (here), that of the answers which wait ([`Acks`]), a mailbox's. Whoever
+//! *Order of locks:* the engine's (here), that of the answers which wait ([`Acks`]), a client's replies'. Whoever
 //! holds one of them takes none that stands before it. [`SharedEngine::waiting`] is taken alone.
 
 use std::collections::HashMap;
@@ -14,7 +14,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 
 use super::job::{Shape, Sink};
-use super::{Acks, Mailbox};
+use super::{Acks, ReplyQueue};
 use crate::engine::ledger::Marks;
 use crate::engine::{ConnId, Engine, Gate, KeyRef, Keyer, Millis, Unit, Woken};
 use crate::lane::record::Record;
@@ -182,12 +182,12 @@ impl SharedEngine {
         self.hold_back(sink.answer(Shape::Each, 1, std::slice::from_ref(reply), gate));
     }
 
-    /// Mailboxes hold answers back.
-    pub(super) fn hold_back(&self, mailboxes: impl IntoIterator<Item = Arc<Mailbox>>) {
+    /// Clients hold answers back.
+    pub(super) fn hold_back(&self, clients: impl IntoIterator<Item = Arc<ReplyQueue>>) {
         let Some(acks) = &self.acks else { return };
         let mut any = false;
-        for mailbox in mailboxes {
-            acks.wait(&mailbox);
+        for client in clients {
+            acks.wait(&client);
             any = true;
         }
         if any {

@@ -173,7 +173,7 @@ impl Client {
         for victim in victims.iter().filter(|victim| victim.id != self.entry.id) {
             // It is gone for everybody who asks now; its task ends in its own time.
             self.shared.registry.leave(victim.id);
-            victim.mailbox.doom();
+            victim.replies.disconnect();
         }
         match (by_address, victims.len()) {
             (true, 0) => self.error("ERR No such client"),

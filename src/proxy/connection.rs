@@ -41,7 +41,7 @@ impl Client {
         self.leave_subscriber();
         self.shared.registry.stop_monitor(self.entry.id);
         // What it was shown until now comes before the reply; after it nothing does.
-        self.mailbox.take_messages(&mut self.out);
+        self.replies.take_messages(&mut self.out);
         self.show_identity();
         let mut seen = self.entry.seen.lock();
         (seen.monitors, seen.no_evict) = (false, false);

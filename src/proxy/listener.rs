@@ -66,7 +66,7 @@ impl Listener {
         tasks: TaskTracker,
         stop: CancellationToken,
     ) {
-        tasks.spawn(call_clients(shared.clone(), stop.clone()));
+        tasks.spawn(wake_clients(shared.clone(), stop.clone()));
         tasks.spawn(bound_memory(shared.clone(), stop.clone()));
         let complaints = RateLimited::default();
         loop {
@@ -114,15 +114,15 @@ async fn welcome(
 }
 
 /// Tells every client when the stage has changed or everything ends. It is done for all by one, so
-/// that a client that waits for its next command waits for its own mailbox and socket only.
-async fn call_clients(shared: Arc<Shared>, stop: CancellationToken) {
+/// that a client that waits for its next command waits for its own replies and socket only.
+async fn wake_clients(shared: Arc<Shared>, stop: CancellationToken) {
     let mut stage = shared.stage.clone();
     loop {
         let over = tokio::select! {
             changed = stage.changed() => changed.is_err(),
             () = stop.cancelled() => true,
         };
-        shared.registry.call_all();
+        shared.registry.wake_all();
         if over {
             return;
         }

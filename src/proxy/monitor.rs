@@ -42,7 +42,7 @@ impl Client {
         let leaves = request.is(0, "RESET");
         for monitor in self.shared.registry.monitors() {
             if !(leaves && monitor.id == self.entry.id) {
-                monitor.mailbox.push(&line);
+                monitor.replies.push(&line);
             }
         }
     }

@@ -9,7 +9,7 @@ use std::time::Instant;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::lane::Mailbox;
+use crate::lane::ReplyQueue;
 use crate::metrics::{Tally, Totals};
 
 /// One client as others see it.
@@ -19,7 +19,7 @@ pub(super) struct Entry {
     pub(super) address: Option<SocketAddr>,
     pub(super) local: Option<SocketAddr>,
     pub(super) since: Instant,
-    pub(super) mailbox: Arc<Mailbox>,
+    pub(super) replies: Arc<ReplyQueue>,
     pub(super) tally: Tally,
     pub(super) seen: Mutex<Seen>,
 }
@@ -126,7 +126,7 @@ impl Registry {
         &self,
         address: Option<SocketAddr>,
         local: Option<SocketAddr>,
-        mailbox: Arc<Mailbox>,
+        replies: Arc<ReplyQueue>,
     ) -> Arc<Entry> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed) + 1;
         let now = Instant::now();
@@ -136,7 +136,7 @@ impl Registry {
             address,
             local,
             since: now,
-            mailbox,
+            replies,
             tally: Tally::default(),
             seen,
         });
@@ -193,8 +193,8 @@ impl Registry {
 
     /// Lets go of whoever has left most unread.
     pub(super) fn evict(&self) {
-        if let Some(worst) = self.all().iter().max_by_key(|entry| entry.mailbox.unread()) {
-            worst.mailbox.evict();
+        if let Some(worst) = self.all().iter().max_by_key(|entry| entry.replies.unread()) {
+            worst.replies.evict();
         }
     }
 
@@ -219,8 +219,8 @@ impl Registry {
     }
 
     /// Has every client look at the [`super::Stage`].
-    pub(super) fn call_all(&self) {
-        self.clients.lock().here.values().for_each(|entry| entry.mailbox.call());
+    pub(super) fn wake_all(&self) {
+        self.clients.lock().here.values().for_each(|entry| entry.replies.wake());
     }
 
     /// How many clients have subscriptions.

@@ -118,7 +118,7 @@ async fn listen(mut wire: Wire, shared: &Shared, tracker: &Entry, receiver: u64)
         match shared.registry.find(receiver) {
             Some(entry) => deliver(&entry, keys),
             // In RESP2 nothing can be said to who has not asked.
-            None if tracker.seen.lock().resp == 3 => tracker.mailbox.push(&broken(receiver)),
+            None if tracker.seen.lock().resp == 3 => tracker.replies.push(&broken(receiver)),
             None => {}
         }
     }
@@ -142,7 +142,7 @@ fn deliver(entry: &Entry, keys: &[u8]) {
     }
     // A null is written otherwise in RESP2, the keys are not.
     message.put_slice(if protocol != 3 && keys == b"_\r\n" { b"*-1\r\n" } else { keys });
-    entry.mailbox.push(&message.freeze());
+    entry.replies.push(&message.freeze());
 }
 
 /// Tells a client that everything which it has cached may be out of date.

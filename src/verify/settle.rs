@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::Verify;
 use super::walk::VerifyError;
 use crate::engine::{Engine, KeyRef};
-use crate::lane::Held;
+use crate::lane::KeyGuard;
 use crate::value::diff::Difference;
 use crate::value::{Comparer, Verdict};
 
@@ -129,7 +129,7 @@ impl Verify {
     ) -> Result<(), VerifyError> {
         let named = self.engine.look(|engine| engine.key_ref(db, key.clone()));
         loop {
-            let held = Held::take(&self.engine, &named).await;
+            let held = KeyGuard::take(&self.engine, &named).await;
             // A copier may have to hold a dirty key too.
             let dirty = !self.engine.look(|engine| engine.is_migrated(&named));
             if !dirty && self.has_arrived(&named).await {

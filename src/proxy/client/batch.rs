@@ -6,7 +6,7 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 use crate::engine::{Keyer, Unit, Write};
-use crate::lane::{Job, Lane, Mailbox, Shape, Sink};
+use crate::lane::{Job, Lane, ReplyQueue, Shape, Sink};
 use crate::metrics::CommandKind;
 use crate::protocol::command::Command;
 use crate::protocol::databases::Databases;
@@ -114,7 +114,7 @@ pub(super) struct Destination<'a> {
     pub(super) databases: &'a Databases,
     /// The client's database, by the server's number.
     pub(super) db: u32,
-    pub(super) mailbox: &'a Arc<Mailbox>,
+    pub(super) replies: &'a Arc<ReplyQueue>,
 }
 
 impl Step {
@@ -134,8 +134,8 @@ impl Step {
         let requests: Requests =
             self.requests.iter().map(|request| translated(request, there.databases)).collect();
         let unit = self.meaning.unit(&requests, there).map(Box::new);
-        let mailbox = there.mailbox.clone();
-        let sink = if self.silent { Sink::Silent(mailbox) } else { Sink::Client(mailbox) };
+        let replies = there.replies.clone();
+        let sink = if self.silent { Sink::Silent(replies) } else { Sink::Client(replies) };
         let repeatable = matches!(self.meaning, Meaning::Read);
         Job { requests, unit, sink, shape: self.meaning.shape(), repeatable }
     }

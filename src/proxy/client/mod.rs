@@ -45,7 +45,7 @@ use super::session::Session;
 use super::subscriber::Subscriber;
 use super::tracking::Relay;
 use super::{Route, Shared, Stage};
-use crate::lane::{Lane, Lanes, Mailbox, Purpose, Refusal};
+use crate::lane::{Lane, Lanes, Purpose, Refusal, ReplyQueue};
 use crate::metrics::ClientErrorKind;
 use crate::net::{Outgoing, ReadSize, Stream};
 use crate::protocol::resp::{self, Decoder, Request};
@@ -83,7 +83,7 @@ pub(super) struct Client {
     pub(super) out: Outgoing,
     /// Replies to be looked at before the client gets them.
     pub(super) withheld: Option<Box<Outgoing>>,
-    pub(super) mailbox: Arc<Mailbox>,
+    pub(super) replies: Arc<ReplyQueue>,
     under_way: UnderWay,
     /// When what is handled now was read.
     pub(super) came: Instant,
@@ -97,7 +97,7 @@ pub(super) struct Client {
     /// Whether the route is that of the last stage seen, and commands are not held.
     routed: bool,
     /// Whether to look at the stage, and at the end of everything.
-    called: bool,
+    woken: bool,
     way: Way,
     lane: Option<Arc<Lane>>,
     /// The lanes of its context, so that they stay open.
@@ -121,8 +121,8 @@ impl Client {
         (address, local): (Option<SocketAddr>, Option<SocketAddr>),
         stop: CancellationToken,
     ) -> Self {
-        let mailbox = Arc::new(Mailbox::of(shared.unread.clone()));
-        let entry = shared.registry.enter(address, local, mailbox.clone());
+        let replies = Arc::new(ReplyQueue::of(shared.unread.clone()));
+        let entry = shared.registry.enter(address, local, replies.clone());
         let mut stage = shared.stage.clone();
         let route = stage.borrow_and_update().route.clone();
         let mut decoder = Decoder::default();
@@ -136,7 +136,7 @@ impl Client {
             decoder,
             out: Outgoing::default(),
             withheld: None,
-            mailbox,
+            replies,
             under_way: UnderWay::default(),
             came: Instant::now(),
             stopwatch: Stopwatch::default(),
@@ -145,8 +145,8 @@ impl Client {
             route,
             stage,
             routed: false,
-            // What has happened before it could be called.
-            called: true,
+            // What has happened before it could be woken.
+            woken: true,
             way: Way::Lane(Purpose::Read),
             lane: None,
             lanes: None,
@@ -168,7 +168,7 @@ impl Client {
             self.out.clear();
         }
         // Whatever is in flight will be settled by its lane; only the goodbye is left.
-        self.mailbox.close();
+        self.replies.close();
         if self.is_gone() && !self.session.has_transaction() {
             // What can't be sent could not have been answered either.
             let _ = self.submit().await;
@@ -226,7 +226,7 @@ impl Client {
         self.show();
         loop {
             self.pump(Until::Input).await?;
-            if !self.is_called()? {
+            if !self.is_woken()? {
                 return Ok(());
             }
             self.follow_stage().await?;
@@ -234,9 +234,9 @@ impl Client {
     }
 
     /// Whether something has changed that concerns every client, since this was asked last.
-    fn is_called(&mut self) -> Result<bool, Close> {
-        let called = std::mem::take(&mut self.called);
-        if called && self.stop.is_cancelled() { Err(Close::Gracefully) } else { Ok(called) }
+    fn is_woken(&mut self) -> Result<bool, Close> {
+        let woken = std::mem::take(&mut self.woken);
+        if woken && self.stop.is_cancelled() { Err(Close::Gracefully) } else { Ok(woken) }
     }
 
     pub(super) fn is_gone(&self) -> bool {
@@ -251,7 +251,7 @@ impl Client {
     /// The client is gone. What it has sent before is still done, as far as it writes.
     fn lose(&mut self) {
         self.give_up();
-        self.mailbox.close();
+        self.replies.close();
         self.out.clear();
     }
 

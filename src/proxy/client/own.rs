@@ -23,7 +23,7 @@ impl Client {
     /// A new connection in the client's context.
     pub(in crate::proxy) async fn connect(&self) -> Result<Arc<Lane>, Refusal> {
         let context = self.upstream_context()?;
-        self.route.pool.session(&context, self.mailbox.clone()).await
+        self.route.pool.session(&context, self.replies.clone()).await
     }
 
     /// The own connection is closed when nothing about the client belongs to it any more.
@@ -64,10 +64,10 @@ impl Client {
         for request in &anew.settings {
             let (told, relay) = self.as_told(request).await.map_err(|_| Close::Now)?;
             self.relay = relay.or_else(|| self.relay.take());
-            jobs.push(Job::pass(told, Sink::Silent(self.mailbox.clone())));
+            jobs.push(Job::pass(told, Sink::Silent(self.replies.clone())));
         }
         for request in anew.queue {
-            jobs.push(Job::queue(request, Sink::Silent(self.mailbox.clone())));
+            jobs.push(Job::queue(request, Sink::Silent(self.replies.clone())));
         }
         for _ in &jobs {
             self.under_way.submit(0);

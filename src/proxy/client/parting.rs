@@ -43,7 +43,7 @@ impl Partings {
 }
 
 impl Parting {
-    /// Whether it has had its time; who asks is called when it has.
+    /// Whether it has had its time; the task that asks is woken when it has.
     pub(super) fn is_over(&mut self, cx: &mut Context<'_>) -> bool {
         self.end.as_mut().poll(cx).is_ready()
     }

@@ -66,7 +66,7 @@ impl Client {
         reply: &Bytes,
     ) -> Result<(), Close> {
         self.under_way.submit(0);
-        self.route.engine.answer(unit, Sink::Client(self.mailbox.clone()), reply);
+        self.route.engine.answer(unit, Sink::Client(self.replies.clone()), reply);
         self.drain().await
     }
 
@@ -129,7 +129,7 @@ impl Client {
             keyer: self.route.engine.keyer(),
             databases,
             db: databases.to(db).unwrap_or(db),
-            mailbox: &self.mailbox,
+            replies: &self.replies,
         };
         let room = self.room();
         let Some(steps) = self.batch.submit(room, lane, &there) else {
@@ -159,7 +159,7 @@ impl Client {
     async fn make_room(&mut self) -> Result<(), Close> {
         while self.room() == 0 {
             self.pump(Until::Room).await?;
-            match self.is_called() {
+            match self.is_woken() {
                 Ok(false) => {}
                 Ok(true) => self.follow_stage().await?,
                 Err(close) => {

@@ -71,13 +71,13 @@ impl Client {
     fn poll_replies(&mut self, cx: &mut Context<'_>) -> Poll<Result<u64, Close>> {
         let replies = self.withheld.as_deref_mut().unwrap_or(&mut self.out);
         let before = replies.len();
-        let Poll::Ready(news) = self.mailbox.poll_take(cx, replies) else { return Poll::Pending };
+        let Poll::Ready(news) = self.replies.poll_take(cx, replies) else { return Poll::Pending };
         self.under_way.answer(news.answered, replies.len() - before);
         self.would_block |= news.would_block;
         if news.spoiled {
             self.session.spoil();
         }
-        self.called |= news.called;
+        self.woken |= news.woken;
         for _ in 0..news.refused {
             self.blame(ClientErrorKind::Upstream);
         }
@@ -87,7 +87,7 @@ impl Client {
             Err(Close::Now)
         } else if news.disowned {
             Err(Close::Gracefully)
-        } else if news.doomed {
+        } else if news.disconnected {
             self.blame(ClientErrorKind::Upstream);
             Err(Close::Now)
         } else {
@@ -111,7 +111,7 @@ impl Client {
             self.lose();
         }
         if counts {
-            self.mailbox.left_to_write(self.out.len());
+            self.replies.left_to_write(self.out.len());
         }
         is_lost
     }
@@ -134,10 +134,10 @@ impl Client {
     /// Whether what is waited for is there without a look at the socket.
     fn has_come(&self, until: Until) -> bool {
         match until {
-            Until::Input => self.called,
+            Until::Input => self.woken,
             Until::Gone => false,
             Until::Drained => self.under_way.is_empty() && self.session.channels.is_confirmed(),
-            Until::Room => self.called || self.room() > 0,
+            Until::Room => self.woken || self.room() > 0,
         }
     }
 

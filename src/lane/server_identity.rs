@@ -10,7 +10,7 @@ use crate::server::ServerInfo;
 
 /// The server as it was when it answered last.
 #[derive(Debug)]
-pub(crate) struct Process(Mutex<ServerInfo>);
+pub(crate) struct ServerIdentity(Mutex<ServerInfo>);
 
 /// A connection, so that it can be told from one of another process.
 #[derive(Clone, Debug)]
@@ -20,14 +20,14 @@ pub(super) struct Origin {
     pub(super) id: i64,
 }
 
-impl Process {
+impl ServerIdentity {
     /// The process that was there when the server was surveyed.
     pub(crate) fn new(info: &ServerInfo) -> Self {
         Self(Mutex::new(info.clone()))
     }
 
     /// The process and its data, as a record names them.
-    pub(crate) fn identity(&self) -> String {
+    pub(crate) fn as_recorded(&self) -> String {
         self.0.lock().identity()
     }
 
@@ -61,11 +61,11 @@ impl Upstream {
     /// writes that have been mirrored: then everything is copied again, and what only the secondary
     /// holds is removed, unless that would be nearly all there is. `None`: it can't be asked now.
     pub(crate) async fn recognize(&self) -> Option<String> {
-        let replies = self.side.ask_all(&self.endpoint, &ServerInfo::questions()).await?;
+        let replies = self.control.ask_all(&self.endpoint, &ServerInfo::questions()).await?;
         // A server that does not tell is taken for the same.
         if let Some(now) = ServerInfo::answered(&replies) {
-            self.process.note(now, self.name, &self.engine);
+            self.identity.note(now, self.name, &self.engine);
         }
-        Some(self.process.0.lock().run_id.clone())
+        Some(self.identity.0.lock().run_id.clone())
     }
 }

@@ -17,7 +17,7 @@ use crate::protocol::resp;
 
 /// The replies that wait for a client's task.
 #[derive(Debug)]
-pub(crate) struct Mailbox {
+pub(crate) struct ReplyQueue {
     inner: Mutex<Inner>,
     /// Nobody will read what comes: it is not kept.
     closed: AtomicBool,
@@ -28,7 +28,7 @@ struct Inner {
     replies: Outgoing,
     news: News,
     /// Replies that wait for the secondary, and those behind them.
-    held: VecDeque<Held>,
+    held: VecDeque<Withheld>,
     /// The bytes of those.
     held_bytes: usize,
     /// What the client's task has taken and not written, in bytes, when it told last.
@@ -40,7 +40,7 @@ struct Inner {
 
 /// The replies to one step.
 #[derive(Debug)]
-struct Held {
+struct Withheld {
     gate: Option<Gate>,
     since: Instant,
     replies: Vec<Bytes>,
@@ -60,11 +60,11 @@ pub(crate) struct News {
     /// A command that the server was to queue was refused: its transaction will fail.
     pub spoiled: bool,
     /// A step in flight was lost; the client must be disconnected.
-    pub doomed: bool,
+    pub disconnected: bool,
     /// The server does not know the client's user any more; it must be disconnected once it is told.
     pub disowned: bool,
     /// Something has changed that concerns every client.
-    pub called: bool,
+    pub woken: bool,
     /// It has left more unread than any other, and all together is too much.
     pub evicted: bool,
 }
@@ -78,9 +78,9 @@ impl Inner {
         self.news.refused += news.refused;
         self.news.would_block |= news.would_block;
         self.news.spoiled |= news.spoiled;
-        self.news.doomed |= news.doomed;
+        self.news.disconnected |= news.disconnected;
         self.news.disowned |= news.disowned;
-        self.news.called |= news.called;
+        self.news.woken |= news.woken;
         self.news.evicted |= news.evicted;
         self.account();
     }
@@ -104,7 +104,7 @@ impl Inner {
             return self.take(&[], news);
         }
         let (since, replies) = (Instant::now(), replies.to_vec());
-        let held = Held { gate, since, replies, news };
+        let held = Withheld { gate, since, replies, news };
         self.held_bytes += held.bytes();
         self.held.push_back(held);
         self.account();
@@ -125,20 +125,20 @@ impl Inner {
     }
 }
 
-impl Held {
+impl Withheld {
     fn bytes(&self) -> usize {
         self.replies.iter().map(Bytes::len).sum()
     }
 }
 
-impl Default for Mailbox {
+impl Default for ReplyQueue {
     fn default() -> Self {
         Self::of(Unread::new(usize::MAX))
     }
 }
 
-impl Mailbox {
-    /// A mailbox whose replies count as part of `unread`.
+impl ReplyQueue {
+    /// A queue whose replies count as part of `unread`.
     pub(crate) fn of(unread: Arc<Unread>) -> Self {
         let inner = Inner {
             replies: Outgoing::default(),
@@ -168,7 +168,7 @@ impl Mailbox {
     pub(super) fn release(&self, mut is_open: impl FnMut(&mut Gate) -> bool) -> bool {
         let mut inner = self.inner.lock();
         let mut moved = false;
-        let mut opens = |held: &mut Held| held.gate.as_mut().is_none_or(&mut is_open);
+        let mut opens = |held: &mut Withheld| held.gate.as_mut().is_none_or(&mut is_open);
         while inner.held.front_mut().is_some_and(&mut opens) {
             if let Some(held) = inner.held.pop_front() {
                 inner.held_bytes -= held.bytes();
@@ -258,13 +258,13 @@ impl Mailbox {
     }
 
     /// The client must be disconnected.
-    pub(crate) fn doom(&self) {
-        self.update(|inner| inner.news.doomed = true);
+    pub(crate) fn disconnect(&self) {
+        self.update(|inner| inner.news.disconnected = true);
     }
 
-    /// The client is to look around.
-    pub(crate) fn call(&self) {
-        self.update(|inner| inner.news.called = true);
+    /// Something has changed that the client has to look at.
+    pub(crate) fn wake(&self) {
+        self.update(|inner| inner.news.woken = true);
     }
 
     fn update(&self, act: impl FnOnce(&mut Inner)) {
@@ -305,11 +305,11 @@ mod tests {
 
     #[test]
     fn replies_for_a_client_that_is_gone_are_not_kept() {
-        let mailbox = Mailbox::default();
-        mailbox.answer(&[Bytes::from_static(b"+OK\r\n")]);
-        mailbox.close();
-        mailbox.answer(&[Bytes::from_static(b"+OK\r\n")]);
-        mailbox.push(&Bytes::from_static(b">1\r\n+x\r\n"));
-        assert!(mailbox.inner.lock().replies.is_empty());
+        let client = ReplyQueue::default();
+        client.answer(&[Bytes::from_static(b"+OK\r\n")]);
+        client.close();
+        client.answer(&[Bytes::from_static(b"+OK\r\n")]);
+        client.push(&Bytes::from_static(b">1\r\n+x\r\n"));
+        assert!(client.inner.lock().replies.is_empty());
     }
 }

@@ -13,11 +13,11 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Opened when first needed and again after it broke.
 #[derive(Debug, Default)]
-pub(crate) struct SideLine {
+pub(crate) struct ControlConnection {
     connection: Mutex<Option<Connection>>,
 }
 
-impl SideLine {
+impl ControlConnection {
     /// Asks the server behind `endpoint` as the URL's user. `None`: no answer could be had.
     pub(crate) async fn ask(&self, endpoint: &Endpoint, request: &Request) -> Option<Reply> {
         self.ask_all(endpoint, std::slice::from_ref(request)).await?.pop()
