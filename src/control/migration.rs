@@ -26,7 +26,7 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 
 /// One migration.
 #[derive(Debug)]
-pub struct Migration {
+pub(crate) struct Migration {
     pub(super) world: Arc<World>,
     pub(super) store: Option<StateDir>,
     pub(super) stage: watch::Sender<Stage>,
@@ -101,7 +101,7 @@ impl Migration {
     }
 
     /// The phase now.
-    pub fn phase(&self) -> Phase {
+    pub(crate) fn phase(&self) -> Phase {
         let mut inner = self.inner.lock();
         self.notice(&mut inner);
         inner.standing.phase()
@@ -134,7 +134,7 @@ impl Migration {
     }
 
     /// Everything, now.
-    pub fn status(&self) -> Status {
+    pub(crate) fn status(&self) -> Status {
         let mut inner = self.inner.lock();
         self.notice(&mut inner);
         let facts = self.facts(&mut inner);

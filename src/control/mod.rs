@@ -41,8 +41,7 @@ mod watch;
 
 pub(crate) use direction::{Direction, Known, World};
 pub(crate) use libraries::copy as copy_libraries;
-pub use migration::Migration;
 pub(crate) use preflight::{check_marker, check_target, open};
-pub use start::start;
+pub(crate) use start::start;
 pub use state::{State, StateDir, StateError};
 pub(crate) use survey::{Survey, acceptance};

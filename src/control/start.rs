@@ -58,7 +58,7 @@ struct Found {
 ///
 /// # Errors
 /// It can't start: a server, the target's keys, the state directory, an address.
-pub async fn start(mut config: RunConfig) -> Result<(), Failure> {
+pub(crate) async fn start(mut config: RunConfig) -> Result<(), Failure> {
     survive_file_limits()?;
     memory::check(config.mirror_buffer);
     if let Some(hooks) = config.hooks.as_ref().filter(|hooks| !hooks.is_dir()) {

@@ -25,7 +25,7 @@ use super::{Copying, Engine, Ticket, Write};
 use crate::engine::ledger::State;
 use crate::protocol::resp::{Request, parse_integer};
 
-pub use self::list::Edit;
+pub(crate) use self::list::Edit;
 
 /// What the notes of one copy may weigh, in bytes; with more of them it is void.
 const LIMIT: usize = 4 * 1024 * 1024;
@@ -108,7 +108,7 @@ impl Notes {
 impl Engine {
     /// From now on writes to the key are noted; to be called before anything of it is read, its type
     /// and expiry included: what was written until now will be in what is read.
-    pub fn follow(&mut self, ticket: &Ticket) {
+    pub(crate) fn follow(&mut self, ticket: &Ticket) {
         self.begin_reading(ticket);
         let now = self.now;
         if let Some(copying) = self.copying_of(ticket) {
@@ -119,7 +119,7 @@ impl Engine {
 
     /// What the key holds can't be followed: its copy is void if it was written since, and will be when
     /// it is.
-    pub fn follow_no_more(&mut self, ticket: &Ticket) {
+    pub(crate) fn follow_no_more(&mut self, ticket: &Ticket) {
         let notes = self.copying_of(ticket).and_then(|copying| copying.notes.take());
         if notes.is_some_and(|notes| notes.any) {
             let named = ticket.key_ref();
@@ -128,19 +128,19 @@ impl Engine {
     }
 
     /// How many elements are noted.
-    pub fn noted(&self, ticket: &Ticket) -> usize {
+    pub(crate) fn noted(&self, ticket: &Ticket) -> usize {
         self.notes(ticket).map_or(0, |notes| notes.elements.len() + notes.edits.len())
     }
 
     /// Hands the noted elements over, to be read after this.
-    pub fn take_noted(&mut self, ticket: &Ticket) -> Vec<Bytes> {
+    pub(crate) fn take_noted(&mut self, ticket: &Ticket) -> Vec<Bytes> {
         let notes = self.copying_of(ticket).and_then(|copying| copying.notes.as_mut());
         notes.map(|notes| std::mem::take(&mut notes.elements)).into_iter().flatten().collect()
     }
 
     /// Hands over what is to be done to the elements of a list that have been copied, and how many
     /// there are after that; while the copier holds the key.
-    pub fn take_edits(&mut self, ticket: &Ticket) -> (Vec<Edit>, usize) {
+    pub(crate) fn take_edits(&mut self, ticket: &Ticket) -> (Vec<Edit>, usize) {
         let notes = self.copying_of(ticket).and_then(|copying| copying.notes.as_mut());
         let take = |notes: &mut Notes| (std::mem::take(&mut notes.edits), notes.prefix.copied);
         notes.map(take).unwrap_or_default()
@@ -148,7 +148,12 @@ impl Engine {
 
     /// The next elements of a list have been read, which has so many by now. False when that can't
     /// be the list that the others were read of.
-    pub fn extend_prefix(&mut self, ticket: &Ticket, elements: usize, length: usize) -> bool {
+    pub(crate) fn extend_prefix(
+        &mut self,
+        ticket: &Ticket,
+        elements: usize,
+        length: usize,
+    ) -> bool {
         let notes = self.copying_of(ticket).and_then(|copying| copying.notes.as_mut());
         let Some(Notes { prefix, .. }) = notes else { return false };
         let is_same = prefix.copied == 0 || prefix.length == length;
@@ -157,7 +162,7 @@ impl Engine {
     }
 
     /// The first of the ends that the key was given since, on the primary's clock.
-    pub fn noted_end(&self, ticket: &Ticket) -> Option<i64> {
+    pub(crate) fn noted_end(&self, ticket: &Ticket) -> Option<i64> {
         self.notes(ticket)?.end
     }
 

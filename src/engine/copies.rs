@@ -15,7 +15,7 @@ use crate::engine::ledger::{Discarded, Fingerprint, Groups, State};
 
 /// The right to copy one key.
 #[derive(Clone, Debug)]
-pub struct Ticket {
+pub(crate) struct Ticket {
     id: u64,
     epoch: u64,
     named: KeyRef,
@@ -27,19 +27,19 @@ pub struct Ticket {
 
 impl Ticket {
     /// The key.
-    pub fn key_ref(&self) -> &KeyRef {
+    pub(crate) fn key_ref(&self) -> &KeyRef {
         &self.named
     }
 
     /// The key's name.
-    pub fn key(&self) -> &bytes::Bytes {
+    pub(crate) fn key(&self) -> &bytes::Bytes {
         &self.named.key
     }
 }
 
 /// What was read of a key.
 #[derive(Clone, Debug)]
-pub struct Copied {
+pub(crate) struct Copied {
     /// What gives the secondary the key's state: a `RESTORE`, or a `DEL` when there is no key.
     pub steps: SmallVec<[Step; 1]>,
     /// Whether it was read while the copier held the key in the order.
@@ -48,7 +48,7 @@ pub struct Copied {
 
 /// What became of a copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Accepted {
+pub(crate) enum Accepted {
     /// It stands in the log here; effects follow it.
     At(Position),
     /// The key was written meanwhile: it is dirty, and its turn will come again.
@@ -61,7 +61,11 @@ pub enum Accepted {
 
 impl Engine {
     /// Asks for the right to copy keys found by a scan of `db`: for those that need it.
-    pub fn claim(&mut self, db: u32, keys: impl Iterator<Item = bytes::Bytes>) -> Vec<Ticket> {
+    pub(crate) fn claim(
+        &mut self,
+        db: u32,
+        keys: impl Iterator<Item = bytes::Bytes>,
+    ) -> Vec<Ticket> {
         if !self.is_mirroring() || self.settings.databases.to(db).is_none() {
             return Vec::new();
         }
@@ -80,7 +84,7 @@ impl Engine {
     }
 
     /// The right to copy the next dirty keys, at most `most` of them.
-    pub fn claim_dirty(&mut self, most: usize) -> Vec<Ticket> {
+    pub(crate) fn claim_dirty(&mut self, most: usize) -> Vec<Ticket> {
         let mut tickets = Vec::new();
         while tickets.len() < most {
             let (rests, now) = (&self.rests, self.now);
@@ -115,7 +119,7 @@ impl Engine {
     }
 
     /// Offers what was read.
-    pub fn accept(&mut self, ticket: &Ticket, copied: &Copied) -> Accepted {
+    pub(crate) fn accept(&mut self, ticket: &Ticket, copied: &Copied) -> Accepted {
         let accepted = self.place(ticket, copied);
         if matches!(accepted, Accepted::At(_)) {
             self.taken(ticket.named.fingerprint);
@@ -165,7 +169,7 @@ impl Engine {
     /// answered will be in what it reads. Where the copier holds the key, only what holds no keys can
     /// come between from now on (a blocked pop that has been served, a script that was overheard),
     /// and makes the copy void.
-    pub fn begin_reading(&mut self, ticket: &Ticket) {
+    pub(crate) fn begin_reading(&mut self, ticket: &Ticket) {
         let KeyRef { fingerprint, space, .. } = ticket.named;
         if self.is_current(ticket) && self.ledger.state(space, fingerprint) == State::Touched {
             self.ledger.set(space, fingerprint, State::Copying);
@@ -173,7 +177,7 @@ impl Engine {
     }
 
     /// Gives the claim up; the key is dirty again, and its next copy is one attempt further.
-    pub fn abandon(&mut self, ticket: &Ticket) {
+    pub(crate) fn abandon(&mut self, ticket: &Ticket) {
         let KeyRef { fingerprint, space, .. } = ticket.named;
         let Some(copying) = self.copying.get(&fingerprint) else { return };
         if copying.id != ticket.id {
@@ -188,20 +192,20 @@ impl Engine {
     }
 
     /// Gives the claim up because a server refuses; copies pause for a moment, or they would spin.
-    pub fn refuse(&mut self, ticket: &Ticket) {
+    pub(crate) fn refuse(&mut self, ticket: &Ticket) {
         self.refused_at = Some(self.now);
         self.abandon(ticket);
     }
 
     /// Whether nobody has written to the key since its claim.
-    pub fn is_untouched(&self, ticket: &Ticket) -> bool {
+    pub(crate) fn is_untouched(&self, ticket: &Ticket) -> bool {
         let KeyRef { fingerprint, space, .. } = ticket.named;
         self.is_of_now(ticket) && self.ledger.state(space, fingerprint) == State::Copying
     }
 
     /// Appends a part of a copy that is built under another name; false when there is no room. If
     /// it fails on the secondary, the copy fails.
-    pub fn append_part(&mut self, ticket: &Ticket, steps: &[Step]) -> bool {
+    pub(crate) fn append_part(&mut self, ticket: &Ticket, steps: &[Step]) -> bool {
         let number = self.spaces.number(ticket.named.space);
         let Some(db) = self.settings.databases.to(number) else { return true };
         self.touch(ticket.named.fingerprint.group());
@@ -238,7 +242,7 @@ impl Engine {
     /// Begins a pass over what is not migrated: everything after a resynchronisation was asked for,
     /// else the groups whose dirty keys found no room. Gives the groups to be scanned on both
     /// servers, and why.
-    pub fn begin_pass(&mut self) -> (Groups, Option<Cause>) {
+    pub(crate) fn begin_pass(&mut self) -> (Groups, Option<Cause>) {
         let lost = self.dirty.take_lost();
         let cause = self.resync.take();
         let groups = if cause.is_some() { Groups::full() } else { lost };
@@ -253,7 +257,7 @@ impl Engine {
     /// that the pass has not come by was not on the primary then; whether it is by now or not, what
     /// the secondary holds of it is old. It is copied, which removes it if the primary lacks it;
     /// or left alone until the primary has one of that name, if it may stay.
-    pub fn found_on_secondary(&mut self, db: u32, key: bytes::Bytes, may_stay: bool) {
+    pub(crate) fn found_on_secondary(&mut self, db: u32, key: bytes::Bytes, may_stay: bool) {
         let named = self.key_ref(db, key);
         if self.ledger.state(named.space, named.fingerprint) != State::Unmigrated {
             return;
@@ -267,7 +271,7 @@ impl Engine {
 
     /// The pass is over: every key is migrated but those that are known not to be, by name or by
     /// their group.
-    pub fn end_pass(&mut self) {
+    pub(crate) fn end_pass(&mut self) {
         let mut keep = self.exceptions();
         for (space, fingerprint) in std::mem::take(&mut self.apart) {
             if self.ledger.state(space, fingerprint) == State::Unmigrated {

@@ -12,7 +12,7 @@ use crate::engine::ledger::Fingerprint;
 /// Keys of one database that were read together, and the one command for each that gives the
 /// secondary its state.
 #[derive(Debug)]
-pub struct Copies<'a> {
+pub(crate) struct Copies<'a> {
     /// The commands, one behind the other.
     commands: BytesMut,
     /// Whose they are, and where each ends.
@@ -23,23 +23,23 @@ pub struct Copies<'a> {
 
 impl<'a> Copies<'a> {
     /// None yet; room for so many bytes of commands.
-    pub fn with_room(bytes: usize, in_position: bool) -> Self {
+    pub(crate) fn with_room(bytes: usize, in_position: bool) -> Self {
         Self { commands: BytesMut::with_capacity(bytes), parts: Vec::new(), in_position }
     }
 
     /// Adds the command that `write` writes.
-    pub fn push(&mut self, ticket: &'a Ticket, write: impl FnOnce(&mut BytesMut)) {
+    pub(crate) fn push(&mut self, ticket: &'a Ticket, write: impl FnOnce(&mut BytesMut)) {
         write(&mut self.commands);
         self.parts.push((ticket, self.commands.len()));
     }
 
     /// The commands' bytes.
-    pub fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.commands.len()
     }
 
     /// The keys' fingerprints.
-    pub fn fingerprints(&self) -> impl Iterator<Item = Fingerprint> {
+    pub(crate) fn fingerprints(&self) -> impl Iterator<Item = Fingerprint> {
         self.parts.iter().map(|(ticket, _)| ticket.key_ref().fingerprint)
     }
 
@@ -64,7 +64,7 @@ impl Engine {
     /// Offers what was read: keys that were written meanwhile are dirty again, the others are
     /// migrated. Gives everything back when the log has no room: to be offered again later; keys that
     /// are held meanwhile are dirty again instead.
-    pub fn accept_all<'a>(&mut self, copies: Copies<'a>) -> Option<Copies<'a>> {
+    pub(crate) fn accept_all<'a>(&mut self, copies: Copies<'a>) -> Option<Copies<'a>> {
         let fits = self.log.takes_copies(copies.commands.len(), copies.parts.len());
         if !fits && copies.in_position {
             // Nobody waits for a secondary that is away.
@@ -110,7 +110,7 @@ impl Engine {
 
     /// The secondary has answered `entry`, many copies, as expected but for the commands at the
     /// places in `refused`.
-    pub fn restored(&mut self, entry: &Entry, refused: &[usize]) {
+    pub(crate) fn restored(&mut self, entry: &Entry, refused: &[usize]) {
         self.counters.applied += (entry.keys.len() - refused.len()) as u64;
         if !refused.is_empty() {
             self.counters.failed += refused.len() as u64;

@@ -13,7 +13,7 @@ const KEY_WEIGHT: usize = 160;
 
 /// Why a key is copied again. Also the label of the metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cause {
+pub(crate) enum Cause {
     /// It was written before its first copy.
     Unmigrated,
     /// Its effect can't be told by commands.
@@ -40,7 +40,7 @@ pub enum Cause {
 
 impl Cause {
     /// Every cause, for labels.
-    pub const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Unmigrated,
         Self::Effect,
         Self::Mismatch,
@@ -55,7 +55,7 @@ impl Cause {
     ];
 
     /// The metric's label.
-    pub fn label(self) -> &'static str {
+    pub(crate) fn label(self) -> &'static str {
         match self {
             Self::Unmigrated => "unmigrated",
             Self::Effect => "effect",
@@ -74,7 +74,7 @@ impl Cause {
 
 /// A key to be copied again.
 #[derive(Clone, Debug)]
-pub struct DirtyKey {
+pub(crate) struct DirtyKey {
     /// Its space.
     pub space: u32,
     /// Its name.

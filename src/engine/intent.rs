@@ -70,18 +70,18 @@ impl Intent {
 
 impl Engine {
     /// From now on a record is kept; it says `recorded` already.
-    pub fn keep_record(&mut self, recorded: Groups) {
+    pub(crate) fn keep_record(&mut self, recorded: Groups) {
         self.intent = Some(Intent::new(recorded));
     }
 
     /// What the record must say, if that has changed since the last call.
-    pub fn intent(&mut self) -> Option<&Groups> {
+    pub(crate) fn intent(&mut self) -> Option<&Groups> {
         let intent = self.intent.as_mut()?;
         std::mem::take(&mut intent.changed).then_some(&intent.recorded)
     }
 
     /// How many groups are in the record; `None` when none is kept.
-    pub fn recorded(&self) -> Option<usize> {
+    pub(crate) fn recorded(&self) -> Option<usize> {
         self.intent.as_ref().map(|intent| intent.recorded.len())
     }
 
@@ -112,7 +112,7 @@ impl Engine {
 
     /// Lets groups go in which nothing is left that may differ. To be called now and then; a group
     /// goes at the second call after the last that happened to it, at the earliest.
-    pub fn let_settled_groups_go(&mut self) {
+    pub(crate) fn let_settled_groups_go(&mut self) {
         if self.is_unsure() || self.recorded().is_none_or(|count| count == 0) {
             return;
         }

@@ -20,7 +20,7 @@ use crate::protocol::resp::Request;
 
 /// Finds the keys of writes, and the probes to send behind them.
 #[derive(Debug)]
-pub struct Keyer {
+pub(crate) struct Keyer {
     seed: Seed,
     primary: Capabilities,
     follow_scripts: bool,
@@ -52,7 +52,7 @@ impl Keyer {
     /// `command` is `None` for one that only the server knows; then `unknown` are its keys. A
     /// command whose keys can't be told from its arguments will be refused by the server, so it is
     /// taken as one that touches nothing.
-    pub fn write(
+    pub(crate) fn write(
         &self,
         command: Option<&'static Command>,
         request: Request,
@@ -81,7 +81,7 @@ impl Keyer {
     }
 
     /// Makes one step of one write, or of a transaction's commands.
-    pub fn unit(&self, writes: impl IntoIterator<Item = Write>, atomic: bool) -> Unit {
+    pub(crate) fn unit(&self, writes: impl IntoIterator<Item = Write>, atomic: bool) -> Unit {
         let mut writes: SmallVec<[Write; 1]> = writes.into_iter().collect();
         let db = writes.first().map(|write| write.db);
         if writes.iter().any(|write| Some(write.db) != db) {
@@ -98,7 +98,7 @@ impl Keyer {
     }
 
     /// Makes a step of a command that waits on a connection of its own.
-    pub fn waiting_unit(&self, write: Write) -> Unit {
+    pub(crate) fn waiting_unit(&self, write: Write) -> Unit {
         let mut unit = self.unit([write], false);
         unit.writes.iter_mut().for_each(|write| write.probes.clear());
         unit.waits = Some(0);
@@ -171,7 +171,7 @@ mod tests {
         assert_ne!(early.fingerprints[0], key.fingerprint);
         run(&mut engine, &mut early);
         assert_eq!(early.fingerprints[0], key.fingerprint);
-        assert_eq!(early.writes()[0].written_keys().next().unwrap().space, key.space);
+        assert_eq!(early.writes[0].written_keys().next().unwrap().space, key.space);
     }
 
     #[test]

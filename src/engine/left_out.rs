@@ -21,7 +21,7 @@ const WEIGHT: usize = 200;
 
 /// What the secondary lacks.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Lack {
+pub(crate) enum Lack {
     /// A module's type, or one that came later.
     Type(Bytes),
     /// An end for single fields of a hash.
@@ -39,7 +39,7 @@ impl fmt::Display for Lack {
 
 /// Keys that are alike: what they lack, and what their names have in common.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Group {
+pub(crate) struct Group {
     /// What the secondary lacks.
     pub lack: Lack,
     /// Their name with `*` for what tells them apart.
@@ -107,7 +107,7 @@ fn weight(named: &KeyRef) -> usize {
 
 /// A key's name without what mostly tells it from its like: what stands behind the last colon, and
 /// every number.
-pub fn pattern(key: &[u8]) -> String {
+pub(crate) fn pattern(key: &[u8]) -> String {
     let kept =
         key.iter().rposition(|byte| *byte == b':').map_or(key, |colon| key.split_at(colon + 1).0);
     let mut pattern = String::new();
@@ -126,7 +126,7 @@ pub fn pattern(key: &[u8]) -> String {
 
 impl Engine {
     /// Offers, instead of a copy, that the secondary cannot hold the value: it gets none.
-    pub fn leave_out(&mut self, ticket: &Ticket, in_position: bool, lack: Lack) -> Accepted {
+    pub(crate) fn leave_out(&mut self, ticket: &Ticket, in_position: bool, lack: Lack) -> Accepted {
         if !self.left_out.has_room_for(ticket.key_ref()) {
             self.refuse(ticket);
             return Accepted::Again;
@@ -142,17 +142,17 @@ impl Engine {
     }
 
     /// How many keys are left out.
-    pub fn left_out(&self) -> usize {
+    pub(crate) fn left_out(&self) -> usize {
         self.left_out.len()
     }
 
     /// What is left out, and how many keys of each kind.
-    pub fn left_out_groups(&self) -> impl Iterator<Item = (&Group, usize)> {
+    pub(crate) fn left_out_groups(&self) -> impl Iterator<Item = (&Group, usize)> {
         self.left_out.groups.iter().map(|(group, count)| (group, *count))
     }
 
     /// Some may have ended, or have got a value that can be carried: each is looked at again.
-    pub fn retry_left_out(&mut self) {
+    pub(crate) fn retry_left_out(&mut self) {
         let keys: Vec<KeyRef> =
             self.left_out.keys.values().map(|(named, _)| named.clone()).collect();
         for named in keys {

@@ -24,7 +24,7 @@ fn copies_weight(bytes: usize, copies: usize) -> usize {
 const ARENA: usize = 16 * 1024;
 
 /// A place in the log. Later entries have larger ones.
-pub type Position = u64;
+pub(crate) type Position = u64;
 
 /// What an entry weighs beyond its bytes, roughly.
 const ENTRY_WEIGHT: usize = size_of::<Entry>() + 64;
@@ -38,7 +38,7 @@ const COPY_WEIGHT: usize = size_of::<KeyRef>() + 64;
 
 /// A key by name, for making it dirty when its effect fails.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeyRef {
+pub(crate) struct KeyRef {
     /// Its fingerprint.
     pub fingerprint: Fingerprint,
     /// Its space: the database it is in, under the number that it had at the start.
@@ -49,7 +49,7 @@ pub struct KeyRef {
 
 /// What an entry is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// Keys: an effect.
     Keys,
     /// A key: a part of a copy, that another entry puts in place.
@@ -67,7 +67,7 @@ pub enum Kind {
 
 /// One effect, ready to be sent.
 #[derive(Clone, Debug)]
-pub struct Entry {
+pub(crate) struct Entry {
     /// Its place.
     pub position: Position,
     /// When the primary had done it.

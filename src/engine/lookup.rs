@@ -10,7 +10,7 @@ use crate::engine::ledger::{Marks, Seed, State};
 /// The keys of one database as a scan looks them up. It goes by the numbering that the engine had
 /// when it gave this: a scan that `SWAPDB` came between is done again.
 #[derive(Clone, Debug)]
-pub struct Lookup {
+pub(crate) struct Lookup {
     marks: Arc<Marks>,
     seed: Seed,
     space: u32,
@@ -18,7 +18,7 @@ pub struct Lookup {
 
 impl Engine {
     /// For a scan of `db` that begins now.
-    pub fn lookup(&self, db: u32) -> Lookup {
+    pub(crate) fn lookup(&self, db: u32) -> Lookup {
         let (marks, seed) = (self.ledger.marks(), self.settings.seed);
         Lookup { marks, seed, space: self.spaces.of(db) }
     }
@@ -27,7 +27,7 @@ impl Engine {
 impl Lookup {
     /// Leaves out the keys for which [`Engine::claim`] would give no ticket. The marks of the others
     /// are at hand when they are claimed.
-    pub fn unclaimed(&self, mut keys: Vec<Bytes>) -> Vec<Bytes> {
+    pub(crate) fn unclaimed(&self, mut keys: Vec<Bytes>) -> Vec<Bytes> {
         let fingerprints = keys.iter().map(|key| self.seed.fingerprint(self.space, key));
         let mut marks = self.marks.all(fingerprints).into_iter();
         keys.retain(|_| {

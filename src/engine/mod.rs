@@ -46,23 +46,21 @@ use crate::protocol::capability::Capabilities;
 use crate::protocol::databases::Databases;
 use crate::protocol::resp::Request;
 
-pub use catch_up::Edit;
-pub use copies::{Accepted, Copied, Ticket};
-pub use copy_batch::Copies;
-pub use dirty::{Cause, DirtyKey};
-pub use keyer::Keyer;
-pub use left_out::{Group, Lack, pattern};
-pub use log::{Entry, KeyRef, Kind, Position};
-pub use lookup::Lookup;
-pub use order::{ConnId, Woken};
-pub use passing::{Passable, Passing};
-pub use scripts::{Question, Reading};
-pub use secondary::Gate;
-pub use settle::Answer;
-pub use stats::Calls;
+pub(crate) use copies::{Accepted, Copied, Ticket};
+pub(crate) use copy_batch::Copies;
+pub(crate) use dirty::{Cause, DirtyKey};
+pub(crate) use keyer::Keyer;
+pub(crate) use left_out::{Group, Lack, pattern};
+pub(crate) use log::{Entry, KeyRef, Kind, Position};
+pub(crate) use order::{ConnId, Woken};
+pub(crate) use passing::{Passable, Passing};
+pub(crate) use scripts::{Question, Reading};
+pub(crate) use secondary::Gate;
+pub(crate) use settle::Answer;
+pub(crate) use stats::Calls;
 #[cfg(test)]
 pub(crate) use stats::tests::calls_of;
-pub use unit::{Unit, Write};
+pub(crate) use unit::{Unit, Write};
 
 use dependents::Dependents;
 use dirty::DirtyKeys;
@@ -76,11 +74,11 @@ use scripts::Scripts;
 use waits::Waits;
 
 /// Milliseconds since some fixed moment, monotonic.
-pub type Millis = u64;
+pub(crate) type Millis = u64;
 
 /// What an engine is told once.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub(crate) struct Settings {
     /// Which databases are migrated, and to where.
     pub databases: Databases,
     /// What the primary can do.
@@ -103,7 +101,7 @@ pub struct Settings {
 
 /// What has been counted since the start.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Counters {
+pub(crate) struct Counters {
     /// Effects that the secondary has applied as expected.
     pub applied: u64,
     /// Effects whose answer was not the expected one.
@@ -120,7 +118,7 @@ pub struct Counters {
 
 /// The state of one direction of mirroring, from a primary to a secondary.
 #[derive(Debug)]
-pub struct Engine {
+pub(crate) struct Engine {
     settings: Settings,
     keyer: Arc<Keyer>,
     order: Order,
@@ -187,7 +185,7 @@ struct Copying {
 
 impl Engine {
     /// An engine whose keys stand as `migrated` says.
-    pub fn new(settings: Settings, migrated: Groups) -> Self {
+    pub(crate) fn new(settings: Settings, migrated: Groups) -> Self {
         Self {
             keyer: Arc::new(Keyer::new(&settings)),
             order: Order::default(),
@@ -224,18 +222,18 @@ impl Engine {
     }
 
     /// Tells the time.
-    pub fn tick(&mut self, now: Millis) {
+    pub(crate) fn tick(&mut self, now: Millis) {
         self.now = self.now.max(now);
     }
 
     /// A number for a new upstream connection.
-    pub fn connect(&mut self) -> ConnId {
+    pub(crate) fn connect(&mut self) -> ConnId {
         self.next_conn += 1;
         ConnId(self.next_conn)
     }
 
     /// Marks a key that must be copied again, whatever is under way with it.
-    pub fn mark_dirty(&mut self, named: &KeyRef, cause: Cause) {
+    pub(crate) fn mark_dirty(&mut self, named: &KeyRef, cause: Cause) {
         self.mark_dirty_in_order(named, cause);
         self.mark_dependents_dirty(named.fingerprint, cause);
     }
@@ -276,18 +274,18 @@ impl Engine {
     }
 
     /// What makes units of clients' writes.
-    pub fn keyer(&self) -> &Arc<Keyer> {
+    pub(crate) fn keyer(&self) -> &Arc<Keyer> {
         &self.keyer
     }
 
     /// A key by name in one of the primary's databases.
-    pub fn key_ref(&self, db: u32, key: bytes::Bytes) -> KeyRef {
+    pub(crate) fn key_ref(&self, db: u32, key: bytes::Bytes) -> KeyRef {
         let space = self.spaces.of(db);
         KeyRef { fingerprint: self.settings.seed.fingerprint(space, &key), space, key }
     }
 
     /// The secondary is let go: nothing is mirrored any more.
-    pub fn let_go(&mut self) {
+    pub(crate) fn let_go(&mut self) {
         self.settings.mirroring = false;
         self.keyer.let_go();
         self.log = Log::new(0);
@@ -300,29 +298,29 @@ impl Engine {
 
     /// One of the clocks was set: what stands on the secondary ends at wrong times, and what has
     /// been read is no better.
-    pub fn set_clock_offset(&mut self, offset: i64) {
+    pub(crate) fn set_clock_offset(&mut self, offset: i64) {
         self.settings.clock_offset = offset;
         self.void_and_resync(Cause::Clock);
     }
 
     /// Whether the function libraries must be copied again.
-    pub fn is_code_stale(&self) -> bool {
+    pub(crate) fn is_code_stale(&self) -> bool {
         self.code_is_stale
     }
 
     /// Nobody knows which function libraries the secondary has.
-    pub fn mark_code_stale(&mut self) {
+    pub(crate) fn mark_code_stale(&mut self) {
         self.code_is_stale = self.settings.mirroring;
     }
 
     /// How often clients have changed code, for [`Self::code_is_copied`].
-    pub fn code_changes(&self) -> u64 {
+    pub(crate) fn code_changes(&self) -> u64 {
         self.code_changes
     }
 
     /// The secondary has been given the libraries that were there after so many changes. What has
     /// changed meanwhile may have been undone by that.
-    pub fn code_is_copied(&mut self, changes: u64) {
+    pub(crate) fn code_is_copied(&mut self, changes: u64) {
         self.code_is_stale = self.code_changes != changes;
     }
 }

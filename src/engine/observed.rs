@@ -5,7 +5,7 @@ use crate::engine::ledger::Fingerprint;
 
 impl Engine {
     /// Notes from now on whether a key is written; a write in flight may be one.
-    pub fn observe(&mut self, named: &KeyRef) {
+    pub(crate) fn observe(&mut self, named: &KeyRef) {
         let written = self.order.is_in_flight(named.fingerprint);
         self.observed.insert(named.fingerprint, written);
     }
@@ -23,19 +23,19 @@ impl Engine {
     }
 
     /// Whether an observed key was not written, is not in flight, and is settled.
-    pub fn was_untouched(&self, named: &KeyRef) -> bool {
+    pub(crate) fn was_untouched(&self, named: &KeyRef) -> bool {
         self.observed.get(&named.fingerprint) == Some(&false)
             && !self.order.is_in_flight(named.fingerprint)
             && self.is_settled(named)
     }
 
     /// Whether the secondary has the last copy of a key and gets its effects.
-    pub fn is_settled(&self, named: &KeyRef) -> bool {
+    pub(crate) fn is_settled(&self, named: &KeyRef) -> bool {
         self.is_migrated(named) && !self.copied_at.contains_key(&named.fingerprint)
     }
 
     /// The comparison is over.
-    pub fn stop_observing(&mut self, keys: &[KeyRef]) {
+    pub(crate) fn stop_observing(&mut self, keys: &[KeyRef]) {
         for named in keys {
             self.observed.remove(&named.fingerprint);
         }

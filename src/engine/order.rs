@@ -15,7 +15,7 @@ use crate::engine::ledger::Fingerprint;
 
 /// One upstream connection, for as long as it lasts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ConnId(pub u32);
+pub(crate) struct ConnId(pub u32);
 
 /// Where a step waits: in front of a connection, and which of the steps that wait there it is. The
 /// order of numbers says nothing; that of the lines counts.
@@ -43,7 +43,7 @@ pub(super) struct Claim<'a> {
 }
 
 /// Connections that may try again.
-pub type Woken = SmallVec<[ConnId; 2]>;
+pub(crate) type Woken = SmallVec<[ConnId; 2]>;
 
 #[derive(Debug, Default)]
 struct Held {

@@ -19,7 +19,7 @@ use super::{ConnId, Engine, Unit};
 const MOST: usize = 256;
 
 /// What waits in front of a connection.
-pub trait Passable {
+pub(crate) trait Passable {
     /// What it claims; `None` for what the order need not know.
     fn unit(&mut self) -> Option<&mut Unit>;
 
@@ -29,7 +29,7 @@ pub trait Passable {
 
 /// The steps that wait in front of one connection, in the order of their coming.
 #[derive(Debug)]
-pub struct Passing<S> {
+pub(crate) struct Passing<S> {
     conn: ConnId,
     waiting: VecDeque<(Place, S)>,
     /// The next one's; 0 is that of a step that waits alone.
@@ -38,17 +38,17 @@ pub struct Passing<S> {
 
 impl<S: Passable> Passing<S> {
     /// Nobody waits.
-    pub fn new(conn: ConnId) -> Self {
+    pub(crate) fn new(conn: ConnId) -> Self {
         Self { conn, waiting: VecDeque::new(), number: 1 }
     }
 
     /// Whether nobody does.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }
 
     /// Whether a step that has just come may be sent now. If not, [`Self::park`] it.
-    pub fn admits(&mut self, engine: &mut Engine, step: &mut S) -> bool {
+    pub(crate) fn admits(&mut self, engine: &mut Engine, step: &mut S) -> bool {
         let client = step.client();
         let is_behind = self.waiting.iter().any(|(_, other)| other.client() == client);
         let place = self.place();
@@ -70,7 +70,7 @@ impl<S: Passable> Passing<S> {
     ///
     /// # Errors
     /// Nobody may pass it, or too many wait.
-    pub fn park(&mut self, mut step: S) -> Result<(), S> {
+    pub(crate) fn park(&mut self, mut step: S) -> Result<(), S> {
         if step.unit().is_some_and(|unit| unit.everything) || self.waiting.len() >= MOST {
             return Err(step);
         }
@@ -80,7 +80,7 @@ impl<S: Passable> Passing<S> {
     }
 
     /// Those that may be sent by now.
-    pub fn retry(&mut self, engine: &mut Engine) -> SmallVec<[S; 2]> {
+    pub(crate) fn retry(&mut self, engine: &mut Engine) -> SmallVec<[S; 2]> {
         let (mut admitted, mut behind) = (SmallVec::new(), SmallVec::<[usize; 8]>::new());
         for (place, mut step) in std::mem::take(&mut self.waiting) {
             let client = step.client();
@@ -105,7 +105,7 @@ impl<S: Passable> Passing<S> {
     }
 
     /// The connection is gone; those that waited for it.
-    pub fn into_steps(self) -> impl Iterator<Item = S> {
+    pub(crate) fn into_steps(self) -> impl Iterator<Item = S> {
         self.waiting.into_iter().map(|(_, step)| step)
     }
 

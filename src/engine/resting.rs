@@ -95,7 +95,7 @@ impl Engine {
     }
 
     /// Somebody waits until no key is dirty, or does not any more.
-    pub fn hurry_copies(&mut self, hurry: bool) {
+    pub(crate) fn hurry_copies(&mut self, hurry: bool) {
         self.rests.suspended = hurry;
     }
 
@@ -111,7 +111,7 @@ impl Engine {
     }
 
     /// Keys that are written faster than they can be copied, by what their names have in common.
-    pub fn restless(&self) -> BTreeMap<String, usize> {
+    pub(crate) fn restless(&self) -> BTreeMap<String, usize> {
         let mut restless = BTreeMap::new();
         for key in self.rests.keys.keys() {
             let dirty = self.dirty.get(*key).filter(|dirty| dirty.attempts >= RESTLESS);

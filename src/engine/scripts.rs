@@ -45,7 +45,7 @@ enum Tracking {
 
 /// What to ask the primary on the tracking connection, and what the answer will stand for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Question {
+pub(crate) struct Question {
     /// Scripts answered by now.
     scripts: u64,
     /// Commands of clients that reach whole databases, begun or answered by now.
@@ -54,7 +54,7 @@ pub struct Question {
 
 /// What the primary says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Reading {
+pub(crate) struct Reading {
     /// The databases that hold keys.
     pub databases: Vec<u32>,
     /// How often it was told to exchange two databases; `None` where it does not say.
@@ -248,25 +248,25 @@ impl Engine {
     }
 
     /// Scripts are to be expected: they have come before.
-    pub fn expect_scripts(&mut self) {
+    pub(crate) fn expect_scripts(&mut self) {
         if self.scripts.tracking == Tracking::Off {
             self.scripts.tracking = Tracking::Wanted;
         }
     }
 
     /// Whether the primary is to be asked something on the tracking connection, or for one.
-    pub fn needs_tracker(&self) -> bool {
+    pub(crate) fn needs_tracker(&self) -> bool {
         self.scripts.tracking == Tracking::Wanted || self.scripts.question().is_some()
     }
 
     /// Whether scripts have come.
-    pub fn has_scripts(&self) -> bool {
+    pub(crate) fn has_scripts(&self) -> bool {
         matches!(self.scripts.tracking, Tracking::Wanted | Tracking::On)
     }
 
     /// The primary tells which keys are written, from before it said this. What scripts that were
     /// sent earlier have done until then is not known.
-    pub fn tracking_began(&mut self, reading: &Reading) -> Woken {
+    pub(crate) fn tracking_began(&mut self, reading: &Reading) -> Woken {
         self.scripts.tracking = Tracking::On;
         self.scripts.databases.extend(&reading.databases);
         if self.scripts.is_open() {
@@ -278,7 +278,7 @@ impl Engine {
 
     /// It told until now, if it did. What scripts have written since is not known, nor what of it
     /// has been read.
-    pub fn tracking_ended(&mut self) -> bool {
+    pub(crate) fn tracking_ended(&mut self) -> bool {
         if self.scripts.tracking != Tracking::On {
             return false;
         }
@@ -292,18 +292,18 @@ impl Engine {
     }
 
     /// It will not tell: what scripts declare has to do.
-    pub fn tracking_is_impossible(&mut self) -> Woken {
+    pub(crate) fn tracking_is_impossible(&mut self) -> Woken {
         self.scripts.tracking = Tracking::Impossible;
         std::mem::take(&mut self.scripts.gated)
     }
 
     /// What the primary is to be asked on the tracking connection, when anything waits for that.
-    pub fn question(&self) -> Option<Question> {
+    pub(crate) fn question(&self) -> Option<Question> {
         self.scripts.question()
     }
 
     /// It has answered, and has told before which keys were written until then.
-    pub fn answered(&mut self, question: Question, reading: &Reading) -> Woken {
+    pub(crate) fn answered(&mut self, question: Question, reading: &Reading) -> Woken {
         let told = self.scripts.take_told();
         for db in &reading.databases {
             if self.scripts.databases.insert(*db) {
@@ -322,7 +322,7 @@ impl Engine {
     }
 
     /// The primary tells that these keys were written, by scripts perhaps.
-    pub fn keys_were_written(&mut self, keys: &[Bytes]) {
+    pub(crate) fn keys_were_written(&mut self, keys: &[Bytes]) {
         if !self.scripts.is_open() {
             return;
         }
@@ -336,7 +336,7 @@ impl Engine {
     }
 
     /// The primary tells that a database was emptied. No client did that while scripts are open.
-    pub fn keys_were_flushed(&mut self) {
+    pub(crate) fn keys_were_flushed(&mut self) {
         if self.scripts.is_open() {
             self.void_and_resync(Cause::Undeclared);
         }

@@ -4,7 +4,7 @@ use super::{Cause, Engine, Entry, KeyRef, Kind, Millis, Position, Unit, Write};
 
 /// What an answer waits for: that the secondary has a write.
 #[derive(Clone, Debug)]
-pub struct Gate {
+pub(crate) struct Gate {
     position: Position,
     keys: smallvec::SmallVec<[KeyRef; 1]>,
     undeclared: Undeclared,
@@ -30,7 +30,7 @@ impl Gate {
 
 impl Engine {
     /// What the answer to a step that has just been finished waits for.
-    pub fn gate(&self, unit: &Unit) -> Gate {
+    pub(crate) fn gate(&self, unit: &Unit) -> Gate {
         if unit.numbering != self.spaces.numbering() {
             // Only a copy of it has been begun, and made anew.
             let mut unit = unit.clone();
@@ -47,7 +47,7 @@ impl Engine {
     }
 
     /// Whether the secondary has what the gate stands for, as effects or as copies.
-    pub fn has_arrived(&self, gate: &mut Gate) -> bool {
+    pub(crate) fn has_arrived(&self, gate: &mut Gate) -> bool {
         self.follow_undeclared(gate);
         let there = |named| self.is_settled(named);
         gate.undeclared == Undeclared::Logged
@@ -71,18 +71,18 @@ impl Engine {
     }
 
     /// Takes the oldest effects for sending, up to `bytes`.
-    pub fn take_effects(&mut self, bytes: usize) -> Vec<Entry> {
+    pub(crate) fn take_effects(&mut self, bytes: usize) -> Vec<Entry> {
         self.log.take(bytes)
     }
 
     /// The secondary has answered everything up to and including `entry` as expected.
-    pub fn applied(&mut self, entry: &Entry) {
+    pub(crate) fn applied(&mut self, entry: &Entry) {
         self.counters.applied += 1;
         self.acknowledge(entry);
     }
 
     /// The secondary's answer to `entry` is not the primary's, or there was none.
-    pub fn diverged(&mut self, entry: &Entry, cause: Cause) {
+    pub(crate) fn diverged(&mut self, entry: &Entry, cause: Cause) {
         match cause {
             Cause::Refused => {
                 self.counters.failed += 1;
@@ -111,7 +111,7 @@ impl Engine {
 
     /// The primary's keys are not what they were, nobody knows how: copies that have been read are
     /// void, writes in flight may have been done before, and everything must be copied again.
-    pub fn void_and_resync(&mut self, cause: Cause) {
+    pub(crate) fn void_and_resync(&mut self, cause: Cause) {
         self.epoch += 1;
         self.order.overtake_all();
         self.request_resync(cause);
@@ -120,7 +120,7 @@ impl Engine {
     /// The primary may hold other data than it did, or (nearly) none. Until somebody has found out
     /// what that means nothing more is carried over: what was written before goes on its way, what is
     /// written from now on is in the copies that come after [`Self::go_on`].
-    pub fn halt(&mut self, cause: Cause) {
+    pub(crate) fn halt(&mut self, cause: Cause) {
         self.void_and_resync(cause);
         if self.settings.mirroring {
             self.halted.get_or_insert(self.now);
@@ -128,7 +128,7 @@ impl Engine {
     }
 
     /// The primary's data are those to be had: everything is copied again.
-    pub fn go_on(&mut self) {
+    pub(crate) fn go_on(&mut self) {
         if self.halted.take().is_some() {
             // Copies that were begun meanwhile were not told of writes.
             self.void_and_resync(self.resync.unwrap_or(Cause::Replaced));
@@ -136,7 +136,7 @@ impl Engine {
     }
 
     /// Whether [`Self::halt`] holds.
-    pub fn is_halted(&self) -> bool {
+    pub(crate) fn is_halted(&self) -> bool {
         self.halted.is_some()
     }
 
@@ -146,7 +146,7 @@ impl Engine {
     }
 
     /// The secondary is not what it was: everything must be copied again.
-    pub fn request_resync(&mut self, cause: Cause) {
+    pub(crate) fn request_resync(&mut self, cause: Cause) {
         if self.settings.mirroring {
             self.touch_all();
             self.resync = Some(cause);

@@ -19,7 +19,7 @@ use crate::protocol::resp::{Reply, Request};
 
 /// What the primary answered to a step.
 #[derive(Clone, Copy, Debug)]
-pub struct Answer<'a> {
+pub(crate) struct Answer<'a> {
     /// To the write, or to the transaction's `EXEC`.
     pub reply: &'a Bytes,
     /// To the probes behind it, in order.
@@ -38,7 +38,7 @@ struct Batch {
 
 impl Engine {
     /// A step has been answered: takes its effect into the log, and lets others go on.
-    pub fn finish(&mut self, conn: ConnId, unit: &Unit, answer: Answer<'_>) -> Woken {
+    pub(crate) fn finish(&mut self, conn: ConnId, unit: &Unit, answer: Answer<'_>) -> Woken {
         self.calls.end(unit);
         if let Some(number) = unit.waits {
             self.end_wait(number, Some(answer));
@@ -117,7 +117,7 @@ impl Engine {
         match (write.reach, outcome) {
             (_, Outcome::Nothing) => {}
             (Reach::Keys, _) if self.is_overtaken(write) => {
-                self.mark_write_dirty(write, Cause::Effect)
+                self.mark_write_dirty(write, Cause::Effect);
             }
             (reach, _) if reach != Reach::Code && self.order.is_barrier_overtaken() => {
                 self.void_and_resync(Cause::Effect);
@@ -148,7 +148,7 @@ impl Engine {
     }
 
     /// Whether a request brings a script that the secondary has not been told.
-    pub fn brings_script(&self, request: &Request) -> bool {
+    pub(crate) fn brings_script(&self, request: &Request) -> bool {
         self.settings.mirroring && body(request).is_some_and(|body| !self.scripts.knows(body))
     }
 

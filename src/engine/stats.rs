@@ -13,57 +13,57 @@ const REFUSAL_PAUSE: Millis = 300;
 
 impl Engine {
     /// Whether a key's effects flow.
-    pub fn is_migrated(&self, named: &KeyRef) -> bool {
+    pub(crate) fn is_migrated(&self, named: &KeyRef) -> bool {
         self.ledger.state(named.space, named.fingerprint) == State::Migrated
     }
 
     /// Changes with every `SWAPDB`.
-    pub fn numbering(&self) -> u32 {
+    pub(crate) fn numbering(&self) -> u32 {
         self.spaces.numbering()
     }
 
     /// The same; `None` while a command is under way that might change it.
-    pub fn settled_numbering(&self) -> Option<u32> {
+    pub(crate) fn settled_numbering(&self) -> Option<u32> {
         (!self.order.wants_everything()).then(|| self.spaces.numbering())
     }
 
     /// How keys stand, to be looked up without the engine.
-    pub fn ledger_marks(&self) -> Arc<Marks> {
+    pub(crate) fn ledger_marks(&self) -> Arc<Marks> {
         self.ledger.marks()
     }
 
     /// Keys that the ledger holds a mark for, and the memory of the marks in bytes.
-    pub fn marks(&self) -> (usize, usize) {
+    pub(crate) fn marks(&self) -> (usize, usize) {
         (self.ledger.len(), self.ledger.bytes())
     }
 
     /// What was told at the start.
-    pub fn settings(&self) -> &Settings {
+    pub(crate) fn settings(&self) -> &Settings {
         &self.settings
     }
 
     /// Counts since the start.
-    pub fn counters(&self) -> &Counters {
+    pub(crate) fn counters(&self) -> &Counters {
         &self.counters
     }
 
     /// Effects that the secondary has not acknowledged, and their bytes.
-    pub fn queued(&self) -> (usize, usize) {
+    pub(crate) fn queued(&self) -> (usize, usize) {
         (self.log.len(), self.log.bytes())
     }
 
     /// Memory of the effects that wait to be taken, in bytes; 0 when none does.
-    pub fn waiting(&self) -> usize {
+    pub(crate) fn waiting(&self) -> usize {
         self.log.waiting()
     }
 
     /// Whether a copier has something to do: a dirty key, and room for its copy.
-    pub fn wants_copies(&self) -> bool {
+    pub(crate) fn wants_copies(&self) -> bool {
         self.dirty.len() > 0 && self.dirty.len() > self.resting() && self.may_copy()
     }
 
     /// Whether copies are welcome: the log has room, and the secondary takes what it is given.
-    pub fn may_copy(&self) -> bool {
+    pub(crate) fn may_copy(&self) -> bool {
         let refusing =
             self.refused_at.is_some_and(|at| self.now.saturating_sub(at) < REFUSAL_PAUSE);
         self.log.has_room_for_copies() && !refusing && self.is_mirroring()
@@ -71,7 +71,7 @@ impl Engine {
 
     /// Keys that writes wait for: dirty ones, and those whose copy is under way since. Function
     /// libraries that must be copied count as one.
-    pub fn dirty_keys(&self) -> usize {
+    pub(crate) fn dirty_keys(&self) -> usize {
         let copying = self.copying.values().filter(|copying| copying.since.is_some()).count();
         let scripts = usize::from(self.scripts.is_open());
         // A pass that has been asked for and has not begun stands for keys that nobody counted.
@@ -81,7 +81,7 @@ impl Engine {
     }
 
     /// Keys that writes wait for and whose copies take long, or can't begin yet.
-    pub fn slow_keys(&self) -> usize {
+    pub(crate) fn slow_keys(&self) -> usize {
         if self.is_halted() {
             return 0;
         }
@@ -92,22 +92,22 @@ impl Engine {
 
     /// The age in milliseconds of the oldest effect that the secondary has not got; 0 when there is
     /// none.
-    pub fn effects_lag(&self, now: Millis) -> Millis {
+    pub(crate) fn effects_lag(&self, now: Millis) -> Millis {
         self.log.oldest().map_or(0, |since| now.saturating_sub(since))
     }
 
     /// Writes in flight to the primary.
-    pub fn in_flight(&self) -> u32 {
+    pub(crate) fn in_flight(&self) -> u32 {
         self.order.in_flight()
     }
 
     /// Whether a key must be copied in a pass over groups, or over everything.
-    pub fn needs_pass(&self) -> bool {
+    pub(crate) fn needs_pass(&self) -> bool {
         self.resync.is_some() || self.dirty.has_lost()
     }
 
     /// Whether no pass is under way or asked for.
-    pub fn is_settled_throughout(&self) -> bool {
+    pub(crate) fn is_settled_throughout(&self) -> bool {
         !self.passing && !self.needs_pass()
     }
 
@@ -120,7 +120,7 @@ impl Engine {
 
     /// The age in milliseconds of the oldest write that the secondary has not got, as an effect or
     /// as a copy; 0 when there is none.
-    pub fn lag(&self, now: Millis) -> Millis {
+    pub(crate) fn lag(&self, now: Millis) -> Millis {
         let oldest = self.oldest_in_doubt().into_iter().chain(self.log.oldest()).min();
         // A write in flight may be done already: then it is as young as can be, but it is there.
         let in_flight = u64::from(self.order.in_flight() > 0);
@@ -128,7 +128,7 @@ impl Engine {
     }
 
     /// Whether the secondary has got every write that it is to get.
-    pub fn is_drained(&self) -> bool {
+    pub(crate) fn is_drained(&self) -> bool {
         let nothing_open = self.order.in_flight() == 0 && self.waits.len() == 0;
         nothing_open && self.log.is_empty() && (self.is_halted() || self.dirty_keys() == 0)
     }
@@ -141,14 +141,14 @@ impl Engine {
     }
 
     /// The last place in the log, and up to where the secondary has acknowledged.
-    pub fn positions(&self) -> (Position, Position) {
+    pub(crate) fn positions(&self) -> (Position, Position) {
         (self.log.last(), self.log.acknowledged())
     }
 }
 
 /// Counts since the start, by a command's place in the table.
 #[derive(Clone, Debug)]
-pub struct Calls {
+pub(crate) struct Calls {
     begun: Vec<u64>,
     ended: Vec<u64>,
 }
@@ -160,12 +160,12 @@ impl Calls {
     }
 
     /// Calls that the primary has been sent, or is about to be.
-    pub fn begun(&self, command: &Command) -> u64 {
+    pub(crate) fn begun(&self, command: &Command) -> u64 {
         self.begun.get(command.place()).copied().unwrap_or(0)
     }
 
     /// Calls that it has answered, or will never execute.
-    pub fn ended(&self, command: &Command) -> u64 {
+    pub(crate) fn ended(&self, command: &Command) -> u64 {
         self.ended.get(command.place()).copied().unwrap_or(0)
     }
 
@@ -188,7 +188,7 @@ fn count(counts: &mut [u64], unit: &Unit) {
 
 impl Engine {
     /// What the primary has been sent.
-    pub fn calls(&self) -> Calls {
+    pub(crate) fn calls(&self) -> Calls {
         self.calls.clone()
     }
 }

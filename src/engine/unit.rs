@@ -1,7 +1,6 @@
 //! A step: a write, or a transaction of several commands; and its way to the primary: lined up,
 //! admitted to the order, or lost.
 
-use bytes::Bytes;
 use smallvec::SmallVec;
 
 use super::order::{Claim, Place};
@@ -19,7 +18,7 @@ pub(super) struct Touch {
 
 /// One command that may write.
 #[derive(Clone, Debug)]
-pub struct Write {
+pub(crate) struct Write {
     /// Its entry in the table; `None` for a command that only the server knows.
     pub(super) command: Option<&'static Command>,
     pub(super) request: Request,
@@ -34,19 +33,9 @@ pub struct Write {
 
 impl Write {
     /// A command of a transaction that only reads: it has its reply among the others'.
-    pub fn passive(request: Request, db: u32) -> Self {
+    pub(crate) fn passive(request: Request, db: u32) -> Self {
         let (touches, probes) = Default::default();
         Self { command: None, request, db, touches, reach: Reach::Keys, probes, passive: true }
-    }
-
-    /// As the client sent it.
-    pub fn request(&self) -> &Request {
-        &self.request
-    }
-
-    /// The names of the keys that it writes.
-    pub fn written(&self) -> impl Iterator<Item = &Bytes> {
-        self.written_keys().map(|named| &named.key)
     }
 
     pub(super) fn written_keys(&self) -> impl Iterator<Item = &KeyRef> {
@@ -56,7 +45,7 @@ impl Write {
 
 /// One step: what is claimed, sent, answered and mirrored together.
 #[derive(Clone, Debug, Default)]
-pub struct Unit {
+pub(crate) struct Unit {
     pub(super) writes: SmallVec<[Write; 1]>,
     /// Whether it is a transaction, to be mirrored as one.
     pub(super) atomic: bool,
@@ -72,7 +61,7 @@ pub struct Unit {
 
 impl Unit {
     /// The probes to send behind it, in order.
-    pub fn probes(&self) -> impl Iterator<Item = &Request> {
+    pub(crate) fn probes(&self) -> impl Iterator<Item = &Request> {
         self.writes.iter().flat_map(|write| write.probes.iter())
     }
 
@@ -81,16 +70,11 @@ impl Unit {
         let reaches = |write: &Write| !matches!(write.reach, Reach::Keys | Reach::Code);
         self.everything && self.writes.iter().any(reaches)
     }
-
-    /// The commands, in order.
-    pub fn writes(&self) -> &[Write] {
-        &self.writes
-    }
 }
 
 impl Engine {
     /// Asks to send a step down `conn`, where no other waits; see `Order::begin`.
-    pub fn begin(&mut self, conn: ConnId, unit: &mut Unit) -> bool {
+    pub(crate) fn begin(&mut self, conn: ConnId, unit: &mut Unit) -> bool {
         self.begin_from(Place::only(conn), unit)
     }
 
@@ -134,13 +118,13 @@ impl Engine {
     }
 
     /// The connection is gone; nothing of it waits any more.
-    pub fn disconnect(&mut self, conn: ConnId) -> Woken {
+    pub(crate) fn disconnect(&mut self, conn: ConnId) -> Woken {
         self.scripts.disconnect(conn);
         self.order.forget(conn)
     }
 
     /// Connections broke with `steps` in flight, and the server may still be executing them.
-    pub fn doubt(&mut self, steps: usize) {
+    pub(crate) fn doubt(&mut self, steps: usize) {
         if self.in_doubt.0 == 0 {
             self.in_doubt.1 = self.now;
         }
@@ -148,7 +132,7 @@ impl Engine {
     }
 
     /// A doubted step's outcome will never be known, but it is past.
-    pub fn lost(&mut self, conn: ConnId, unit: &Unit) -> Woken {
+    pub(crate) fn lost(&mut self, conn: ConnId, unit: &Unit) -> Woken {
         self.in_doubt.0 -= 1;
         self.calls.end(unit);
         if let Some(number) = unit.waits {
@@ -175,13 +159,13 @@ impl Engine {
 
     /// Somebody wants a key for itself for a moment: no write to it is in flight then; see
     /// `Order::begin`.
-    pub fn hold(&mut self, conn: ConnId, named: &KeyRef) -> bool {
+    pub(crate) fn hold(&mut self, conn: ConnId, named: &KeyRef) -> bool {
         let claim = Claim { keys: &[named.fingerprint], everything: false };
         self.order.begin(Place::only(conn), claim)
     }
 
     /// The moment is over, or never came; `conn` is not used again.
-    pub fn release(&mut self, conn: ConnId, named: &KeyRef) -> Woken {
+    pub(crate) fn release(&mut self, conn: ConnId, named: &KeyRef) -> Woken {
         let mut woken = Woken::new();
         if self.order.in_flight_on(conn) > 0 {
             let keys = &[named.fingerprint];

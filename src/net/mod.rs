@@ -12,10 +12,9 @@ mod read_size;
 mod stream;
 mod tls;
 
-pub use outgoing::Outgoing;
-pub use rate_limited::RateLimited;
-pub use read_size::ReadSize;
-pub use stream::{Stream, raise_descriptors, tune};
-pub use tls::{
-    TlsError, TlsOptions, accept, authorities, certificates, client_config, server_config,
-};
+pub(crate) use outgoing::Outgoing;
+pub(crate) use rate_limited::RateLimited;
+pub(crate) use read_size::ReadSize;
+pub(crate) use stream::{Stream, raise_descriptors, tune};
+pub use tls::{TlsError, TlsOptions, client_config};
+pub(crate) use tls::{accept, authorities, certificates, server_config};

@@ -9,11 +9,11 @@ const PAUSE: Duration = Duration::from_secs(10);
 
 /// Decides whether an event is logged, and counts those that were not.
 #[derive(Debug, Default)]
-pub struct RateLimited(Mutex<(Option<Instant>, u64)>);
+pub(crate) struct RateLimited(Mutex<(Option<Instant>, u64)>);
 
 impl RateLimited {
     /// To be asked at each event. `Some`: log it, and that so many before it were not logged.
-    pub fn ask(&self) -> Option<u64> {
+    pub(crate) fn ask(&self) -> Option<u64> {
         let mut inner = self.0.lock();
         let (logged, skipped) = &mut *inner;
         if logged.is_some_and(|logged| logged.elapsed() < PAUSE) {

@@ -8,7 +8,7 @@ const MOST: usize = 16 * 1024;
 /// Follows what has come before: a client that sends one small command after the other has a small
 /// buffer, which the processor still has at hand, one that sends many at once needs few reads.
 #[derive(Clone, Copy, Debug)]
-pub struct ReadSize(usize);
+pub(crate) struct ReadSize(usize);
 
 impl Default for ReadSize {
     fn default() -> Self {
@@ -18,12 +18,12 @@ impl Default for ReadSize {
 
 impl ReadSize {
     /// For the next read, in bytes.
-    pub fn bytes(self) -> usize {
+    pub(crate) fn bytes(self) -> usize {
         self.0
     }
 
     /// So many bytes were read.
-    pub fn learn(&mut self, read: usize) {
+    pub(crate) fn learn(&mut self, read: usize) {
         if read >= self.0 {
             self.0 = (self.0 * 4).min(MOST);
         } else if read < self.0 / 4 {

@@ -84,7 +84,7 @@ const QUESTIONS: u32 = 3;
 ///
 /// # Errors
 /// The system's.
-pub fn tune(tcp: &TcpStream, silence: Duration) -> io::Result<()> {
+pub(crate) fn tune(tcp: &TcpStream, silence: Duration) -> io::Result<()> {
     tcp.set_nodelay(true)?;
     let socket = socket2::SockRef::from(tcp);
     let keepalive = socket2::TcpKeepalive::new()
@@ -97,7 +97,7 @@ pub fn tune(tcp: &TcpStream, silence: Duration) -> io::Result<()> {
 
 /// Raises the limit of open files as far as the system allows without asking; what it is then.
 /// Shells and service managers start processes with a low one and a high bound for it.
-pub fn raise_descriptors() -> u64 {
+pub(crate) fn raise_descriptors() -> u64 {
     let limit = getrlimit(Resource::Nofile);
     // A refusal leaves what was there, which is told next.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });

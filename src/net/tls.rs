@@ -71,7 +71,7 @@ pub fn client_config(options: &TlsOptions) -> Result<Arc<ClientConfig>, TlsError
 ///
 /// # Errors
 /// As for the client's side; and without a certificate there is no server.
-pub fn server_config(options: &TlsOptions) -> Result<Arc<ServerConfig>, TlsError> {
+pub(crate) fn server_config(options: &TlsOptions) -> Result<Arc<ServerConfig>, TlsError> {
     let (Some(certificate), Some(key)) = (&options.certificate, &options.key) else {
         return Err(TlsError::Certificate("needs both a certificate and a key".into()));
     };
@@ -95,7 +95,7 @@ pub fn server_config(options: &TlsOptions) -> Result<Arc<ServerConfig>, TlsError
 ///
 /// # Errors
 /// What came is not TLS, or not from whom it should be, or nothing came in time.
-pub async fn accept(tcp: TcpStream, tls: Option<&Arc<ServerConfig>>) -> io::Result<Stream> {
+pub(crate) async fn accept(tcp: TcpStream, tls: Option<&Arc<ServerConfig>>) -> io::Result<Stream> {
     let Some(tls) = tls else { return Ok(Stream::Tcp(tcp)) };
     let handshake = TlsAcceptor::from(tls.clone()).accept(tcp);
     let tls = timeout(HANDSHAKE, handshake).await.map_err(|_| io::ErrorKind::TimedOut)??;
@@ -112,7 +112,7 @@ fn roots(options: &TlsOptions) -> Result<RootCertStore, TlsError> {
 ///
 /// # Errors
 /// The file is missing or holds something else.
-pub fn authorities(ca: Option<&Path>) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+pub(crate) fn authorities(ca: Option<&Path>) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     match ca {
         Some(path) => certificates(path),
         None => Ok(rustls_native_certs::load_native_certs().certs),
@@ -123,7 +123,7 @@ pub fn authorities(ca: Option<&Path>) -> Result<Vec<CertificateDer<'static>>, Tl
 ///
 /// # Errors
 /// The file is missing or holds something else.
-pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+pub(crate) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let found: Result<Vec<_>, _> =
         CertificateDer::pem_file_iter(path).map_err(|e| file(path, &e))?.collect();
     let found = found.map_err(|e| file(path, &e))?;

@@ -7,5 +7,5 @@ pub mod capability;
 pub mod command;
 pub mod databases;
 pub mod payload;
-pub mod reserved_keys;
+pub(crate) mod reserved_keys;
 pub mod resp;

@@ -6,16 +6,16 @@
 //! *Must not know:* what is done with them.
 
 /// The marker that a flip leaves on the source, in database 0.
-pub const MARKER: &[u8] = b"crossfade:cutover";
+pub(crate) const MARKER: &[u8] = b"crossfade:cutover";
 
 /// What the name of a key begins with under which a value is built.
-pub const BUILDING: &str = "crossfade:tmp:";
+pub(crate) const BUILDING: &str = "crossfade:tmp:";
 
 /// What the name of a key begins with that something is tried with.
-pub const PROBE: &str = "crossfade:probe:";
+pub(crate) const PROBE: &str = "crossfade:probe:";
 
 /// Whether a key of database `db` is crossfade's own.
-pub fn is_reserved(db: u32, key: &[u8]) -> bool {
+pub(crate) fn is_reserved(db: u32, key: &[u8]) -> bool {
     let is_scratch = |prefix: &str| key.starts_with(prefix.as_bytes());
     (db == 0 && key == MARKER) || is_scratch(BUILDING) || is_scratch(PROBE)
 }

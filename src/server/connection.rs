@@ -98,7 +98,7 @@ impl Connection {
 }
 
 /// The answer to a question, or the server's refusal.
-pub type Answer<T> = RedisResult<T>;
+pub(crate) type Answer<T> = RedisResult<T>;
 
 impl Connection {
     /// Asks a question. The inner error is the server's, or an answer of another kind than `T`.
@@ -134,7 +134,7 @@ fn understood(frame: &[u8]) -> Answer<Value> {
 }
 
 /// An error in the server's own words, code first.
-pub fn words(error: &RedisError) -> String {
+pub(crate) fn words(error: &RedisError) -> String {
     match (error.code(), error.detail()) {
         (Some(code), Some(detail)) => format!("{code} {detail}"),
         (Some(code), None) => code.to_owned(),

@@ -152,7 +152,7 @@ fn auth((user, password): &(Option<String>, Secret)) -> Request {
 ///
 /// # Errors
 /// The system's.
-pub async fn dial(endpoint: &Endpoint) -> io::Result<Stream> {
+pub(crate) async fn dial(endpoint: &Endpoint) -> io::Result<Stream> {
     match &endpoint.address {
         Address::Unix(path) => UnixStream::connect(path).await.map(Stream::Unix),
         Address::Tcp(host, port) => {
@@ -192,20 +192,20 @@ async fn introduce(
 }
 
 /// How soon a lost connection is opened again.
-pub const RECONNECT_AFTER: Duration = Duration::from_millis(100);
+pub(crate) const RECONNECT_AFTER: Duration = Duration::from_millis(100);
 
 /// What a server has received on a connection and not executed, it executes within this time.
 const DONE_AFTER: Duration = Duration::from_secs(1);
 
 /// What ends a connection that was given up. What the server has received on it, it may still
 /// execute: later than what the next connection sends.
-pub fn end_connection(id: i64) -> Request {
+pub(crate) fn end_connection(id: i64) -> Request {
     Request::new(["CLIENT", "KILL", "ID", &id.to_string()])
 }
 
 /// Waits until the server is done with a connection, given its answer to [`end_connection`], or to
 /// the question which connections there are.
-pub async fn ended(reply: &Reply) {
+pub(crate) async fn ended(reply: &Reply) {
     if reply.is_error() {
         // Not allowed; then time is all that there is.
         sleep(DONE_AFTER).await;

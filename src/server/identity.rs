@@ -114,7 +114,7 @@ impl ServerInfo {
 }
 
 /// What a server said of several sections of `INFO`; `None` when it refuses one.
-pub fn told(replies: &[Reply]) -> Option<Info> {
+pub(crate) fn told(replies: &[Reply]) -> Option<Info> {
     let texts = replies.iter().map(|reply| Some(String::from_utf8_lossy(reply.text()?)));
     texts.collect::<Option<String>>().map(|text| Info::new(&text))
 }
@@ -126,13 +126,13 @@ fn numbers(version: &str) -> (u32, u32, u32) {
 }
 
 /// A number that nobody can foresee and no other process has.
-pub fn nonce() -> u64 {
+pub(crate) fn nonce() -> u64 {
     RandomState::new().hash_one(std::process::id())
 }
 
 /// How far two clocks are apart.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ClockGap {
+pub(crate) struct ClockGap {
     /// What to add to the first to get the second, in milliseconds; 0 when that is too little to be
     /// told from nothing.
     pub offset: i64,
@@ -145,7 +145,7 @@ impl ClockGap {
     ///
     /// # Errors
     /// A connection is broken.
-    pub async fn measure(a: &mut Connection, b: &mut Connection) -> Result<Self, Broken> {
+    pub(crate) async fn measure(a: &mut Connection, b: &mut Connection) -> Result<Self, Broken> {
         let mut best: Option<Self> = None;
         for _ in 0..5 {
             let before = clock(a).await?;

@@ -9,7 +9,7 @@ use crate::protocol::resp::Reply;
 
 /// Whatever a server says, to be read by people: paths and names may be any bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Text(pub String);
+pub(crate) struct Text(pub String);
 
 impl FromRedisValue for Text {
     fn from_redis_value(value: Value) -> Result<Self, ParsingError> {
@@ -107,32 +107,32 @@ fn part(value: &str, name: &str) -> Option<u64> {
 
 /// The connections of a server, as `CLIENT LIST` tells them.
 #[derive(Clone, Debug, Default)]
-pub struct Clients(String);
+pub(crate) struct Clients(String);
 
 /// One of them: a line of the list.
 #[derive(Clone, Copy, Debug)]
-pub struct Client<'a>(pub &'a str);
+pub(crate) struct Client<'a>(pub &'a str);
 
 impl Clients {
     /// Understands a text that a server has sent.
-    pub fn new(text: impl Into<String>) -> Self {
+    pub(crate) fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
     /// By a server's answer; none when it refuses to tell.
-    pub fn answered(reply: &Reply) -> Self {
+    pub(crate) fn answered(reply: &Reply) -> Self {
         reply.text().map(|text| Self::new(String::from_utf8_lossy(text))).unwrap_or_default()
     }
 
     /// Each of them.
-    pub fn iter(&self) -> impl Iterator<Item = Client<'_>> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Client<'_>> {
         self.0.lines().map(Client)
     }
 }
 
 impl<'a> Client<'a> {
     /// What stands in a field; empty where there is none.
-    pub fn field(self, name: &str) -> &'a str {
+    pub(crate) fn field(self, name: &str) -> &'a str {
         let of = |field: &'a str| field.strip_prefix(name)?.strip_prefix('=');
         self.0.split(' ').find_map(of).unwrap_or("")
     }

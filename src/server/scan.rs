@@ -19,7 +19,7 @@ pub enum ScanError {
 
 /// Goes over all keys once; one that is there from start to end is seen, some twice.
 #[derive(Debug)]
-pub struct Scan {
+pub(crate) struct Scan {
     /// `None` once it is through.
     cursor: Option<Bytes>,
 }
@@ -36,7 +36,7 @@ impl Scan {
     ///
     /// # Errors
     /// No page came; the next call asks for the same one.
-    pub async fn next(
+    pub(crate) async fn next(
         &mut self,
         count: usize,
         connection: &mut Connection,

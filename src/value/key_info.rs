@@ -12,7 +12,7 @@ use crate::value::diff::Kind;
 
 /// What a key holds, without its value.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeyInfo {
+pub(crate) struct KeyInfo {
     /// The type of its value.
     pub kind: Type,
     /// When it ends, in Unix milliseconds of the server's clock.
@@ -21,7 +21,7 @@ pub struct KeyInfo {
 
 /// The type of a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Type {
+pub(crate) enum Type {
     /// One that commands can read and write.
     Known(Kind),
     /// A module's, or one of the future: only a payload carries it.
@@ -32,7 +32,7 @@ pub enum Type {
 ///
 /// # Errors
 /// The connection is broken or the server refuses.
-pub async fn key_info(
+pub(crate) async fn key_info(
     key: &[u8],
     connection: &mut Connection,
     server: &Capabilities,

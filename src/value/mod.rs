@@ -27,10 +27,12 @@ mod writing;
 
 pub use answer::{Fault, ReadError};
 pub use comparer::{CompareError, Comparer, Side, Verdict};
-pub use key_info::{KeyInfo, Type, key_info};
+pub(crate) use key_info::{KeyInfo, Type, key_info};
 pub use probe::probe;
-pub use reader::Reader;
+pub(crate) use reader::Reader;
 pub(crate) use scratch::{is_orphan, probe_key};
-pub use transcribe::{TranscribeError, Transcribed, Transcription, transcribe};
-pub use walk::{Page, Pages, Way};
-pub use writing::{CannotWrite, Writing};
+pub(crate) use transcribe::Transcription;
+pub use transcribe::{TranscribeError, Transcribed, transcribe};
+pub(crate) use walk::{Pages, Way};
+pub use writing::CannotWrite;
+pub(crate) use writing::Writing;

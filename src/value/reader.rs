@@ -15,7 +15,7 @@ use crate::value::diff::{Field, Kind, Part};
 /// Reads one value from one server, a part at a time; every question may find the key changed,
 /// and whoever needs one moment's state keeps writers away meanwhile or reads again.
 #[derive(Debug)]
-pub struct Reader {
+pub(crate) struct Reader {
     key: Bytes,
     server: Capabilities,
     pace: Pace,
@@ -53,7 +53,7 @@ enum Place {
 
 impl Reader {
     /// A reader at the beginning of the value.
-    pub fn new(key: Bytes, kind: Kind, server: Capabilities) -> Self {
+    pub(crate) fn new(key: Bytes, kind: Kind, server: Capabilities) -> Self {
         let scan = |command| Place::Scan { command, cursor: Bytes::from_static(b"0") };
         let place = match kind {
             Kind::String => Place::Text { begun: false, offset: 0 },
@@ -71,7 +71,7 @@ impl Reader {
     ///
     /// # Errors
     /// The connection is broken, the server refuses, or the key is no longer of its type.
-    pub async fn next(&mut self, from: &mut Connection) -> Result<Option<Part>, ReadError> {
+    pub(crate) async fn next(&mut self, from: &mut Connection) -> Result<Option<Part>, ReadError> {
         match &mut self.place {
             Place::Text { begun, offset } => {
                 let (begun, offset) = (*begun, *offset);

@@ -34,7 +34,7 @@ pub enum TranscribeError {
 
 /// A copy by commands that the caller sends, in order, wherever it likes.
 #[derive(Debug)]
-pub struct Transcription {
+pub(crate) struct Transcription {
     key: Bytes,
     reader: Reader,
     writing: Writing,
@@ -49,7 +49,7 @@ const FEW_BLOCKS: usize = 8;
 
 impl Transcription {
     /// The copy of a value of this kind that ends then (on the reading server's clock).
-    pub fn new(
+    pub(crate) fn new(
         key: Bytes,
         kind: Kind,
         expires_at: Option<i64>,
@@ -63,23 +63,23 @@ impl Transcription {
     }
 
     /// Whether a value of this type can be copied while it is written.
-    pub fn follows(kind: &Type) -> bool {
+    pub(crate) fn follows(kind: &Type) -> bool {
         !matches!(kind, Type::Known(Kind::Stream) | Type::Opaque(_))
     }
 
     /// Whether [`Self::read_again`] can make up for writes to pieces of the value while it is read,
     /// as long as the key is not replaced.
-    pub fn can_catch_up(&self) -> bool {
+    pub(crate) fn can_catch_up(&self) -> bool {
         matches!(self.kind, Kind::Set | Kind::Zset | Kind::Hash | Kind::String)
     }
 
     /// Whether it is a list, which is read by [`Self::next_elements`] when it is written meanwhile.
-    pub fn is_list(&self) -> bool {
+    pub(crate) fn is_list(&self) -> bool {
         self.kind == Kind::List
     }
 
     /// How many pieces may be read again in a moment.
-    pub fn few(&self) -> usize {
+    pub(crate) fn few(&self) -> usize {
         if self.kind == Kind::String { FEW_BLOCKS } else { FEW }
     }
 
@@ -87,7 +87,7 @@ impl Transcription {
     ///
     /// # Errors
     /// As [`Self::next_part`]'s.
-    pub async fn read_again(
+    pub(crate) async fn read_again(
         &mut self,
         names: &mut Vec<Bytes>,
         from: &mut Connection,
@@ -108,7 +108,7 @@ impl Transcription {
     ///
     /// # Errors
     /// As [`Self::next_part`]'s.
-    pub async fn next_elements(
+    pub(crate) async fn next_elements(
         &mut self,
         copied: usize,
         from: &mut Connection,
@@ -119,7 +119,7 @@ impl Transcription {
     }
 
     /// What does this to what has been written so far.
-    pub fn edit(&self, command: &str, arguments: &[Bytes]) -> Request {
+    pub(crate) fn edit(&self, command: &str, arguments: &[Bytes]) -> Request {
         self.writing.edit(command, arguments)
     }
 
@@ -129,7 +129,7 @@ impl Transcription {
     ///
     /// # Errors
     /// The value can't be read, or not be said to the other server.
-    pub async fn next_part(
+    pub(crate) async fn next_part(
         &mut self,
         from: &mut Connection,
     ) -> Result<Option<Vec<Request>>, TranscribeError> {
@@ -138,7 +138,7 @@ impl Transcription {
     }
 
     /// What puts the value into its place.
-    pub fn finish(&self) -> Vec<Request> {
+    pub(crate) fn finish(&self) -> Vec<Request> {
         self.writing.finish(self.expires_at)
     }
 
@@ -147,7 +147,7 @@ impl Transcription {
     ///
     /// # Errors
     /// As [`Self::next_part`]'s.
-    pub async fn still_lives(
+    pub(crate) async fn still_lives(
         &mut self,
         noted: Option<i64>,
         from: &mut Connection,
@@ -166,7 +166,7 @@ impl Transcription {
     ///
     /// # Errors
     /// The value can't be read.
-    pub async fn size(
+    pub(crate) async fn size(
         &self,
         from: &mut Connection,
     ) -> Result<Option<(Request, Reply)>, TranscribeError> {
@@ -174,7 +174,7 @@ impl Transcription {
     }
 
     /// What removes a copy that was not finished.
-    pub fn abandon(&self) -> Request {
+    pub(crate) fn abandon(&self) -> Request {
         self.writing.abandon()
     }
 }

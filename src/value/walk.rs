@@ -15,7 +15,7 @@ use crate::server::{Connection, Scan, ScanError};
 
 /// Which server's keys are gone over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
+pub(crate) enum Way {
     /// The first one's: what the second lacks, or holds in another state.
     There,
     /// The second one's: what only it holds.
@@ -24,7 +24,7 @@ pub enum Way {
 
 impl Way {
     /// Of two, the one that belongs to the server whose keys are gone over.
-    pub fn of<T>(self, first: T, second: T) -> T {
+    pub(crate) fn of<T>(self, first: T, second: T) -> T {
         match self {
             Self::There => first,
             Self::Back => second,
@@ -35,7 +35,7 @@ impl Way {
     ///
     /// # Errors
     /// The first server can't be asked.
-    pub async fn candidates<'a>(
+    pub(crate) async fn candidates<'a>(
         self,
         page: &'a Page,
         comparer: &mut Comparer,
@@ -49,7 +49,7 @@ impl Way {
 
 /// The users' keys of one database, page by page.
 #[derive(Debug)]
-pub struct Pages {
+pub(crate) struct Pages {
     scan: Mutex<(Scan, Connection)>,
     db: u32,
     most: usize,
@@ -58,7 +58,7 @@ pub struct Pages {
 
 /// One of them.
 #[derive(Debug)]
-pub struct Page {
+pub(crate) struct Page {
     /// What is on it, perhaps nothing.
     pub keys: Vec<Bytes>,
     began: Instant,
@@ -67,7 +67,12 @@ pub struct Page {
 impl Pages {
     /// Pages of about `most` keys of `db`, in which the connection is; smaller ones while clients are
     /// given way to.
-    pub fn new(connection: Connection, db: u32, most: usize, courtesy: Arc<Courtesy>) -> Self {
+    pub(crate) fn new(
+        connection: Connection,
+        db: u32,
+        most: usize,
+        courtesy: Arc<Courtesy>,
+    ) -> Self {
         Self { scan: Mutex::new((Scan::default(), connection)), db, most, courtesy }
     }
 
@@ -75,7 +80,7 @@ impl Pages {
     ///
     /// # Errors
     /// The server can't be asked.
-    pub async fn next(&self) -> Result<Option<Page>, ScanError> {
+    pub(crate) async fn next(&self) -> Result<Option<Page>, ScanError> {
         let mut scan = self.scan.lock().await;
         let (scan, connection) = &mut *scan;
         let Some(mut keys) = scan.next(self.courtesy.step(self.most), connection).await? else {
@@ -86,7 +91,7 @@ impl Pages {
     }
 
     /// Rests after what was done with a page.
-    pub async fn rest(&self, page: Page) {
+    pub(crate) async fn rest(&self, page: Page) {
         self.courtesy.rest(page.keys.len(), page.began.elapsed()).await;
     }
 }

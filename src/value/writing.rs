@@ -25,7 +25,7 @@ pub enum CannotWrite {
 
 /// One value on its way into a server.
 #[derive(Debug)]
-pub struct Writing {
+pub(crate) struct Writing {
     key: Bytes,
     temporary: Bytes,
     server: Capabilities,
@@ -40,7 +40,7 @@ pub struct Writing {
 impl Writing {
     /// A value for `key`; `clock_offset` is added to every time that was read from the other
     /// server, in milliseconds.
-    pub fn new(key: Bytes, server: Capabilities, clock_offset: i64) -> Self {
+    pub(crate) fn new(key: Bytes, server: Capabilities, clock_offset: i64) -> Self {
         let temporary = building_key();
         let (begun, first, gone) = (false, None, Vec::new());
         Self { key, temporary, server, clock_offset, begun, first, gone }
@@ -50,7 +50,7 @@ impl Writing {
     ///
     /// # Errors
     /// The server has no commands for what the part holds.
-    pub fn part(&mut self, part: &Part) -> Result<Vec<Request>, CannotWrite> {
+    pub(crate) fn part(&mut self, part: &Part) -> Result<Vec<Request>, CannotWrite> {
         let mut requests = match part {
             Part::Text(text) => vec![self.text(text)],
             Part::Elements(elements) => vec![self.all("RPUSH", elements)],
@@ -93,7 +93,7 @@ impl Writing {
 
     /// The commands that put the value into its place, to end when the other server's key does. The
     /// last of them fails when the value has ended meanwhile.
-    pub fn finish(&self, expires_at: Option<i64>) -> Vec<Request> {
+    pub(crate) fn finish(&self, expires_at: Option<i64>) -> Vec<Request> {
         let end = match expires_at {
             Some(at) => self.builder("PEXPIREAT").push_integer(self.shift(at)).finish(),
             None => self.builder("PERSIST").finish(),
@@ -102,7 +102,7 @@ impl Writing {
     }
 
     /// The command that removes what was written so far.
-    pub fn abandon(&self) -> Request {
+    pub(crate) fn abandon(&self) -> Request {
         // Where the server can, without anybody waiting for it.
         self.builder(if self.server.since_redis(4, 0) { "UNLINK" } else { "DEL" }).finish()
     }

@@ -11,7 +11,7 @@ use crate::protocol::resp::{Request, parse_integer};
 
 /// A command for the elements that have been copied, without its key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Edit {
+pub(crate) struct Edit {
     /// The command's name.
     pub command: &'static str,
     /// What stands behind the key.

@@ -1,9 +1,9 @@
 //! Groups of keys: what is remembered when there is no room for names.
 
 /// How many groups the keys fall into.
-pub const GROUPS: usize = 65_536;
+pub(crate) const GROUPS: usize = 65_536;
 /// How many words hold them.
-pub const WORDS: usize = GROUPS / 64;
+pub(crate) const WORDS: usize = GROUPS / 64;
 
 /// One group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -24,7 +24,8 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use fingerprint::{Fingerprint, Seed};
-pub use groups::{GROUPS, Group, Groups, WORDS};
+pub(crate) use groups::{GROUPS, WORDS};
+pub use groups::{Group, Groups};
 pub use marks::Marks;
 
 pub(crate) use fingerprint::Passthrough;

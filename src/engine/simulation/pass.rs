@@ -5,7 +5,8 @@ use bytes::Bytes;
 use super::copier::{Copy, Names, is_scratch};
 use super::model::{DATABASES, Server};
 use super::trace;
-use crate::engine::{Engine, Lookup, Position};
+use crate::engine::lookup::Lookup;
+use crate::engine::{Engine, Position};
 
 enum Stage {
     /// What is not migrated is copied; the numbering when this began.

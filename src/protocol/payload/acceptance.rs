@@ -118,7 +118,7 @@ impl Acceptance {
 
 /// A body without a footer, type byte first.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sample {
+pub(crate) struct Sample {
     /// The body's first byte.
     pub type_byte: u8,
     /// Type byte and value.
@@ -140,7 +140,7 @@ const INTSET_1: &[u8] = b"\x02\0\0\0\x01\0\0\0\x01\0";
 
 /// The samples that a server of `family` may know. Values of modules are not among them: whether
 /// those are known depends on the module.
-pub fn samples(family: Family) -> Vec<Sample> {
+pub(crate) fn samples(family: Family) -> Vec<Sample> {
     let mut samples = vec![
         sample(0, b"", b"a"),
         sample(11, b"", INTSET_1),

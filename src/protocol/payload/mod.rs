@@ -17,7 +17,8 @@ use std::borrow::Cow;
 use crc::{CRC_64_REDIS, Crc, Table};
 use thiserror::Error;
 
-pub use acceptance::{Acceptance, Sample, Way, samples};
+pub use acceptance::{Acceptance, Way};
+pub(crate) use acceptance::{Sample, samples};
 
 /// The footer's length: two bytes of version, eight of checksum, both little-endian.
 const FOOTER: usize = 10;

@@ -8,28 +8,28 @@ use redis_protocol::resp3::{self, types::BorrowedFrame as Frame3, types::Verbati
 use super::Protocol;
 
 /// Appends a simple string; `text` must not hold a line end.
-pub fn simple(out: &mut BytesMut, text: &str) {
+pub(crate) fn simple(out: &mut BytesMut, text: &str) {
     append(out, &Frame2::SimpleString(text.as_bytes()));
 }
 
 /// Appends an error, `text` with its code first (`ERR …`). Line ends in it become blanks, as Redis
 /// does, so that nothing quoted in an error can break the protocol.
-pub fn error(out: &mut BytesMut, text: &str) {
+pub(crate) fn error(out: &mut BytesMut, text: &str) {
     append(out, &Frame2::Error(&text.replace(['\r', '\n'], " ")));
 }
 
 /// Appends an integer reply.
-pub fn integer(out: &mut BytesMut, value: i64) {
+pub(crate) fn integer(out: &mut BytesMut, value: i64) {
     append(out, &Frame2::Integer(value));
 }
 
 /// Appends a bulk string.
-pub fn text(out: &mut BytesMut, text: &[u8]) {
+pub(crate) fn text(out: &mut BytesMut, text: &[u8]) {
     append(out, &Frame2::BulkString(text));
 }
 
 /// Appends a text for people: a bulk string, or in RESP3 a verbatim one.
-pub fn verbatim(out: &mut BytesMut, words: &str, protocol: Protocol) {
+pub(crate) fn verbatim(out: &mut BytesMut, words: &str, protocol: Protocol) {
     let (data, format) = (words.as_bytes(), VerbatimStringFormat::Text);
     match protocol {
         Protocol::Resp2 => text(out, data),
@@ -40,7 +40,7 @@ pub fn verbatim(out: &mut BytesMut, words: &str, protocol: Protocol) {
 }
 
 /// Appends a null where a bulk string was asked for.
-pub fn null(out: &mut BytesMut, protocol: Protocol) {
+pub(crate) fn null(out: &mut BytesMut, protocol: Protocol) {
     match protocol {
         Protocol::Resp2 => append(out, &Frame2::Null),
         Protocol::Resp3 => append_resp3(out, &Frame3::Null),
@@ -48,7 +48,7 @@ pub fn null(out: &mut BytesMut, protocol: Protocol) {
 }
 
 /// Appends a null where an array was asked for.
-pub fn null_array(out: &mut BytesMut, protocol: Protocol) {
+pub(crate) fn null_array(out: &mut BytesMut, protocol: Protocol) {
     match protocol {
         // The crate writes every null of RESP2 as that of a bulk string.
         Protocol::Resp2 => out.extend_from_slice(b"*-1\r\n"),
@@ -57,7 +57,7 @@ pub fn null_array(out: &mut BytesMut, protocol: Protocol) {
 }
 
 /// Appends a RESP3 push: what kind of event, and a number that goes with it.
-pub fn push(out: &mut BytesMut, event: &str, number: i64) {
+pub(crate) fn push(out: &mut BytesMut, event: &str, number: i64) {
     let event = Frame3::BlobString { data: event.as_bytes(), attributes: None };
     let number = Frame3::Number { data: number, attributes: None };
     append_resp3(out, &Frame3::Push { data: &[event, number], attributes: None });

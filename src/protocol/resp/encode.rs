@@ -4,31 +4,31 @@
 use bytes::{BufMut, BytesMut};
 
 /// Appends `*N\r\n`.
-pub fn array_header(out: &mut BytesMut, len: usize) {
+pub(crate) fn array_header(out: &mut BytesMut, len: usize) {
     header(out, b'*', len);
 }
 
 /// Appends `$N\r\n`, the head of a bulk string whose bytes follow.
-pub fn bulk_len(out: &mut BytesMut, len: usize) {
+pub(crate) fn bulk_len(out: &mut BytesMut, len: usize) {
     header(out, b'$', len);
 }
 
 /// Appends a whole bulk string.
-pub fn bulk(out: &mut BytesMut, bytes: &[u8]) {
+pub(crate) fn bulk(out: &mut BytesMut, bytes: &[u8]) {
     bulk_len(out, bytes.len());
     out.put_slice(bytes);
     out.put_slice(b"\r\n");
 }
 
 /// Appends the decimal form of `value` as a bulk string.
-pub fn bulk_integer(out: &mut BytesMut, value: i64) {
+pub(crate) fn bulk_integer(out: &mut BytesMut, value: i64) {
     bulk_len(out, digits(value));
     write_integer(out, value);
     out.put_slice(b"\r\n");
 }
 
 /// Appends a request made of `args`.
-pub fn command(out: &mut BytesMut, args: &[&[u8]]) {
+pub(crate) fn command(out: &mut BytesMut, args: &[&[u8]]) {
     array_header(out, args.len());
     for arg in args {
         bulk(out, arg);
@@ -52,7 +52,7 @@ fn header(out: &mut BytesMut, kind: u8, len: usize) {
 
 /// Reads a signed integer exactly as Redis' `string2ll` does: no plus sign, no leading zero, no
 /// blanks, no overflow. `None` is what Redis calls "not an integer".
-pub fn parse_integer(text: &[u8]) -> Option<i64> {
+pub(crate) fn parse_integer(text: &[u8]) -> Option<i64> {
     let (negative, digits) = match text {
         [b'-', rest @ ..] => (true, rest),
         _ => (false, text),
@@ -76,7 +76,7 @@ pub(super) fn digits(value: i64) -> usize {
 }
 
 /// Appends the decimal form of `value`.
-pub fn write_integer(out: &mut BytesMut, value: i64) {
+pub(crate) fn write_integer(out: &mut BytesMut, value: i64) {
     let mut digits = [0u8; 20];
     let mut rest = value.unsigned_abs();
     let mut start = digits.len();

@@ -17,14 +17,14 @@ mod request;
 mod row;
 mod scan;
 
-pub use answer::{error, integer, null, null_array, push, simple, text, verbatim};
+pub(crate) use answer::{error, integer, null, null_array, push, simple, text, verbatim};
 pub use decode::{Decoder, ProtocolError};
-pub use encode::{
+pub(crate) use encode::{
     array_header, bulk, bulk_integer, bulk_len, command, parse_integer, write_integer,
 };
 pub use reply::{Reply, ReplyError};
 pub use request::{Builder, Request};
-pub use row::{Flat, Row};
+pub(crate) use row::{Flat, Row};
 pub use scan::{Frame, Scanner};
 
 /// The protocol version that a connection speaks; `HELLO` changes it.

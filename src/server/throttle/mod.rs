@@ -40,7 +40,7 @@ const HURRIED_STEPS: usize = 4;
 
 /// What background work knows of clients.
 #[derive(Debug, Default)]
-pub struct Courtesy {
+pub(crate) struct Courtesy {
     /// Commands until the last look.
     seen: AtomicU64,
     /// Looks for which clients still count as served.
@@ -53,7 +53,7 @@ pub struct Courtesy {
 
 /// Work is done in a hurry as long as this lives.
 #[derive(Debug)]
-pub struct Hurry<'a>(&'a Courtesy);
+pub(crate) struct Hurry<'a>(&'a Courtesy);
 
 impl Drop for Hurry<'_> {
     fn drop(&mut self) {
@@ -63,7 +63,7 @@ impl Drop for Hurry<'_> {
 
 impl Courtesy {
     /// Clients have sent so many commands in all. By one caller, every [`LOOK`].
-    pub fn look(&self, commands: u64) {
+    pub(crate) fn look(&self, commands: u64) {
         let new = commands.saturating_sub(self.seen.swap(commands, Ordering::Relaxed));
         let left = match new {
             TRAFFIC.. => PATIENCE,
@@ -73,12 +73,12 @@ impl Courtesy {
     }
 
     /// A client has come.
-    pub fn expect(&self) {
+    pub(crate) fn expect(&self) {
         self.left.fetch_max(EXPECTANT, Ordering::Relaxed);
     }
 
     /// Something waits for the work to be done.
-    pub fn hurry(&self) -> Hurry<'_> {
+    pub(crate) fn hurry(&self) -> Hurry<'_> {
         self.hurried.fetch_add(1, Ordering::Relaxed);
         Hurry(self)
     }
@@ -92,13 +92,13 @@ impl Courtesy {
     }
 
     /// Whether there is somebody to give way to.
-    pub fn clients_are_served(&self) -> bool {
+    pub(crate) fn clients_are_served(&self) -> bool {
         self.left.load(Ordering::Relaxed) > 0
     }
 
     /// Keys to take in the next step, `most` when there is nobody to give way to. Where there is a
     /// hurry and answers take long it may be some times as many: each way back and forth costs more.
-    pub fn step(&self, most: usize) -> usize {
+    pub(crate) fn step(&self, most: usize) -> usize {
         let due = self.due.load(Ordering::Relaxed);
         match (self.clients_are_served(), self.is_hurried()) {
             (false, _) => most,
@@ -109,7 +109,7 @@ impl Courtesy {
 
     /// Rests after a step over so many keys that took so long. A part of a big value counts as
     /// [`SMALL_STEP`] keys.
-    pub async fn rest(&self, keys: usize, worked: Duration) {
+    pub(crate) async fn rest(&self, keys: usize, worked: Duration) {
         let floor = self.floor();
         let due = worked.as_micros() * u128::from(floor) / 1_000_000;
         self.due.store(usize::try_from(due).unwrap_or(usize::MAX), Ordering::Relaxed);

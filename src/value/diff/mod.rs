@@ -11,7 +11,7 @@
 
 mod part;
 
-pub use part::{Entry, Field, Group, Kind, Part, Pending, StreamId, StreamState};
+pub(crate) use part::{Entry, Field, Group, Kind, Part, Pending, StreamId, StreamState};
 
 /// In what way two servers differ about one key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

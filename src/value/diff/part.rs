@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 /// The types whose values can be read and written by commands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// Bytes, bitmaps, `HyperLogLog`s.
     String,
     /// Elements in order.
@@ -24,7 +24,7 @@ pub enum Kind {
 
 impl Kind {
     /// Reads what `TYPE` answers; `None` for types of modules and of the future.
-    pub fn from_name(name: &[u8]) -> Option<Self> {
+    pub(crate) fn from_name(name: &[u8]) -> Option<Self> {
         Some(match name {
             b"string" => Self::String,
             b"list" => Self::List,
