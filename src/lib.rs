@@ -32,16 +32,16 @@
 //!                                      +------------+   replies      +-------------+
 //! ```
 //!
-//! All in one [direction of mirroring](control): an engine, a pool of lanes, a mirror, copiers. A
+//! All in one [direction of mirroring](pipeline): an engine, a pool of lanes, a mirror, copiers. A
 //! flip builds the opposite direction and points the clients at it.
 //!
 //! # Layers
 //!
-//! Imports point down; `tests/layering.rs` has every edge in a table and fails on any other.
+//! Imports point down; `tests/layering` has every edge in a table and fails on any other.
 //!
 //! | layer | modules | |
 //! | --- | --- | --- |
-//! | assembly | [`cli`] [`copy`] [`compare`] [`check`] [`control`] [`admin`] [`config`] [`failure`] | puts things together, speaks to operators; [`control`] owns the phase |
+//! | assembly | [`cli`] [`copy`] [`compare`] [`check`] [`control`] [`pipeline`] [`admin`] [`config`] [`failure`] | puts things together, speaks to operators; [`control`] owns the phase, [`pipeline`] is what it and [`copy`] run |
 //! | roles | [`proxy`] [`mirror`] [`backfill`] [`verify`] | siblings that meet only in the engine |
 //! | lanes | [`lane`] | pipelined connections, and the engine as tasks share it ([`lane::SharedEngine`]) |
 //! | I/O | [`value`] [`server`] [`server::throttle`] [`net`] [`lane::record`] [`metrics`] [`metrics::latency`] [`admin::audit`] | servers, sockets, values read part by part, giving way, what a crash must not forget, how long servers take, what was done |
@@ -124,13 +124,13 @@
 //! | what comes of doubt is in doubt | an effect that carries one key into another is as doubtful as that key | `engine/dependents.rs` |
 //! | late words outlive early writes | what comes over other connections (a wait that was served, a script's key, data that were replaced) is not made up for by a write that was sent before it came | `Engine::mark_dirty_out_of_order` in `engine/mod.rs`, `engine/order.rs`, `engine/waits.rs` |
 //! | expiry is absolute | what could create a key carries its end, and the end is compared | `engine/effect/expiry.rs`, `engine/effect/rules/` |
-//! | two clocks | ends are told in the time of the server where they stand; a clock that is set is noticed | [`server::ClockGap`], `control/clocks.rs` |
+//! | two clocks | ends are told in the time of the server where they stand; a clock that is set is noticed | [`server::ClockGap`], `pipeline/clocks.rs` |
 //! | parity | every answer of the secondary is held against the primary's | `mirror/judge.rs`, [`engine::effect::Expect`] |
 //! | payloads travel only where they are read alike | what a server takes is tried at the start | `protocol/payload/acceptance.rs`, `value/probe.rs` |
 //! | clients go first | while they are served, backfill, verify, copy and compare take small steps with rests between | `server/throttle/mod.rs`; for clients that do not come through us `server/throttle/foreign_load.rs` |
 //! | nobody waits for what nobody reads | the larger a client's replies are, the less is under way to it; what one that has gone would read is not asked; past a sum the worst reader goes | `lane/window.rs`, `lane/unread.rs`, `lane/job.rs` |
 //! | connections are for those who use them | lanes are the user's and not the password's, are closed when nobody holds them, end when the server refuses their user; while it is away one tries for all | `lane/pool.rs`, `lane/shared.rs`, `lane/reach.rs` |
-//! | who left the source needs it no more | while it does not answer, what was learnt of it and the target decide who may connect | `proxy/authority.rs`, `control/default_user.rs` |
+//! | who left the source needs it no more | while it does not answer, what was learnt of it and the target decide who may connect | `proxy/authority.rs`, `control/users.rs` |
 //! | leave no trace | eviction clocks are left alone and carried over | `backfill/read.rs`, [`server::Setup`] |
 //! | big values stall nobody | parts of bounded size, built under a scratch name; writes meanwhile are followed, or the copy waits for none | `backfill/whole.rs`, `engine/catch_up.rs`, `engine/resting.rs`, [`value`] |
 //! | a wait is for those who need the key | other clients' writes of other keys pass a write that waits | `engine/passing.rs`, `lane/driver.rs` |
@@ -180,6 +180,7 @@ pub(crate) mod lane;
 pub(crate) mod metrics;
 pub(crate) mod mirror;
 pub mod net;
+pub(crate) mod pipeline;
 pub mod protocol;
 pub(crate) mod proxy;
 pub mod server;

@@ -83,6 +83,14 @@ impl Phase {
         Self::Finalized,
     ];
 
+    /// Who serves in it.
+    pub const fn primary(self) -> Side {
+        match self {
+            Self::Backfilling | Self::Mirroring | Self::CuttingOver => Side::Source,
+            Self::CutOver | Self::RollingBack | Self::Finalized => Side::Target,
+        }
+    }
+
     /// The name used in status, metrics and the state directory.
     pub const fn name(self) -> &'static str {
         match self {
@@ -320,6 +328,14 @@ pub struct Verify {
     pub patterns: Vec<Pattern>,
     /// Some of the keys that differed.
     pub samples: Vec<Sample>,
+}
+
+impl Verify {
+    /// The same without names of keys.
+    #[must_use]
+    pub fn without_keys(self) -> Self {
+        Self { patterns: Vec::new(), samples: Vec::new(), ..self }
+    }
 }
 
 /// Keys that differed, and whose names are alike.

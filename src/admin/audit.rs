@@ -70,9 +70,8 @@ impl Audit {
 
     /// Notes that something was done.
     pub(crate) fn note(&self, actor: &str, action: &str, outcome: &str) {
-        let at = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let [actor, action, outcome] = [actor, action, outcome].map(shortened);
-        self.0.lock().add(Deed { at: at.as_secs_f64(), actor, action, outcome });
+        self.0.lock().add(Deed { at: unix_now(), actor, action, outcome });
     }
 
     /// All that are remembered, the oldest first.
@@ -108,6 +107,11 @@ impl Inner {
         let last: Vec<u8> = deeds.back().map(line).transpose()?.unwrap_or_default();
         options().append(true).open(path)?.write_all(&last)
     }
+}
+
+/// In seconds, for people: that clock may be set.
+pub(crate) fn unix_now() -> f64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }
 
 fn rewrite(path: &Path, deeds: &VecDeque<Deed>) -> io::Result<()> {

@@ -2,7 +2,6 @@
 //!
 //! *Guarantees:* a flip that has begun comes to its end, whether or not its operator waits for the
 //! answer.
-#![allow(clippy::option_option, reason = "left out, null and a number are three things")]
 
 use std::convert::Infallible;
 use std::fmt;
@@ -20,7 +19,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value, json};
 
-use super::control::{Control, Flipped, Refusal};
+use super::control::{Control, Flipped, Rate, Refusal};
 use super::peer::Caller;
 use super::{Admin, Shared, reply};
 use crate::check::Report;
@@ -73,22 +72,19 @@ pub(super) struct Steer {
     paused: Option<bool>,
     /// Left out, it stays; null lifts the limit.
     #[serde(default, deserialize_with = "given")]
-    rate: Option<Option<u64>>,
+    rate: Option<Rate>,
 }
 
 /// Tells null from nothing.
-fn given<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Option<u64>>, D::Error> {
-    Option::deserialize(value).map(Some)
+fn given<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Rate>, D::Error> {
+    Rate::deserialize(value).map(Some)
 }
 
 impl Steer {
     /// In words, for the audit.
-    fn named(&self, rate: Option<Option<u64>>) -> String {
+    fn named(&self) -> String {
         let paused = self.paused.map(|paused| if paused { "pause" } else { "resume" }.to_owned());
-        let rate = rate.map(|rate| match rate {
-            Some(rate) => format!("at most {rate} keys a second"),
-            None => "no limit of keys a second".to_owned(),
-        });
+        let rate = self.rate.map(|rate| rate.to_string());
         let words: Vec<String> = paused.into_iter().chain(rate).collect();
         if words.is_empty() { "nothing".to_owned() } else { words.join(", ") }
     }
@@ -133,10 +129,8 @@ pub(super) async fn backfill<C: Control>(
     actor: Actor,
     Body(body): Body<Steer>,
 ) -> Result<Json<Backfill>, Refusal> {
-    // A limit of nothing a second would be a pause by another name; it is taken for no limit.
-    let rate = body.rate.map(|rate| rate.filter(|rate| *rate > 0));
-    let result = admin.control.backfill(body.paused, rate);
-    admin.noted(&actor, body.named(rate), result, |()| "done".to_owned())?;
+    let result = admin.control.backfill(body.paused, body.rate);
+    admin.noted(&actor, body.named(), result, |()| "done".to_owned())?;
     Ok(Json(admin.control.status().backfill))
 }
 

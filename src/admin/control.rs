@@ -2,9 +2,12 @@
 //!
 //! *Guarantees:* a refusal has changed nothing. *Must not know:* HTTP.
 
+use std::fmt;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::Deserialize;
 use tokio::sync::watch;
 
 use crate::admin::audit::Audit;
@@ -72,13 +75,42 @@ pub(crate) trait Control: Send + Sync + 'static {
     /// Lets the source go.
     fn finalize(&self) -> impl Future<Output = Result<(), Refusal>> + Send;
 
-    /// Pauses, resumes, or changes the rate of the backfill; what is `None` stays as it is, and a
-    /// rate of `Some(None)` lifts the limit.
-    ///
-    /// # Errors
-    /// There is no backfill to steer.
-    #[allow(clippy::option_option, reason = "left out, no limit and a number are three things")]
-    fn backfill(&self, paused: Option<bool>, rate: Option<Option<u64>>) -> Result<(), Refusal>;
+    /// Pauses, resumes, or changes the rate of the backfill; what is `None` stays as it is.
+    fn backfill(&self, paused: Option<bool>, rate: Option<Rate>) -> Result<(), Refusal>;
+}
+
+/// How fast keys may be copied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(from = "Option<u64>")]
+pub(crate) enum Rate {
+    Unlimited,
+    /// So many a second.
+    Limited(NonZeroU64),
+}
+
+impl From<Option<u64>> for Rate {
+    /// A limit of nothing a second would be a pause by another name; it is taken for no limit.
+    fn from(rate: Option<u64>) -> Self {
+        rate.and_then(NonZeroU64::new).map_or(Self::Unlimited, Self::Limited)
+    }
+}
+
+impl Rate {
+    pub(crate) fn limit(self) -> Option<u64> {
+        match self {
+            Self::Unlimited => None,
+            Self::Limited(rate) => Some(rate.get()),
+        }
+    }
+}
+
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unlimited => f.write_str("no limit of keys a second"),
+            Self::Limited(rate) => write!(f, "at most {rate} keys a second"),
+        }
+    }
 }
 
 /// A flip that happened.
@@ -105,4 +137,12 @@ pub(crate) enum Refusal {
         /// In one line.
         error: String,
     },
+}
+
+impl Refusal {
+    /// Not now, for one reason.
+    pub(crate) fn because(reason: impl fmt::Display) -> Self {
+        let error = reason.to_string();
+        Self::Conflict { blockers: vec![error.clone()], error }
+    }
 }

@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::{Access, Control, Flipped, Refusal, serve};
+use super::{Access, Control, Flipped, Rate, Refusal, serve};
 use crate::admin::audit::Audit;
 use crate::admin::report;
 use crate::check::Report;
@@ -106,7 +106,8 @@ impl Control for Fake {
         self.ask("finalize".to_owned())
     }
 
-    fn backfill(&self, paused: Option<bool>, rate: Option<Option<u64>>) -> Result<(), Refusal> {
+    fn backfill(&self, paused: Option<bool>, rate: Option<Rate>) -> Result<(), Refusal> {
+        let rate = rate.map(Rate::limit);
         self.ask(format!("backfill {paused:?} {rate:?}"))
     }
 }

@@ -39,7 +39,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::server::Secret;
 
-pub(crate) use control::{Control, Flipped, Refusal};
+pub(crate) use control::{Control, Flipped, Rate, Refusal};
 use listener::ApiListener;
 
 /// Who may ask for what.

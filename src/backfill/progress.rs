@@ -1,10 +1,16 @@
 //! How far the backfill has come, and how it is steered.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use crate::protocol::payload::Way;
+
+/// Over less time keys are not counted.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(500);
 
 /// Counts and switches, shared by all who copy and all who look.
 #[derive(Debug, Default)]
@@ -18,6 +24,27 @@ pub(crate) struct Progress {
     /// Keys a second; 0 is no limit.
     rate: AtomicU64,
     changed: Notify,
+    speed: Mutex<Speed>,
+}
+
+/// Keys a second, between looks that are not too close together.
+#[derive(Debug, Default)]
+struct Speed {
+    last: Option<(Instant, u64)>,
+    keys_per_second: f64,
+}
+
+impl Speed {
+    fn look(&mut self, copied: u64) -> f64 {
+        let now = Instant::now();
+        let (then, before) = *self.last.get_or_insert((now, copied));
+        let elapsed = now.duration_since(then);
+        if elapsed >= BETWEEN_LOOKS {
+            self.keys_per_second = copied.saturating_sub(before) as f64 / elapsed.as_secs_f64();
+            self.last = Some((now, copied));
+        }
+        self.keys_per_second
+    }
 }
 
 impl Progress {
@@ -65,6 +92,11 @@ impl Progress {
         self.estimate.load(Ordering::Relaxed)
     }
 
+    /// How fast keys are copied, when so many have been.
+    pub(crate) fn keys_per_second(&self, copied: u64) -> f64 {
+        self.speed.lock().look(copied)
+    }
+
     /// Whether the operator has paused it.
     pub(crate) fn is_paused(&self) -> bool {
         self.paused.load(Ordering::Relaxed)
@@ -90,5 +122,23 @@ impl Progress {
     /// Waits until one of the switches is moved.
     pub(super) async fn changed(&self) {
         self.changed.notified().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_speed_is_that_between_the_last_two_looks_that_were_far_enough_apart() {
+        let progress = Progress::default();
+        let mut speeds = Vec::new();
+        for copied in [100, 600, 700, 1_600, 1_600] {
+            speeds.push(progress.keys_per_second(copied));
+            advance(Duration::from_millis(250)).await;
+        }
+        assert_eq!(speeds, [0.0, 0.0, 1_200.0, 1_200.0, 1_800.0]);
     }
 }

@@ -8,15 +8,14 @@
 //!
 //! *Must not know:* how clients are held.
 
+use crate::pipeline::Direction;
 use std::time::Duration;
-
-use super::direction::Direction;
 
 /// The first holds last so small a part of the longest at most, where the servers are not far away.
 const SHORT: u32 = 10;
 /// After so many holds in vain because of dirty keys they may last twice as long. Those that were too
 /// short for what was on its way tell at once that the next one must be longer.
-const PATIENCE: u32 = 8;
+const IN_VAIN: u32 = 8;
 /// A write, its effect and perhaps a copy are on their way for so many round trips to both servers.
 const DRAIN_TRIPS: u32 = 3;
 /// With the questions that are asked once everything is drained.
@@ -32,7 +31,7 @@ const LOOKS: u32 = 100;
 
 /// What has not reached the secondary.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Left {
+pub(super) struct Undrained {
     /// Keys that must be copied first, and those of them whose copies take long.
     dirty: usize,
     slow: usize,
@@ -42,7 +41,7 @@ pub(super) struct Left {
     lag: Duration,
 }
 
-impl Left {
+impl Undrained {
     pub(super) fn of(direction: &Direction) -> Self {
         let engine = &direction.engine;
         let now = engine.now();
@@ -89,7 +88,7 @@ pub(super) struct Calm {
     looks: u32,
     /// The least lag and the fewest bytes that they found.
     least: (Duration, usize),
-    /// Holds that were let go, weighed so that [`PATIENCE`] of them double the next one.
+    /// Holds that were let go, weighed so that [`IN_VAIN`] of them double the next one.
     in_vain: u32,
 }
 
@@ -104,13 +103,13 @@ impl Calm {
     }
 
     /// How long clients may be held when they are held now; `None`: not now.
-    pub(super) fn look(&mut self, left: Left) -> Option<Bound> {
+    pub(super) fn look(&mut self, left: Undrained) -> Option<Bound> {
         if left.slow > 0 || left.dirty > FEW {
             return None;
         }
         self.looks += 1;
         self.least = (self.least.0.min(left.lag), self.least.1.min(left.bytes));
-        let times = 2_u32.saturating_pow(self.in_vain / PATIENCE);
+        let times = 2_u32.saturating_pow(self.in_vain / IN_VAIN);
         let short = self.short.saturating_mul(times).min(self.longest);
         let is_known = self.looks > LOOKS;
         let lag = if is_known { self.least.0.max(short / 2) } else { short / 2 };
@@ -124,7 +123,7 @@ impl Calm {
     pub(super) fn was_in_vain(&mut self, late: Late) {
         self.in_vain += match late {
             Late::Copies => 1,
-            Late::UnderWay => PATIENCE,
+            Late::UnderWay => IN_VAIN,
         };
     }
 }
@@ -141,12 +140,12 @@ mod tests {
         Bound { copies: ms(copies), effects: ms(effects) }
     }
 
-    fn left(dirty: usize, bytes: usize, lag: u64) -> Left {
-        Left { dirty, slow: 0, bytes, lag: ms(lag) }
+    fn left(dirty: usize, bytes: usize, lag: u64) -> Undrained {
+        Undrained { dirty, slow: 0, bytes, lag: ms(lag) }
     }
 
     /// One that has looked long enough to know how far the secondary is away.
-    fn informed(usual: Left) -> Calm {
+    fn informed(usual: Undrained) -> Calm {
         let mut calm = Calm::new(ms(100), ms(0));
         for _ in 0..LOOKS {
             assert_eq!(calm.look(usual), None, "it may be busy");
@@ -157,7 +156,7 @@ mod tests {
     #[test]
     fn a_hold_begins_when_no_big_key_is_dirty_and_little_is_left() {
         let mut calm = Calm::new(ms(100), ms(0));
-        let big = Left { slow: 1, ..left(1, 0, 0) };
+        let big = Undrained { slow: 1, ..left(1, 0, 0) };
         for not_now in [big, left(FEW + 1, 0, 0), left(0, LITTLE + 1, 0), left(0, 10, 6)] {
             assert_eq!(calm.look(not_now), None, "{not_now:?}");
         }
@@ -179,7 +178,7 @@ mod tests {
             (0..holds).for_each(|_| calm.was_in_vain(Late::Copies));
             calm.look(left(0, 0, 0))
         };
-        assert_eq!(after(PATIENCE - 1), Some(bound(10, 10)));
+        assert_eq!(after(IN_VAIN - 1), Some(bound(10, 10)));
         assert_eq!(after(1), Some(bound(20, 20)));
         assert_eq!(after(1000), Some(bound(100, 100)));
     }

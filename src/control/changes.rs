@@ -1,23 +1,24 @@
 //! What has changed between two looks at a migration that is worth a line in the audit.
 
-use crate::status::{BackfillState, Phase, Side, Status, VerifyState};
+use super::migration::{Migration, Moment};
+use super::phase::Blocker;
+use super::picture;
+use crate::status::{BackfillState, Cutover, Phase, Side, Status, VerifyState};
 
-/// Blockers that only say how far a migration has come: they come and go by themselves.
-const ROUTINE: [&str; 7] = [
-    "the backfill has not finished",
-    "keys are being copied again",
-    "verify has not run",
-    "verify is running",
-    "the last verify is stale",
-    "the last verify found differences",
-    "the phase is",
-];
+/// How everything stood at one moment.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Look {
+    pub(super) status: Status,
+    blockers: Vec<Blocker>,
+}
 
 /// Something that happened by itself, or by a wish whose line in the audit has come before.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Change {
     /// Another phase.
     Phase(Phase),
+    /// Clients have moved.
+    Flipped(Cutover),
     /// Keys are copied again, for this reason, or all are copied.
     Copying(String),
     /// All are copied.
@@ -39,6 +40,10 @@ impl Change {
     pub(super) fn describe(&self) -> (&'static str, String) {
         match self {
             Self::Phase(phase) => ("phase", phase.to_string()),
+            Self::Flipped(Cutover { to, hold_ms, .. }) => {
+                let (to, hold) = (to.unwrap_or_default(), hold_ms.unwrap_or_default());
+                ("clients have moved", format!("to the {to}, held for {hold} ms"))
+            }
             Self::Copying(cause) => ("keys are copied again", cause.clone()),
             Self::Copied(counts) => ("every key is copied", counts.clone()),
             Self::Verify(state, counts) => ("verify", format!("{}; {counts}", state.name())),
@@ -52,32 +57,50 @@ impl Change {
     }
 }
 
-/// What has changed, in the order in which it is told.
-pub(super) fn between(before: &Status, now: &Status) -> Vec<Change> {
-    let mut changes = Vec::new();
-    for (side, was, is) in
-        [(Side::Source, &before.source, &now.source), (Side::Target, &before.target, &now.target)]
-    {
-        if was.connected != is.connected {
-            changes.push(Change::Connection(side, is.connected));
+impl Look {
+    pub(super) fn at(migration: &Migration) -> Self {
+        let (status, blockers) = picture::look(migration);
+        Self { status, blockers }
+    }
+
+    /// How it looks to who knows that the mirror is only just being set up.
+    pub(super) fn forgiving(mut self) -> Self {
+        (self.status.source.connected, self.status.target.connected) = (true, true);
+        self.blockers.retain(|blocker| !matches!(blocker, Blocker::SecondaryIsAway(_)));
+        self
+    }
+
+    /// What has changed, in the order in which it is told, with the moments that have come between.
+    pub(super) fn since(&self, before: &Self, come: &[Moment]) -> Vec<Change> {
+        let (was, is) = (&before.status, &self.status);
+        let mut changes = Vec::new();
+        for (side, was, is) in
+            [(Side::Source, &was.source, &is.source), (Side::Target, &was.target, &is.target)]
+        {
+            if was.connected != is.connected {
+                changes.push(Change::Connection(side, is.connected));
+            }
         }
+        if was.mirror.degraded != is.mirror.degraded {
+            changes.push(Change::Degraded(is.mirror.degraded));
+        }
+        changes.extend(backfill(was, is));
+        changes.extend(come.iter().map(|moment| match moment {
+            Moment::Phase(phase) => Change::Phase(*phase),
+            Moment::Flipped(flip) => Change::Flipped(flip.clone()),
+        }));
+        changes.extend(verify(was, is));
+        changes.extend(self.blockers_but(before).map(Change::Blocker));
+        changes.extend(before.blockers_but(self).map(Change::Cleared));
+        changes
     }
-    if before.mirror.degraded != now.mirror.degraded {
-        changes.push(Change::Degraded(now.mirror.degraded));
+
+    /// What stands in the way here, and not there.
+    fn blockers_but(&self, other: &Self) -> impl Iterator<Item = String> {
+        let worth = self.blockers.iter().filter(|blocker| !blocker.is_routine());
+        let new = worth.filter(|one| other.blockers.iter().all(|other| !one.is_like(other)));
+        new.map(ToString::to_string)
     }
-    changes.extend(backfill(before, now));
-    if before.phase != now.phase {
-        changes.push(Change::Phase(now.phase));
-    }
-    changes.extend(verify(before, now));
-    let unlike = |others: &Status, blocker: &str| {
-        !is_routine(blocker) && others.blockers.iter().all(|other| stem(other) != stem(blocker))
-    };
-    let new = now.blockers.iter().filter(|blocker| unlike(before, blocker));
-    changes.extend(new.cloned().map(Change::Blocker));
-    let gone = before.blockers.iter().filter(|blocker| unlike(now, blocker));
-    changes.extend(gone.cloned().map(Change::Cleared));
-    changes
 }
 
 fn backfill(before: &Status, now: &Status) -> Option<Change> {
@@ -103,23 +126,16 @@ fn verify(before: &Status, now: &Status) -> Option<Change> {
     (changed && is.state != VerifyState::Running).then_some(Change::Verify(is.state, counts))
 }
 
-fn is_routine(blocker: &str) -> bool {
-    ROUTINE.iter().any(|routine| blocker.starts_with(routine))
-}
-
-/// What a blocker begins with, up to where it counts something or names somebody.
-fn stem(blocker: &str) -> &str {
-    let end = blocker.find(|letter: char| letter == ':' || letter.is_ascii_digit());
-    end.and_then(|end| blocker.get(..end)).unwrap_or(blocker)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn with_blockers(blockers: &[&str]) -> Status {
-        let blockers = blockers.iter().map(|blocker| (*blocker).to_owned()).collect();
-        Status { blockers, ..Status::default() }
+    fn with_status(status: Status) -> Look {
+        Look { status, ..Look::default() }
+    }
+
+    fn with_blockers(blockers: &[Blocker]) -> Look {
+        Look { blockers: blockers.to_vec(), ..Look::default() }
     }
 
     #[test]
@@ -127,15 +143,19 @@ mod tests {
         let mut now = Status::default();
         now.clients.commands = 5;
         now.uptime_seconds = 3.0;
-        assert_eq!(between(&Status::default(), &now), []);
+        assert_eq!(with_status(now).since(&Look::default(), &[]), []);
     }
 
     #[test]
     fn a_blocker_is_told_when_it_comes_and_when_it_goes_and_not_when_it_counts_on() {
-        let one = with_blockers(&["3 keys are left", "verify has not run", "the target is full"]);
-        let two = with_blockers(&["4 keys are left", "the phase is cut_over", "a client: x"]);
-        let blocker = Change::Blocker("a client: x".to_owned());
-        assert_eq!(between(&one, &two), [blocker, Change::Cleared("the target is full".into())]);
+        let (verify, phase) = (Blocker::Verify(VerifyState::Never), Blocker::Phase(Phase::CutOver));
+        let left_out = |count| Blocker::LeftOut(format!("{count} keys like 'a' are left out"));
+        let client = Blocker::ForeignClient("a client: x".to_owned());
+        let gone = Blocker::NotDurable;
+        let one = with_blockers(&[left_out(3), verify, gone.clone()]);
+        let two = with_blockers(&[left_out(4), phase, client.clone()]);
+        let changes = [Change::Blocker(client.to_string()), Change::Cleared(gone.to_string())];
+        assert_eq!(two.since(&one, &[]), changes);
     }
 
     #[test]
@@ -145,16 +165,27 @@ mod tests {
         before.verify.finished_at = Some(1.0);
         let mut now = before.clone();
         now.verify.finished_at = Some(2.0);
-        assert!(matches!(between(&before, &now)[..], [Change::Verify(VerifyState::Clean, _)]));
+        let before = with_status(before);
+        let changes = with_status(now.clone()).since(&before, &[]);
+        assert!(matches!(changes[..], [Change::Verify(VerifyState::Clean, _)]));
         now.verify.state = VerifyState::Running;
-        assert_eq!(between(&before, &now), []);
+        assert_eq!(with_status(now).since(&before, &[]), []);
     }
 
     #[test]
-    fn the_end_of_a_pass_comes_before_the_phase_that_it_leads_to() {
-        let mut now = Status { phase: Phase::Mirroring, ..Status::default() };
+    fn the_end_of_a_pass_comes_before_the_phases_that_it_leads_to_and_none_of_them_is_missed() {
+        let mut now = Status { phase: Phase::CutOver, ..Status::default() };
         now.backfill.state = BackfillState::Done;
-        let changes = between(&Status::default(), &now);
-        assert!(matches!(changes[..], [Change::Copied(_), Change::Phase(Phase::Mirroring)]));
+        let phases = [Phase::Mirroring, Phase::CuttingOver, Phase::CutOver];
+        let changes = with_status(now).since(&Look::default(), &phases.map(Moment::Phase));
+        assert!(matches!(changes[0], Change::Copied(_)));
+        assert_eq!(changes[1..], phases.map(Change::Phase));
+    }
+
+    #[test]
+    fn a_mirror_that_is_being_set_up_is_not_called_away() {
+        let look = with_blockers(&[Blocker::SecondaryIsAway(Side::Target)]).forgiving();
+        let ready = with_blockers(&[]).forgiving();
+        assert_eq!(look.since(&ready, &[]), []);
     }
 }

@@ -1,21 +1,25 @@
-//! Looking at the migration itself: what changes is kept for those who ask later, and told to those
-//! who listen now.
+//! Keeping the chronicle of a migration: what changes is kept for those who ask later, and told to
+//! those who listen now.
+//!
+//! *Guarantees:* each phase and each flip is told, in order, however short; what else changes is looked
+//! for now and then.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
+use tracing::warn;
 
-use super::changes::{self, Change};
-use super::migration::{Migration, unix_now};
+use super::changes::{Change, Look};
+use super::migration::{Migration, Moment};
 use super::reporting::Reporting;
 use crate::admin::audit::{Audit, SELF};
 use crate::admin::report::Report;
-use crate::control::hooks::{Event, Hooks, News};
+use crate::control::hooks::{Hook, Hooks, News};
 use crate::metrics::history::History;
-use crate::status::{Side, Status};
+use crate::status::{Phase, Side, Status};
 
 /// How often it is looked at, unless it says that something has changed.
 const LOOK: Duration = Duration::from_millis(250);
@@ -29,57 +33,49 @@ const TURN: Duration = Duration::from_secs(3);
 /// What was done, and who is told.
 #[derive(Debug)]
 pub(super) struct Chronicle {
+    pub(super) migration: Arc<Migration>,
     pub(super) audit: Audit,
-    pub(super) reporting: Reporting,
     pub(super) hooks: Hooks,
     pub(super) history: Mutex<History>,
     pub(super) news: watch::Sender<Arc<Status>>,
-    /// Something has changed that is worth a look at once.
-    pub(super) stirred: Notify,
+    reporting: Mutex<Reporting>,
 }
 
 impl Chronicle {
-    pub(super) fn new(audit: Audit, mut report: Report, hooks: Hooks) -> Self {
-        report.started(unix_now(), env!("CARGO_PKG_VERSION"));
-        Self {
+    pub(super) fn new(
+        migration: Arc<Migration>,
+        audit: Audit,
+        report: Report,
+        hooks: Hooks,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            migration,
             audit,
-            reporting: Reporting::new(report),
             hooks,
             history: Mutex::default(),
             news: watch::Sender::default(),
-            stirred: Notify::new(),
-        }
+            reporting: Mutex::new(Reporting::new(report)),
+        })
     }
-}
 
-impl Chronicle {
-    fn note(&self, changes: &[Change]) {
-        for change in changes {
-            let (what, outcome) = change.describe();
-            self.audit.note(SELF, what, &outcome);
-        }
-    }
-}
-
-impl Migration {
-    /// Keeps the chronicle until the process ends.
-    pub(super) async fn keep_chronicle(self: Arc<Self>) {
-        let chronicle = &self.chronicle;
-        let mut last = self.status();
-        chronicle.audit.note(SELF, "start", &last.phase.to_string());
-        chronicle.news.send_replace(Arc::new(last.clone()));
-        last = forgiving(last);
+    /// Keeps it until the process ends.
+    pub(super) async fn keep(self: Arc<Self>, mut moments: mpsc::Receiver<Moment>) {
+        let mut last = Look::at(&self.migration);
+        self.audit.note(SELF, "start", &last.status.phase.to_string());
+        self.tell(&last.status);
+        let mut phase = last.status.phase;
+        last = last.forgiving();
         let (mut told, mut kept, mut turned) = (Instant::now(), Instant::now(), Instant::now());
         loop {
-            let now = self.status();
-            if now.primary != last.primary {
+            let come: Vec<Moment> = std::iter::from_fn(|| moments.try_recv().ok()).collect();
+            let now = Look::at(&self.migration);
+            if now.status.primary != last.status.primary {
                 turned = Instant::now();
             }
-            let seen = if turned.elapsed() < TURN { forgiving(now.clone()) } else { now.clone() };
-            let changes = changes::between(&last, &seen);
-            chronicle.note(&changes);
-            for news in news(&last, &now, &changes) {
-                chronicle.hooks.tell(news);
+            let seen = if turned.elapsed() < TURN { now.clone().forgiving() } else { now.clone() };
+            let changes = seen.since(&last, &come);
+            for change in &changes {
+                self.note(change, &mut phase, &now.status);
             }
             if !changes.is_empty() || kept.elapsed() >= KEEP {
                 kept = Instant::now();
@@ -87,39 +83,61 @@ impl Migration {
             }
             if !changes.is_empty() || told.elapsed() >= PULSE {
                 told = Instant::now();
-                chronicle.news.send_replace(Arc::new(now));
+                self.tell(&now.status);
             }
             last = seen;
             // A look too many does no harm.
-            let _ = timeout(LOOK, chronicle.stirred.notified()).await;
+            let _ = timeout(LOOK, self.migration.changed.notified()).await;
         }
     }
-}
 
-/// How it looks to who knows that the mirror is only just being set up.
-fn forgiving(mut status: Status) -> Status {
-    (status.source.connected, status.target.connected) = (true, true);
-    status.blockers.retain(|blocker| !blocker.ends_with("is unreachable"));
-    status
-}
+    fn tell(&self, status: &Status) {
+        self.news.send_replace(Arc::new(status.clone()));
+    }
 
-/// What of the changes others are told.
-fn news(before: &Status, now: &Status, changes: &[Change]) -> Vec<News> {
-    let told = changes.iter().filter_map(|change| match change {
-        Change::Phase(_) => {
-            let previous = ("PREVIOUS_PHASE", before.phase.to_string());
-            Some((Event::OnPhase, vec![previous]))
+    /// Notes what has changed, and tells those who want to know of it. `phase` is the last one told.
+    fn note(&self, change: &Change, phase: &mut Phase, status: &Status) {
+        let (what, outcome) = change.describe();
+        self.audit.note(SELF, what, &outcome);
+        let (hook, facts, status) = match change {
+            Change::Phase(next) => {
+                let before = std::mem::replace(phase, *next);
+                // It may have been left again since.
+                let status = Status { phase: *next, primary: next.primary(), ..status.clone() };
+                self.tell(&status);
+                (Hook::OnPhase, vec![("PREVIOUS_PHASE", before.to_string())], status)
+            }
+            Change::Flipped(flip) => {
+                self.reporting.lock().flipped(flip);
+                let hold = flip.hold_ms.map(|hold| ("HOLD_MS", hold.to_string()));
+                let hook = match flip.to {
+                    Some(Side::Source) => Hook::AfterRollback,
+                    _ => Hook::AfterCutover,
+                };
+                (hook, hold.into_iter().collect(), status.clone())
+            }
+            Change::Blocker(blocker) => {
+                (Hook::OnBlocker, vec![("BLOCKER", blocker.clone())], status.clone())
+            }
+            _ => return,
+        };
+        self.hooks.tell(News { hook, facts, status: Arc::new(status) });
+    }
+
+    /// What has happened until now.
+    pub(super) fn report(&self) -> Report {
+        let mut reporting = self.reporting.lock();
+        reporting.look(&self.migration);
+        Report { audit: self.audit.deeds(), ..reporting.report().clone() }
+    }
+
+    /// Keeps it for the time after the process.
+    pub(super) fn keep_report(&self) {
+        let report = self.report();
+        let Some(store) = &self.migration.store else { return };
+        let kept = report.save(store.path());
+        if let Err(error) = self.reporting.lock().first_failure(kept) {
+            warn!(%error, "the report can't be kept in the state directory");
         }
-        Change::Blocker(blocker) => Some((Event::OnBlocker, vec![("BLOCKER", blocker.clone())])),
-        _ => None,
-    });
-    let hold = now.cutover.hold_ms.map(|hold| ("HOLD_MS", hold.to_string()));
-    // When it is set, so is how long it took.
-    let moved = (before.cutover.at != now.cutover.at).then(|| match now.primary {
-        Side::Target => (Event::AfterCutover, hold.into_iter().collect()),
-        Side::Source => (Event::AfterRollback, hold.into_iter().collect()),
-    });
-    let status = Arc::new(now.clone());
-    let news = |(event, facts)| News { event, facts, status: status.clone() };
-    told.chain(moved).map(news).collect()
+    }
 }

@@ -16,15 +16,17 @@
 //! commands. Whoever writes round an application that runs scripts all the time is found by the list of
 //! clients, if at all. Commands that only write with some options, or that wait, are not looked at.
 //!
+//! Beside them, by the list of clients: connections that are not ours and whose last command wrote.
+//!
 //! *Must not know:* how the primary is asked.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Instant;
 
 use crate::engine::Calls;
 use crate::protocol::command::{self, Command, Serve};
 use crate::protocol::resp::Request;
-use crate::server::{Called, Info};
+use crate::server::{Called, Client, Clients, Info};
 
 /// The bar of each command, since the direction began.
 #[derive(Debug, Default)]
@@ -117,6 +119,82 @@ fn statistics(told: Called<'_>) -> (Option<&'static Command>, i64, i64) {
     (command, signed(told.calls), signed(told.failed))
 }
 
+/// When somebody else's connection last did something, by what it tells: its number, and the second
+/// of its last command, in the seconds since the first look.
+type Activity = (i64, i64);
+
+/// Who was connected at the first look. What they did before it is in the backfill.
+#[derive(Debug)]
+pub(super) struct Baseline {
+    taken: Instant,
+    activities: HashMap<i64, i64>,
+}
+
+/// Connections that write round the proxy.
+#[derive(Debug, Default)]
+pub(super) struct Writers {
+    /// One in words each.
+    pub(super) told: Vec<String>,
+    /// For how many seconds the last of them has done nothing.
+    pub(super) idle: Option<u64>,
+}
+
+impl Baseline {
+    pub(super) fn take(clients: &Clients) -> Self {
+        let activities = clients.iter().filter_map(|client| activity(client, 0)).collect();
+        Self { taken: Instant::now(), activities }
+    }
+
+    /// Those of the clients that have written since. Ours bear the `tag`.
+    pub(super) fn writers(&self, clients: &Clients, tag: &str) -> Writers {
+        let now = i64::try_from(self.taken.elapsed().as_secs()).unwrap_or(i64::MAX);
+        let mut writers = Writers::default();
+        for client in clients.iter() {
+            let new = activity(client, now).is_some_and(|activity| self.is_new(activity));
+            let told = if new { foreign_writer(client, tag) } else { None };
+            if let (Some(told), Some(idle)) = (told, idle(client)) {
+                writers.told.push(told);
+                writers.idle = Some(writers.idle.map_or(idle, |least| least.min(idle)));
+            }
+        }
+        writers
+    }
+
+    /// Whether a connection has done something since, give or take the second that the server
+    /// rounds to.
+    fn is_new(&self, (id, active): Activity) -> bool {
+        self.activities.get(&id).is_none_or(|before| active > before + 1)
+    }
+}
+
+fn activity(client: Client<'_>, now: i64) -> Option<Activity> {
+    Some((client.field("id").parse().ok()?, now - i64::try_from(idle(client)?).ok()?))
+}
+
+/// For how many seconds a connection has done nothing.
+fn idle(client: Client<'_>) -> Option<u64> {
+    client.field("idle").parse().ok()
+}
+
+/// What is said of a client that is somebody else's and writes. Ours bear the migration's tag, for
+/// anybody may take a name that begins like ours.
+fn foreign_writer(client: Client<'_>, tag: &str) -> Option<String> {
+    let field = |name: &str| client.field(name);
+    let is_ours =
+        |name: &str| name.starts_with("crossfade-") && name.split(':').nth(1) == Some(tag);
+    if is_ours(field("name")) {
+        return None;
+    }
+    let name = Request::new(field("cmd").split('|'));
+    let writes = command::lookup(&name).is_some_and(|command| {
+        matches!(command.serve, Serve::Write | Serve::Barrier | Serve::Blocking | Serve::Script)
+    });
+    writes.then(|| {
+        let (address, name, cmd) = (field("addr"), field("name"), field("cmd"));
+        format!("a client writes round the proxy: addr={address} name={name} cmd={cmd}")
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -178,5 +256,18 @@ mod tests {
         assert_eq!(look(&mut books, &["EVAL"], &told, &["EVAL"]), ["SET 1"]);
         let told = told.replace("eval:calls=1", "eval:calls=2");
         assert_eq!(look(&mut books, &["EVAL"], &told, &["EVAL"]), ["EVAL 1"], "ours has failed");
+    }
+
+    #[test]
+    fn only_others_that_write_are_foreign_writers() {
+        let line = "id=3 addr=1.2.3.4:5 name=cron age=1 cmd=set user=default";
+        let foreign_writer = |line: &str| foreign_writer(Client(line), "ab");
+        assert!(foreign_writer(line).unwrap().contains("addr=1.2.3.4:5 name=cron"));
+        assert_eq!(foreign_writer("id=3 addr=1.2.3.4:5 name= cmd=get"), None);
+        assert_eq!(foreign_writer("id=3 addr=x name=crossfade-lane:ab cmd=set"), None);
+        for other in ["crossfade-lane", "crossfade-lane:cd", "crossfade-cron"] {
+            let line = format!("id=3 addr=x name={other} cmd=set");
+            assert!(foreign_writer(&line).is_some(), "{line}");
+        }
     }
 }

@@ -1,291 +1,312 @@
-//! The state of a migration, and how it looks from outside.
+//! The owner of where the migration stands: takes events, makes durable what must last before it takes
+//! effect, and does what is to be done.
+//!
+//! *Guarantees:* the phase is durable before it takes effect; each phase that it comes to is told
+//! to the chronicle, however short.
+//!
+//! *Must not know:* what makes events.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
-use tokio::sync::watch;
+use parking_lot::{Mutex, MutexGuard};
+use tokio::sync::{Notify, mpsc, watch};
+use tracing::{info, warn};
 
-use super::advice;
-use super::chronicle::Chronicle;
-use super::direction::{Direction, World};
-use super::foreign::{Books, Foreign};
-use super::phase::Standing;
+use super::foreign::Foreign;
+use super::phase::{Blocker, Do, Kept, Refused, Standing};
 use super::state::{State, StateDir};
-use super::watch::Baseline;
-use crate::engine::Cause;
-use crate::lane::ControlConnection;
-use crate::metrics::{Metrics, Reading};
-use crate::proxy::{Registry, Stage};
-use crate::status::{self, BackfillState, Phase, Side, Status, VerifyState};
+use crate::admin::Refusal;
+use crate::engine::{Cause, Engine};
+use crate::metrics::{Metrics, Totals};
+use crate::pipeline::{Direction, Environment};
+use crate::proxy::{self, Registry, Stage};
+use crate::status::{self, Phase, VerifyState};
 
-/// A server that does not answer for so long counts as unreachable.
-pub(super) const PATIENCE: Duration = Duration::from_secs(2);
+/// What happens to this migration.
+pub(super) type Event = super::phase::Event<Arc<Direction>>;
+
+/// Moments that are not told yet: more than some flips and their ways back.
+const UNTOLD: usize = 64;
+
+/// What a look now and then could miss.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Moment {
+    /// Another phase.
+    Phase(Phase),
+    /// Clients have moved.
+    Flipped(status::Cutover),
+}
+
+impl From<Refused> for Refusal {
+    fn from(Refused { error, blockers }: Refused) -> Self {
+        Self::Conflict { error, blockers }
+    }
+}
 
 /// One migration.
 #[derive(Debug)]
-pub(crate) struct Migration {
-    pub(super) world: Arc<World>,
+pub(super) struct Migration {
+    pub(super) env: Arc<Environment>,
     pub(super) store: Option<StateDir>,
     pub(super) stage: watch::Sender<Stage>,
     pub(super) metrics: Arc<Metrics>,
-    pub(super) chronicle: Chronicle,
-    pub(super) inner: Mutex<Inner>,
-    /// One flip at a time.
-    pub(super) flipping: tokio::sync::Mutex<()>,
-    /// Held while the marker is set or removed.
-    pub(super) marking: tokio::sync::Mutex<()>,
-    /// Whether the primary answered when it was asked last.
-    pub(super) primary_connected: AtomicBool,
-    /// The same of the secondary.
-    pub(super) secondary_answers: AtomicBool,
-    /// Who was connected to the primary when the watch began. Locked behind `inner`, like the books, and
-    /// `inner` never behind them.
-    pub(super) baseline: Mutex<Option<Baseline>>,
-    /// What the primary has counted, and we have sent; with the primary whose calls they are.
-    pub(super) books: Mutex<Books>,
-    /// For questions beside everything else, to the source and to the target.
-    pub(super) control_connections: (ControlConnection, ControlConnection),
-    pub(super) clients: std::sync::OnceLock<Arc<crate::proxy::Shared>>,
+    pub(super) clients: OnceLock<Arc<proxy::Shared>>,
+    /// Something has changed that is worth a look at once.
+    pub(super) changed: Notify,
+    course: Mutex<Course>,
+    moments: mpsc::Sender<Moment>,
 }
 
+/// What changes in the course of it.
 #[derive(Debug)]
-pub(super) struct Inner {
-    pub(super) state: State,
+pub(super) struct Course {
+    state: State,
     pub(super) standing: Standing<Arc<Direction>>,
     pub(super) verify: status::Verify,
     /// When the last one ended. Its time in the status is for people: that clock may be set.
     pub(super) verified: Option<Instant>,
     pub(super) cutover: status::Cutover,
-    /// What makes a flip impossible or unwise besides the obvious.
-    pub(super) findings: Vec<String>,
+    pub(super) seen: Seen,
+}
+
+/// What looks at both servers have found.
+#[derive(Debug)]
+pub(super) struct Seen {
+    /// Whether the primary answered when it was asked last.
+    pub(super) primary_answers: bool,
+    pub(super) secondary_answers: bool,
+    /// Clients, users, a source that refuses the marker.
+    pub(super) blockers: Vec<Blocker>,
     /// What others wrote round the proxy since the last clean verify.
     pub(super) foreign: Option<Foreign>,
     /// When it was last seen that somebody writes round the proxy.
-    pub(super) foreign_seen: Option<Instant>,
+    pub(super) last_foreign: Option<Instant>,
     /// Function libraries that the secondary cannot be given.
     pub(super) code: Vec<String>,
-    pub(super) speed: Speed,
 }
 
-/// Keys a second, smoothed over looks.
-#[derive(Debug, Default)]
-pub(super) struct Speed {
-    last: Option<(Instant, u64)>,
-    keys_per_second: f64,
-}
-
-impl Speed {
-    fn look(&mut self, copied: u64) -> f64 {
-        let now = Instant::now();
-        match self.last {
-            Some((then, before)) => {
-                let seconds = now.duration_since(then).as_secs_f64();
-                if seconds >= 0.5 {
-                    self.keys_per_second = copied.saturating_sub(before) as f64 / seconds;
-                    self.last = Some((now, copied));
-                }
-            }
-            None => self.last = Some((now, copied)),
+impl Course {
+    /// As it begins: whoever has copied before knows nothing of now.
+    pub(super) fn new(state: State, standing: Standing<Arc<Direction>>, resumed: bool) -> Self {
+        let verified = if resumed { VerifyState::Stale } else { VerifyState::Never };
+        Self {
+            state,
+            standing,
+            verify: status::Verify { state: verified, ..Default::default() },
+            verified: None,
+            cutover: status::Cutover::default(),
+            seen: Seen {
+                primary_answers: true,
+                secondary_answers: true,
+                blockers: Vec::new(),
+                foreign: None,
+                last_foreign: None,
+                code: Vec::new(),
+            },
         }
-        self.keys_per_second
+    }
+
+    pub(super) fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// A verify that was made says nothing of now.
+    pub(super) fn doubt_verify(&mut self) {
+        if matches!(self.verify.state, VerifyState::Clean | VerifyState::Different) {
+            self.verify.state = VerifyState::Stale;
+        }
     }
 }
 
 impl Migration {
+    /// A migration, and the moments of it that are to be told.
+    pub(super) fn new(
+        env: Arc<Environment>,
+        store: Option<StateDir>,
+        course: Course,
+    ) -> (Arc<Self>, mpsc::Receiver<Moment>) {
+        let (moments, told) = mpsc::channel(UNTOLD);
+        let route = course.standing.route().route.clone();
+        let migration = Self {
+            env,
+            store,
+            stage: watch::Sender::new(Stage { route, held: false, next: None }),
+            metrics: Arc::new(Metrics::install()),
+            clients: OnceLock::new(),
+            changed: Notify::new(),
+            course: Mutex::new(course),
+            moments,
+        };
+        (Arc::new(migration), told)
+    }
+
+    /// Since the start of the process.
+    pub(super) fn now(&self) -> Duration {
+        self.env.started.elapsed()
+    }
+
+    /// How it stands now. Whoever holds this takes no other lock of control's before it.
+    pub(super) fn course(&self) -> MutexGuard<'_, Course> {
+        let mut course = self.course.lock();
+        self.notice(&mut course);
+        course
+    }
+
     /// The direction that serves now.
     pub(super) fn direction(&self) -> Arc<Direction> {
-        self.inner.lock().standing.route().clone()
+        self.course.lock().standing.route().clone()
     }
 
-    /// The phase now.
-    pub(crate) fn phase(&self) -> Phase {
-        let mut inner = self.inner.lock();
-        self.notice(&mut inner);
-        inner.standing.phase()
-    }
-
-    /// Makes a change of the state durable.
-    ///
-    /// # Errors
-    /// The state directory does not take it; then it must not take effect.
-    pub(super) fn keep(&self, change: impl FnOnce(&mut State)) -> Result<(), String> {
-        self.keep_in(&mut self.inner.lock(), change)
-    }
-
-    pub(super) fn keep_in(
-        &self,
-        inner: &mut Inner,
-        change: impl FnOnce(&mut State),
-    ) -> Result<(), String> {
-        let mut state = inner.state.clone();
-        change(&mut state);
-        if let Some(store) = &self.store {
-            store.save(&state).map_err(|error| error.to_string())?;
-        }
-        inner.state = state;
-        Ok(())
+    pub(super) fn phase(&self) -> Phase {
+        self.course().standing.phase()
     }
 
     pub(super) fn registry(&self) -> Option<&Registry> {
         self.clients.get().map(|shared| &shared.registry)
     }
 
-    /// Everything, now.
-    pub(crate) fn status(&self) -> Status {
-        let mut inner = self.inner.lock();
-        self.notice(&mut inner);
-        let facts = self.facts(&mut inner);
-        let blockers = inner.standing.blockers(&facts);
-        let blockers: Vec<String> = blockers.iter().map(ToString::to_string).collect();
-        let (phase, direction) = (inner.standing.phase(), inner.standing.route().clone());
-        let engine = &direction.engine;
-        let now = engine.now();
-        let (counters, queued, dirty, lag, left_out, marks) = engine.look(|engine| {
-            let marks = (engine.marks(), engine.is_halted());
-            let (queued, dirty) = (engine.queued(), engine.dirty_keys());
-            (*engine.counters(), queued, dirty, engine.lag(now), engine.left_out(), marks)
+    /// What clients have done.
+    pub(super) fn totals(&self) -> Totals {
+        self.registry().map(Registry::totals).unwrap_or_default()
+    }
+
+    /// Takes an event of now. Refused, it has changed nothing.
+    pub(super) fn on(&self, event: Event) -> Result<(), Refused> {
+        self.take(&mut self.course(), event)
+    }
+
+    /// Takes an event of a direction, unless it serves no longer.
+    pub(super) fn tell(&self, direction: &Direction, event: Event) {
+        let mut course = self.course();
+        if std::ptr::eq(Arc::as_ptr(course.standing.route()), direction) {
+            // What has happened is never refused.
+            let _ = self.take(&mut course, event);
+        }
+    }
+
+    /// What an engine finds out by itself.
+    fn notice(&self, course: &mut Course) {
+        let (halted, due) =
+            course.standing.route().engine.with(|engine| (engine.is_halted(), engine.needs_pass()));
+        if halted && course.standing.halt().is_none() {
+            let _ = self.take(course, Event::Stopped(self.now()));
+        } else if due && course.standing.copying_since().is_none() {
+            let _ = self.take(course, Event::PassDue(self.now()));
+        }
+    }
+
+    fn take(&self, course: &mut Course, event: Event) -> Result<(), Refused> {
+        let must_last = event.must_last();
+        let (next, todo) = course.standing.clone().on(event)?;
+        if let Err(error) = self.keep_standing(course, next.kept()) {
+            if must_last {
+                return Err(Refused::one(error));
+            }
+            warn!(error, "the next process will have to find out by itself where it stands");
+        }
+        let before = std::mem::replace(&mut course.standing, next).phase();
+        let phase = course.standing.phase();
+        if phase != before {
+            self.note(Moment::Phase(phase));
+        }
+        for one in todo {
+            self.perform(course, one);
+        }
+        Ok(())
+    }
+
+    /// Clients have moved. All of it at once: who looks takes it for that of one flip.
+    pub(super) fn flipped(&self, flip: status::Cutover) {
+        self.course.lock().cutover = flip.clone();
+        self.note(Moment::Flipped(flip));
+        self.changed.notify_one();
+    }
+
+    fn note(&self, moment: Moment) {
+        // With so many untold ones nobody has looked for long, and one is missed.
+        let _ = self.moments.try_send(moment);
+    }
+
+    fn keep_standing(&self, course: &mut Course, kept: Kept) -> Result<(), String> {
+        let Kept { phase, emptied } = kept;
+        if (course.state.phase, course.state.emptied) == (phase, emptied) {
+            return Ok(());
+        }
+        self.keep_in(course, |state| (state.phase, state.emptied) = (phase, emptied))
+    }
+
+    /// Makes a change of the state durable. An error: the state directory does not take it, so it must
+    /// not take effect.
+    pub(super) fn keep(&self, change: impl FnOnce(&mut State)) -> Result<(), String> {
+        self.keep_in(&mut self.course.lock(), change)
+    }
+
+    fn keep_in(&self, course: &mut Course, change: impl FnOnce(&mut State)) -> Result<(), String> {
+        let mut state = course.state.clone();
+        change(&mut state);
+        if let Some(store) = &self.store {
+            store.save(&state).map_err(|error| error.to_string())?;
+        }
+        course.state = state;
+        Ok(())
+    }
+
+    fn perform(&self, course: &mut Course, todo: Do<Arc<Direction>>) {
+        match todo {
+            Do::Show => self.show(&course.standing),
+            Do::DoubtVerify => course.doubt_verify(),
+            Do::BeginVerify => {
+                course.verify =
+                    status::Verify { state: VerifyState::Running, ..status::Verify::default() };
+            }
+            Do::Report(primary, halt) => {
+                let why = halt.describe(primary);
+                warn!(%why, "mirroring has stopped");
+            }
+            Do::GoOn(route) => route.engine.with(Engine::go_on),
+            Do::CopyAll(route) => route.engine.with(|engine| engine.void_and_resync(Cause::Resync)),
+            Do::Hurry(route, hurry) => route.engine.with(|engine| engine.hurry_copies(hurry)),
+            Do::Hold(route) => route.route.pool.hold(true),
+            Do::Release(route) => route.route.pool.hold(false),
+            Do::Turn(old, new) => self.turn(&old, &new),
+            Do::LetGo(route) => let_go(&route),
+        }
+    }
+
+    /// Clients and whoever looks.
+    fn show(&self, standing: &Standing<Arc<Direction>>) {
+        self.changed.notify_one();
+        let route = standing.route().route.clone();
+        let held = standing.is_held();
+        let offered = standing.next().map(|next| next.offer.clone());
+        self.stage.send_if_modified(|stage| {
+            let same = Arc::ptr_eq(&stage.route, &route)
+                && stage.held == held
+                && stage.next.as_ref().map(Arc::as_ptr) == offered.as_ref().map(Arc::as_ptr);
+            if !same {
+                *stage = Stage { route, held, next: offered };
+            }
+            !same
         });
-        // A pass stands for keys that may differ; before the flip the phase says so.
-        let copying = inner.standing.copying_since().filter(|_| phase != Phase::Backfilling);
-        let (dirty, lag) = match copying {
-            None => (dirty, lag),
-            Some(began) => {
-                let since = self.now().saturating_sub(began).as_millis();
-                (dirty.max(1), lag.max(u64::try_from(since).unwrap_or(u64::MAX)).max(1))
-            }
-        };
-        let connected = direction.peer.is_connected();
-        let reached = self.primary_connected.load(Ordering::Relaxed);
-        let primary = direction.primary;
-        let server = |side: Side| {
-            let serves = side == primary;
-            let survey = &direction.survey;
-            let info = if serves { &survey.primary } else { &survey.secondary };
-            status::Server {
-                address: self.world.endpoint(side).address.to_string(),
-                version: info.version.clone(),
-                connected: if serves { reached } else { connected },
-            }
-        };
-        let registry = self.registry();
-        Status {
-            phase,
-            primary,
-            uptime_seconds: self.world.started.elapsed().as_secs_f64(),
-            source: server(Side::Source),
-            target: server(Side::Target),
-            backfill: backfill(&mut inner, &self.world, marks, &counters, left_out),
-            mirror: status::Mirror {
-                lag_seconds: lag as f64 / 1000.0,
-                queued: queued.0 as u64,
-                queued_bytes: queued.1 as u64,
-                applied: counters.applied,
-                mismatched: counters.mismatched,
-                failed: counters.failed,
-                recopies: recopies(&counters),
-                dirty_keys: (dirty + left_out) as u64,
-                degraded: engine.acks().is_some_and(crate::lane::Acks::is_degraded),
-            },
-            verify: inner.verify.clone(),
-            record: super::recording::status(engine),
-            cutover: inner.cutover.clone(),
-            clients: status::Clients {
-                connected: registry.map_or(0, Registry::connected) as u64,
-                commands: registry.map_or(0, |registry| registry.totals().all_commands()),
-            },
-            ready: blockers.is_empty(),
-            advice: blockers.iter().map(|blocker| advice::on(blocker)).collect(),
-            blockers,
-            ..Status::default()
+    }
+
+    /// The new direction serves.
+    fn turn(&self, old: &Direction, new: &Direction) {
+        if let Some(record) = old.engine.take_record() {
+            new.engine.keep(record);
         }
-    }
-
-    /// What the metrics show.
-    pub(super) fn reading(&self) -> Reading {
-        let (counters, ledger) =
-            self.direction().engine.look(|engine| (*engine.counters(), engine.marks()));
-        let clients = self.registry().map(Registry::totals).unwrap_or_default();
-        Reading { status: self.status(), counters, ledger, clients }
-    }
-
-    /// A verify is worth something only for a while.
-    pub(super) fn age(&self, inner: &mut Inner) {
-        let max = self.world.config.verify_max_age;
-        let is_old = inner.verified.is_none_or(|verified| verified.elapsed() > max);
-        if inner.verify.state == VerifyState::Clean && is_old {
-            inner.verify.state = VerifyState::Stale;
-        }
+        new.start(&self.env);
+        old.stop.cancel();
     }
 }
 
-fn backfill(
-    inner: &mut Inner,
-    world: &World,
-    ((marks, bytes), is_halted): ((usize, usize), bool),
-    counters: &crate::engine::Counters,
-    left_out: usize,
-) -> status::Backfill {
-    let progress = &world.progress;
-    let (scanned, estimate) = (progress.scanned(), progress.estimate());
-    let done = inner.standing.copying_since().is_none() && !is_halted;
-    let recopied = counters.recopies.iter().sum();
-    let keys_per_second = inner.speed.look(counters.copied + recopied);
-    let left = estimate.saturating_sub(scanned) as f64;
-    let [as_it_is, rewritten, by_commands] = progress.ways();
-    status::Backfill {
-        state: match (done, progress.is_paused() || is_halted) {
-            (true, _) => BackfillState::Done,
-            (false, true) => BackfillState::Paused,
-            (false, false) => BackfillState::Running,
-        },
-        scanned,
-        copied: counters.copied,
-        recopied,
-        failed: progress.failed(),
-        left_out: left_out as u64,
-        ways: status::Ways { as_it_is, rewritten, by_commands },
-        total_estimate: estimate,
-        percent: match estimate {
-            _ if done => 100.0,
-            0 => 0.0,
-            estimate => (scanned as f64 / estimate as f64 * 100.0).min(99.9),
-        },
-        keys_per_second,
-        eta_seconds: (!done && keys_per_second > 0.0).then(|| left / keys_per_second),
-        bytes_per_mark: if marks == 0 { 0.0 } else { bytes as f64 / marks as f64 },
-        rate: progress.rate(),
-        held_by: if done { None } else { held_by(inner, world) },
-        cause: inner.standing.cause().cloned(),
+fn let_go(direction: &Direction) {
+    direction.route.authority.let_go();
+    direction.stop.cancel();
+    direction.engine.with(Engine::let_go);
+    if let Some(record) = direction.engine.take_record() {
+        record.discard();
     }
-}
-
-/// What holds the copy back.
-fn held_by(inner: &Inner, world: &World) -> Option<String> {
-    let (progress, engine) = (&world.progress, &inner.standing.route().engine);
-    let (halted, may_copy) = engine.with(|engine| (engine.is_halted(), engine.may_copy()));
-    let reason = match progress.rate() {
-        _ if halted => "nothing is carried over now: see what stands in the way".to_owned(),
-        _ if progress.is_paused() => "it is paused".to_owned(),
-        _ if !inner.standing.route().peer.is_connected() => {
-            "the other server is not reached".to_owned()
-        }
-        _ if !may_copy => "the other server takes no more for now".to_owned(),
-        Some(rate) => format!("the limit of {rate} keys a second"),
-        None if world.courtesy.clients_are_served() => "clients go first".to_owned(),
-        None => return None,
-    };
-    Some(reason)
-}
-
-pub(super) fn recopies(counters: &crate::engine::Counters) -> BTreeMap<String, u64> {
-    let causes = Cause::ALL.iter().map(|cause| cause.label().to_owned());
-    causes.zip(counters.recopies.iter().copied()).collect()
-}
-
-/// Unix time in seconds.
-pub(super) fn unix_now() -> f64 {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+    info!("the source has been let go");
 }

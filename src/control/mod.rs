@@ -1,47 +1,35 @@
 //! The migration as a whole: it owns the phase, and runs what the phase needs.
 //!
-//! *What it is:* [`Migration`] starts a `Direction` (an engine with its mirror, its copiers and
-//! the lanes in front), runs its passes, verifies, and flips to the opposite direction and back.
+//! *What it is:* a `Migration` takes events, and carries out what the pure [`phase`] makes of them. What
+//! tells it of events stands on it: the supervisor of passes, the flip, the looks at both servers, a
+//! verify. The chronicle tells of it; `Operations` is what the admin API holds.
 //!
 //! *Guarantees:* the phase is durable before it takes effect; a flip that can't be finished in time
-//! leaves everything as it was.
+//! leaves everything as it was; no file here imports one that imports it.
 //!
 //! *Must not know:* HTTP, commands, sockets.
 
-mod advice;
 mod calm;
 mod changes;
 mod chronicle;
-mod clocks;
-mod course;
-mod default_user;
-mod direction;
 mod flip;
 mod foreign;
 mod halting;
+mod health;
+mod history;
 mod hooks;
-mod left_out;
-mod libraries;
-mod marker;
-mod memory;
+mod intent_file;
 mod migration;
-mod observing;
-mod operate;
-mod passes;
+mod operations;
 mod phase;
-mod predecessor;
-mod preflight;
-mod recording;
+mod picture;
+mod prepare;
 mod reporting;
 mod start;
 mod state;
-mod survey;
+mod supervise;
+mod users;
 mod verifying;
-mod watch;
 
-pub(crate) use direction::{Direction, Known, World};
-pub(crate) use libraries::copy as copy_libraries;
-pub(crate) use preflight::{check_marker, check_target, open};
 pub(crate) use start::start;
 pub use state::{State, StateDir, StateError};
-pub(crate) use survey::{Survey, acceptance};

@@ -1,84 +1,94 @@
 //! Running a verify in the background.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 use tracing::warn;
 
-use super::migration::{Migration, unix_now};
+use super::health::Health;
+use super::migration::Migration;
+use crate::admin::audit::unix_now;
 use crate::engine::Engine;
+use crate::pipeline::Direction;
 use crate::status::{self, VerifyState};
 use crate::value::diff::Leeway;
 use crate::verify::{Alike, Sample, Tally, Verify};
 
-impl Migration {
-    /// Compares everything and keeps the result.
-    pub(super) async fn run_verify(self: Arc<Self>) {
-        let direction = self.direction();
-        // Whoever wrote round the proxy until now is compared with.
-        self.look().await;
-        let began = Instant::now();
-        let tally = Arc::new(Tally::default());
-        let (primary, secondary) = (direction.primary, direction.primary.other());
-        let survey = &direction.survey;
-        let config = &self.world.config;
-        let verify = Verify {
-            engine: direction.engine.clone(),
-            primary: (self.world.endpoint(primary).clone(), survey.primary.capabilities),
-            secondary: (self.world.endpoint(secondary).clone(), survey.secondary.capabilities),
-            databases: self.world.databases_from(primary),
-            leeway: Leeway {
-                clock_offset: direction.engine.look(|engine| engine.settings().clock_offset),
-                tolerance: i64::try_from(config.expiry_tolerance.as_millis()).unwrap_or(i64::MAX),
-            },
-            keeps_extras: self.world.keeps_extras(secondary),
-            courtesy: self.world.courtesy.clone(),
-            tally: tally.clone(),
-        };
-        let run = verify.run();
-        tokio::pin!(run);
-        let result = loop {
-            tokio::select! {
-                result = &mut run => break result,
-                () = direction.stop.cancelled() => break Ok(false),
-                () = sleep(Duration::from_millis(100)) => self.publish(&tally),
-            }
-            if direction.engine.look(Engine::is_halted) {
-                break Ok(false);
-            }
-        };
-        self.publish(&tally);
-        self.look().await;
-        let state = match result {
-            _ if direction.stop.is_cancelled() => VerifyState::Stale,
-            _ if direction.engine.look(Engine::is_halted) => VerifyState::Stale,
-            Ok(true) if !self.nobody_wrote_since(began) => VerifyState::Stale,
-            Ok(true) => VerifyState::Clean,
-            Ok(false) => VerifyState::Different,
-            Err(error) => {
-                warn!(%error, "verify could not be finished");
-                VerifyState::Stale
-            }
-        };
-        let mut inner = self.inner.lock();
-        inner.verify.state = state;
-        inner.verify.finished_at = Some(unix_now());
-        inner.verified = Some(Instant::now());
-    }
+/// How often it is told how far it has come.
+const PULSE: Duration = Duration::from_millis(100);
 
-    fn publish(&self, tally: &Tally) {
-        let verify = &mut self.inner.lock().verify;
-        verify.checked = tally.checked.load(Ordering::Relaxed);
-        verify.missing = tally.missing.load(Ordering::Relaxed);
-        verify.extra = tally.extra.load(Ordering::Relaxed);
-        verify.different = tally.different.load(Ordering::Relaxed);
-        verify.repaired = tally.repaired.load(Ordering::Relaxed);
-        let found = tally.found.lock();
-        verify.patterns = found.patterns().into_iter().map(pattern).collect();
-        verify.samples = found.samples().iter().map(sample).collect();
+/// Compares everything and keeps the result.
+pub(super) async fn verify(health: Arc<Health>) {
+    let migration = &health.migration;
+    let direction = migration.direction();
+    // What was written round the proxy until now is compared with the rest.
+    health.look().await;
+    let began = Instant::now();
+    let tally = Arc::new(Tally::default());
+    let verify = prepared(migration, &direction, &tally);
+    let run = verify.run();
+    tokio::pin!(run);
+    let result = loop {
+        tokio::select! {
+            result = &mut run => break result,
+            () = direction.stop.cancelled() => break Ok(false),
+            () = sleep(PULSE) => publish(migration, &tally),
+        }
+        if direction.engine.look(Engine::is_halted) {
+            break Ok(false);
+        }
+    };
+    publish(migration, &tally);
+    health.look().await;
+    let state = match result {
+        _ if direction.stop.is_cancelled() => VerifyState::Stale,
+        _ if direction.engine.look(Engine::is_halted) => VerifyState::Stale,
+        Ok(true) if !health.nobody_wrote_since(began) => VerifyState::Stale,
+        Ok(true) => VerifyState::Clean,
+        Ok(false) => VerifyState::Different,
+        Err(error) => {
+            warn!(%error, "verify could not be finished");
+            VerifyState::Stale
+        }
+    };
+    let mut course = migration.course();
+    course.verify.state = state;
+    course.verify.finished_at = Some(unix_now());
+    course.verified = Some(Instant::now());
+}
+
+fn prepared(migration: &Migration, direction: &Direction, tally: &Arc<Tally>) -> Verify {
+    let env = &migration.env;
+    let (primary, secondary) = (direction.primary, direction.primary.other());
+    let (survey, tolerance) = (&direction.survey, env.config.expiry_tolerance.as_millis());
+    Verify {
+        engine: direction.engine.clone(),
+        primary: (env.endpoint(primary).clone(), survey.primary.capabilities),
+        secondary: (env.endpoint(secondary).clone(), survey.secondary.capabilities),
+        databases: env.databases_from(primary),
+        leeway: Leeway {
+            clock_offset: direction.engine.look(|engine| engine.settings().clock_offset),
+            tolerance: i64::try_from(tolerance).unwrap_or(i64::MAX),
+        },
+        keeps_extras: env.keeps_extras(secondary),
+        courtesy: env.courtesy.clone(),
+        tally: tally.clone(),
     }
+}
+
+fn publish(migration: &Migration, tally: &Tally) {
+    let now = |count: &AtomicU64| count.load(Ordering::Relaxed);
+    let verify = &mut migration.course().verify;
+    verify.checked = now(&tally.checked);
+    verify.missing = now(&tally.missing);
+    verify.extra = now(&tally.extra);
+    verify.different = now(&tally.different);
+    verify.repaired = now(&tally.repaired);
+    let found = tally.found.lock();
+    verify.patterns = found.patterns().into_iter().map(pattern).collect();
+    verify.samples = found.samples().iter().map(sample).collect();
 }
 
 fn pattern((pattern, Alike { missing, extra, different }): (String, Alike)) -> status::Pattern {

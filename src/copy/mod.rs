@@ -19,9 +19,9 @@ use tokio::time::sleep;
 
 use crate::backfill::{self, Pass};
 use crate::config::{RunConfig, TargetPolicy};
-use crate::control::{self, Direction, Known, Survey, World};
 use crate::engine::ledger::{Groups, Seed};
 use crate::failure::Failure;
+use crate::pipeline::{self, Direction, Environment, ServerFacts, Survey};
 use crate::protocol::payload::Acceptance;
 use crate::server;
 use crate::server::throttle::foreign_load::give_way;
@@ -42,32 +42,32 @@ pub(crate) async fn run(
     config: RunConfig,
     progress: watch::Sender<Progress>,
 ) -> Result<Summary, Failure> {
-    let mut source = control::open(&config, Side::Source).await?;
-    let mut target = control::open(&config, Side::Target).await?;
-    control::check_marker(&config).await?;
-    control::check_target(&config, &mut target).await?;
+    let mut source = pipeline::open(&config, Side::Source).await?;
+    let mut target = pipeline::open(&config, Side::Target).await?;
+    pipeline::check_marker(&config).await?;
+    pipeline::check_target(&config, &mut target).await?;
     let survey = Survey::ask(&mut source, &mut target).await;
     let survey = survey.map_err(|error| Failure::unreachable(error.to_string()))?;
-    let known = Known::without_clients((
+    let facts = ServerFacts::without_clients((
         Acceptance::expected(&survey.primary.capabilities),
-        control::acceptance(&survey.secondary, &mut target).await,
+        pipeline::acceptance(&survey.secondary, &mut target).await,
     ));
-    let world = World::new(config, Seed::from_bytes(server::nonce().to_le_bytes()), known);
-    let direction = Direction::new(&world, Side::Source, survey, Groups::default(), false);
-    direction.start_mirror(&world);
+    let env = Environment::new(config, Seed::from_bytes(server::nonce().to_le_bytes()), facts);
+    let direction = Direction::new(&env, Side::Source, survey, Groups::default(), false);
+    direction.start_mirror(&env);
     let summary = tokio::select! {
-        summary = copy(&world, &direction) => Ok(summary),
-        failure = lose(&world) => Err(failure),
-        never = give_way(&world.config.servers.source, &world.courtesy) => match never {},
-        never = tell(&world, &progress) => match never {},
+        summary = copy(&env, &direction) => Ok(summary),
+        failure = lose(&env) => Err(failure),
+        never = give_way(&env.config.servers.source, &env.courtesy) => match never {},
+        never = tell(&env, &progress) => match never {},
     };
     direction.stop.cancel();
     summary
 }
 
-async fn copy(world: &World, direction: &Arc<Direction>) -> Summary {
+async fn copy(env: &Environment, direction: &Arc<Direction>) -> Summary {
     let started = Instant::now();
-    match control::copy_libraries(world, direction, &mut None).await {
+    match pipeline::copy_libraries(env, direction, &mut None).await {
         Ok(findings) => {
             for finding in findings {
                 tracing::warn!(finding, "function libraries");
@@ -79,7 +79,7 @@ async fn copy(world: &World, direction: &Arc<Direction>) -> Summary {
     let mut keys = 0;
     for _ in 0..ATTEMPTS {
         if !groups.is_empty() {
-            keys = pass(world, direction).run().await.max(keys);
+            keys = pass(env, direction).run().await.max(keys);
         } else if let Err(error) = backfill::retry(&direction.copies).await {
             tracing::warn!(%error, "keys that failed could not be tried again");
         }
@@ -95,13 +95,13 @@ async fn copy(world: &World, direction: &Arc<Direction>) -> Summary {
     Summary::new(keys, failed, direction.left_out(), started.elapsed())
 }
 
-fn pass(world: &World, direction: &Direction) -> Pass {
-    let was_empty = world.config.copying.target_policy != TargetPolicy::Overwrite;
+fn pass(env: &Environment, direction: &Direction) -> Pass {
+    let was_empty = env.config.copying.target_policy != TargetPolicy::Overwrite;
     Pass {
         route: direction.copies.clone(),
-        secondary: (!was_empty).then(|| world.config.servers.target.clone()),
+        secondary: (!was_empty).then(|| env.config.servers.target.clone()),
         keeps_extras: true,
-        databases: world.config.servers.databases.clone(),
+        databases: env.config.servers.databases.clone(),
         doubtful: false,
     }
 }
@@ -111,24 +111,24 @@ fn is_complete(direction: &Direction) -> bool {
 }
 
 /// Ready when one of the servers is away twice in a row: everything else here waits for it.
-async fn lose(world: &World) -> Failure {
+async fn lose(env: &Environment) -> Failure {
     loop {
         sleep(HEARTBEAT).await;
         for side in [Side::Source, Side::Target] {
-            if control::open(&world.config, side).await.is_ok() {
+            if pipeline::open(&env.config, side).await.is_ok() {
                 continue;
             }
             sleep(HEARTBEAT).await;
-            if let Err(failure) = control::open(&world.config, side).await {
+            if let Err(failure) = pipeline::open(&env.config, side).await {
                 return failure;
             }
         }
     }
 }
 
-async fn tell(world: &World, progress: &watch::Sender<Progress>) -> Infallible {
+async fn tell(env: &Environment, progress: &watch::Sender<Progress>) -> Infallible {
     loop {
-        let (done, total) = (world.progress.scanned(), world.progress.estimate());
+        let (done, total) = (env.progress.scanned(), env.progress.estimate());
         progress.send_replace(Progress { done, total });
         sleep(GLANCE).await;
     }

@@ -9,6 +9,7 @@
 mod html;
 mod text;
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
@@ -17,7 +18,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::admin::audit::Deed;
-use crate::status::{Phase, Server, Side, Status, Verify, VerifyState};
+use crate::status::{Cutover, Server, Side, Status, Verify, VerifyState};
 
 const FILE: &str = "report.json";
 /// Starts, flips and comparisons that are told, each.
@@ -35,26 +36,19 @@ pub(crate) struct Report {
     pub began_at: f64,
     /// Of when this is.
     pub at: f64,
-    /// How far it has come.
-    pub phase: Phase,
-    /// Who serves clients.
-    pub primary: Side,
-    /// Where the data comes from.
-    pub source: Server,
-    /// Where the data goes.
-    pub target: Server,
+    /// How everything stood then.
+    #[serde(flatten)]
+    pub status: Status,
     /// Each process.
     pub starts: Vec<Start>,
     /// Each flip.
-    pub flips: Vec<Flip>,
+    pub flips: Vec<Cutover>,
     /// Each comparison that ended.
-    pub verifies: Vec<Verified>,
+    pub verifies: Vec<Verify>,
     /// In all processes.
     pub counts: Counts,
     /// The longest that a command of a client took, in seconds.
     pub longest_wait_seconds: f64,
-    /// What stands in the way of a cut-over.
-    pub blockers: Vec<String>,
     /// What was done.
     pub audit: Vec<Deed>,
 }
@@ -67,32 +61,6 @@ pub(crate) struct Start {
     pub at: f64,
     /// The version of crossfade.
     pub version: String,
-}
-
-/// Clients changed servers.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub(crate) struct Flip {
-    /// When, in Unix seconds.
-    pub at: f64,
-    /// To which.
-    pub to: Side,
-    /// How long they were held.
-    pub hold_ms: u64,
-}
-
-/// A comparison of both servers.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-#[allow(missing_docs, reason = "named as in the status")]
-pub(crate) struct Verified {
-    pub finished_at: f64,
-    pub state: VerifyState,
-    pub checked: u64,
-    pub missing: u64,
-    pub extra: u64,
-    pub different: u64,
-    pub repaired: u64,
 }
 
 /// What was counted.
@@ -114,6 +82,22 @@ pub(crate) struct Counts {
 }
 
 impl Counts {
+    /// What came after `before`; commands are counted apart.
+    pub(crate) fn since(&self, before: &Self) -> Self {
+        let recopies = self.recopies.iter().map(|(cause, count)| {
+            let before = before.recopies.get(cause).copied().unwrap_or(0);
+            (cause.clone(), count.saturating_sub(before))
+        });
+        Self {
+            commands: 0,
+            copied: self.copied - before.copied,
+            recopies: recopies.collect(),
+            applied: self.applied - before.applied,
+            mismatched: self.mismatched - before.mismatched,
+            failed: self.failed - before.failed,
+        }
+    }
+
     /// Adds what came since.
     pub(crate) fn add(&mut self, since: &Self) {
         self.commands += since.commands;
@@ -165,28 +149,26 @@ impl Report {
     /// How it stands.
     pub(crate) fn look(&mut self, at: f64, status: &Status) {
         self.at = at;
-        (self.phase, self.primary) = (status.phase, status.primary);
-        (self.source, self.target) = (status.source.clone(), status.target.clone());
-        self.blockers.clone_from(&status.blockers);
-        let flip = &status.cutover;
-        if let (Some(at), Some(to), Some(hold_ms)) = (flip.at, flip.to, flip.hold_ms)
-            && self.flips.last().is_none_or(|last| last.at < at)
-        {
-            push(&mut self.flips, Flip { at, to, hold_ms });
+        self.flipped(&status.cutover);
+        let verify = status.verify.clone().without_keys();
+        self.verified(&verify);
+        self.status = Status { verify, ..status.clone() };
+    }
+
+    /// Clients have moved. Told twice, or late, it is one flip at its time.
+    pub(crate) fn flipped(&mut self, flip: &Cutover) {
+        if flip.at.is_none() || self.flips.iter().any(|known| known.at == flip.at) {
+            return;
         }
-        self.verified(&status.verify);
+        push(&mut self.flips, Cutover { last_error: None, ..flip.clone() });
+        self.flips.sort_by(|one, other| one.at.partial_cmp(&other.at).unwrap_or(Ordering::Equal));
     }
 
     fn verified(&mut self, verify: &Verify) {
-        let Some(finished_at) = verify.finished_at else { return };
-        let known = self.verifies.last().is_some_and(|last| last.finished_at >= finished_at);
-        if known || verify.state == VerifyState::Running {
-            return;
+        let known = self.verifies.last().is_some_and(|last| last.finished_at >= verify.finished_at);
+        if verify.finished_at.is_some() && !known && verify.state != VerifyState::Running {
+            push(&mut self.verifies, verify.clone());
         }
-        let &Verify { state, checked, missing, extra, different, repaired, .. } = verify;
-        let verified =
-            Verified { finished_at, state, checked, missing, extra, different, repaired };
-        push(&mut self.verifies, verified);
     }
 
     /// For a terminal.
@@ -201,7 +183,7 @@ impl Report {
 
     /// The longest that a flip held clients.
     fn longest_hold(&self) -> Option<u64> {
-        self.flips.iter().map(|flip| flip.hold_ms).max()
+        self.flips.iter().filter_map(|flip| flip.hold_ms).max()
     }
 }
 
@@ -230,16 +212,17 @@ fn moment(unix: f64) -> String {
 
 /// The parts of every form of the report: a title, and its rows.
 fn parts(report: &Report) -> Vec<(&'static str, Vec<Vec<String>>)> {
+    let status = &report.status;
     let pair = |name: &str, value: String| vec![name.to_owned(), value];
     let server = |server: &Server| format!("{} (version {})", server.address, server.version);
     let hold = report.longest_hold().map_or("no flip yet".to_owned(), |hold| format!("{hold} ms"));
     let last = report.starts.last().map_or("", |start| start.version.as_str());
     let summary = vec![
         pair("migration", report.migration.clone()),
-        pair("phase", format!("{}, the {} serves", report.phase, report.primary)),
+        pair("phase", format!("{}, the {} serves", status.phase, status.primary)),
         pair("began", moment(report.began_at)),
-        pair("source", server(&report.source)),
-        pair("target", server(&report.target)),
+        pair("source", server(&status.source)),
+        pair("target", server(&status.target)),
         pair("crossfade", last.to_owned()),
         pair("processes", report.starts.len().to_string()),
         pair("configuration", format!("SHA-256 {}", report.configuration)),
@@ -257,18 +240,20 @@ fn parts(report: &Report) -> Vec<(&'static str, Vec<Vec<String>>)> {
     let doubts = counts.recopies.iter().filter(|(_, count)| **count > 0);
     let doubts = doubts.map(|(cause, count)| pair(cause, format!("{count} keys copied again")));
     // After the flip there is nothing that they could stand in the way of.
-    let blockers = report.blockers.iter().filter(|_| report.primary == Side::Source);
+    let blockers = status.blockers.iter().filter(|_| status.primary == Side::Source);
     counted.extend(blockers.map(|blocker| pair("in the way now", blocker.clone())));
+    let told = |at: Option<f64>| at.map(moment).unwrap_or_default();
     let flips = report.flips.iter().map(|flip| {
-        vec![moment(flip.at), format!("to the {}", flip.to), format!("held {} ms", flip.hold_ms)]
+        let (to, hold) = (flip.to.unwrap_or_default(), flip.hold_ms.unwrap_or_default());
+        vec![told(flip.at), format!("to the {to}"), format!("held {hold} ms")]
     });
     let verifies = report.verifies.iter().map(|found| {
-        let Verified { checked, missing, extra, different, repaired, .. } = found;
+        let Verify { checked, missing, extra, different, repaired, .. } = found;
         let counts = format!(
             "{checked} checked, {missing} missing, {extra} extra, {different} different, \
              {repaired} repaired"
         );
-        vec![moment(found.finished_at), found.state.name().to_owned(), counts]
+        vec![told(found.finished_at), found.state.name().to_owned(), counts]
     });
     let deeds = report.audit.iter();
     let deeds = deeds.map(|deed| {
@@ -293,13 +278,16 @@ fn last(rows: &[Vec<String>], count: usize) -> (usize, &[Vec<String>]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::status::Cutover;
+    use crate::status::Sample;
+
+    fn flip(at: f64, to: Side) -> Cutover {
+        Cutover { at: Some(at), to: Some(to), hold_ms: Some(7), last_error: None }
+    }
 
     fn report() -> Report {
         let mut report = Report { migration: "ab".to_owned(), ..Report::default() };
         report.started(1_700_000_000.0, "0.1.0");
-        let cutover =
-            Cutover { at: Some(5.0), to: Some(Side::Target), hold_ms: Some(7), last_error: None };
+        let cutover = flip(5.0, Side::Target);
         let mut status = Status { primary: Side::Target, cutover, ..Status::default() };
         status.verify.state = VerifyState::Clean;
         status.verify.finished_at = Some(3.0);
@@ -328,7 +316,27 @@ mod tests {
     fn each_flip_and_each_comparison_is_told_once() {
         let report = report();
         assert_eq!((report.flips.len(), report.verifies.len()), (1, 1));
-        assert_eq!(report.flips[0], Flip { at: 5.0, to: Side::Target, hold_ms: 7 });
+        assert_eq!(report.flips[0], flip(5.0, Side::Target));
+    }
+
+    #[test]
+    fn a_flip_that_is_told_after_the_next_one_comes_before_it() {
+        let mut report = report();
+        for at in [4.0, 5.0, 4.0] {
+            report.flipped(&flip(at, Side::Target));
+        }
+        let times: Vec<_> = report.flips.iter().filter_map(|flip| flip.at).collect();
+        assert_eq!(times, [4.0, 5.0]);
+    }
+
+    #[test]
+    fn no_name_of_a_key_is_in_it() {
+        let mut status = Status::default();
+        let sample = Sample { key: "card:4711".to_owned(), ..Sample::default() };
+        status.verify = Verify { finished_at: Some(9.0), samples: vec![sample], ..status.verify };
+        let mut report = report();
+        report.look(2.0, &status);
+        assert!(!serde_json::to_string(&report).unwrap().contains("4711"));
     }
 
     #[test]

@@ -29,7 +29,7 @@ const QUEUE: usize = 64;
 
 /// What there is to tell, or to ask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Event {
+pub(crate) enum Hook {
     /// Clients are about to be handed to the target: whoever fails refuses it.
     BeforeCutover,
     /// The target serves.
@@ -42,7 +42,7 @@ pub(crate) enum Event {
     OnPhase,
 }
 
-impl Event {
+impl Hook {
     /// The name of its program, and its name in the JSON.
     pub(crate) const fn name(self) -> &'static str {
         match self {
@@ -59,7 +59,7 @@ impl Event {
 #[derive(Clone, Debug)]
 pub(crate) struct News {
     /// Which.
-    pub event: Event,
+    pub hook: Hook,
     /// What it is about, by names of variables (without `CROSSFADE_`).
     pub facts: Vec<(&'static str, String)>,
     /// How everything stood.
@@ -69,7 +69,7 @@ pub(crate) struct News {
 impl News {
     /// The status, with the event beside its fields.
     fn json(&self) -> Value {
-        let mut fields = Map::from_iter([("event".to_owned(), self.event.name().into())]);
+        let mut fields = Map::from_iter([("event".to_owned(), self.hook.name().into())]);
         let facts = self.facts.iter();
         fields.extend(facts.map(|(name, fact)| (name.to_lowercase(), fact.clone().into())));
         if let Ok(Value::Object(status)) = serde_json::to_value(self.status.as_ref()) {
@@ -108,7 +108,7 @@ impl Hooks {
         let news = Arc::new(news);
         for queue in &self.queues {
             if queue.try_send(news.clone()).is_err() {
-                warn!(event = news.event.name(), "a hook is too far behind to be told");
+                warn!(event = news.hook.name(), "a hook is too far behind to be told");
             }
         }
     }
@@ -135,7 +135,7 @@ impl Hooks {
 
 async fn tell_programs(directory: PathBuf, mut queue: mpsc::Receiver<Arc<News>>) {
     while let Some(news) = queue.recv().await {
-        let event = news.event.name();
+        let event = news.hook.name();
         match program::run(&directory, &news).await {
             Ok(()) => info!(event, "hook is done"),
             Err(reason) => warn!(event, reason, "hook failed"),

@@ -20,7 +20,7 @@ const LETTERS: usize = 300;
 /// # Errors
 /// It failed, could not be run, or did not end: why, in its own words where it has any.
 pub(super) async fn run(directory: &Path, news: &News) -> Result<(), String> {
-    let path = directory.join(news.event.name());
+    let path = directory.join(news.hook.name());
     if !path.exists() {
         return Ok(());
     }
@@ -46,7 +46,7 @@ fn command(path: &Path, news: &News) -> Command {
         }
     }
     let status = &news.status;
-    command.env("CROSSFADE_EVENT", news.event.name());
+    command.env("CROSSFADE_EVENT", news.hook.name());
     command.env("CROSSFADE_PHASE", status.phase.name());
     command.env("CROSSFADE_PRIMARY", status.primary.name());
     command.env("CROSSFADE_SOURCE_ADDRESS", &status.source.address);
@@ -94,7 +94,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::control::hooks::Event;
+    use crate::control::hooks::Hook;
     use crate::status::Status;
 
     async fn run_script(script: &str) -> Result<(), String> {
@@ -103,7 +103,7 @@ mod tests {
         fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
         let facts = vec![("FORCE", "no".to_owned())];
-        let news = News { event: Event::BeforeCutover, facts, status: Arc::new(Status::default()) };
+        let news = News { hook: Hook::BeforeCutover, facts, status: Arc::new(Status::default()) };
         run(dir.path(), &news).await
     }
 
@@ -134,7 +134,7 @@ mod tests {
     async fn what_can_not_be_run_refuses_and_what_is_not_there_does_not() {
         let dir = tempfile::tempdir().unwrap();
         let status = Arc::new(Status::default());
-        let news = News { event: Event::OnPhase, facts: Vec::new(), status };
+        let news = News { hook: Hook::OnPhase, facts: Vec::new(), status };
         assert_eq!(run(dir.path(), &news).await, Ok(()));
         fs::write(dir.path().join("on-phase"), "").unwrap();
         assert!(run(dir.path(), &news).await.unwrap_err().contains("can't be run"));

@@ -29,7 +29,7 @@ pub(super) async fn tell(address: Secret, mut queue: mpsc::Receiver<Arc<News>>) 
     while let Some(news) = queue.recv().await {
         let body = news.json();
         if let Err(error) = tell_one(&agent, &address, &body).await {
-            warn!(event = news.event.name(), error, "the webhook could not be told");
+            warn!(event = news.hook.name(), error, "the webhook could not be told");
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::{Do, Refused, Serving, Standing};
+use super::event::{Do, Refused};
+use super::serving::Serving;
 use crate::status::{Phase, Side};
 
 /// On the way to the other side, with everything as it was: until it is committed it can be abandoned.
@@ -10,14 +11,14 @@ use crate::status::{Phase, Side};
 pub(in crate::control) struct Flipping<R> {
     from: Serving<R>,
     next: Option<R>,
-    step: Step,
+    step: FlipStep,
     /// The side that is left has lost its keys, and is to be filled from the other.
     fills: bool,
 }
 
 /// How far it has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
+enum FlipStep {
     /// Clients notice nothing.
     Preparing,
     /// What is left to carry over becomes little.
@@ -36,7 +37,7 @@ pub(super) struct Turned<R> {
 impl<R: Clone> Flipping<R> {
     pub(super) fn of(from: Serving<R>) -> Self {
         let fills = from.is_emptied();
-        Self { from, next: None, step: Step::Preparing, fills }
+        Self { from, next: None, step: FlipStep::Preparing, fills }
     }
 
     pub(super) fn from(&self) -> &Serving<R> {
@@ -56,14 +57,14 @@ impl<R: Clone> Flipping<R> {
     }
 
     pub(super) fn is_held(&self) -> bool {
-        self.step == Step::Held
+        self.step == FlipStep::Held
     }
 
     pub(super) fn phase(&self) -> Phase {
         match (self.step, self.from.primary()) {
-            (Step::Preparing, _) => self.from.phase(),
-            (Step::Draining | Step::Held, Side::Source) => Phase::CuttingOver,
-            (Step::Draining | Step::Held, Side::Target) => Phase::RollingBack,
+            (FlipStep::Preparing, _) => self.from.phase(),
+            (FlipStep::Draining | FlipStep::Held, Side::Source) => Phase::CuttingOver,
+            (FlipStep::Draining | FlipStep::Held, Side::Target) => Phase::RollingBack,
         }
     }
 
@@ -82,38 +83,38 @@ impl<R: Clone> Flipping<R> {
     }
 
     pub(super) fn draining(&mut self) -> Vec<Do<R>> {
-        self.step = Step::Draining;
+        self.step = FlipStep::Draining;
         vec![Do::Hurry(self.from.route().clone(), true), Do::Show]
     }
 
     pub(super) fn held(&mut self) -> Vec<Do<R>> {
-        self.step = Step::Held;
+        self.step = FlipStep::Held;
         vec![Do::Show, Do::Hold(self.from.route().clone())]
     }
 
     pub(super) fn released(&mut self) -> Vec<Do<R>> {
-        if self.step != Step::Held {
+        if self.step != FlipStep::Held {
             return Vec::new();
         }
-        self.step = Step::Draining;
+        self.step = FlipStep::Draining;
         vec![Do::Release(self.from.route().clone()), Do::Show]
     }
 
     /// Everything goes on as it was.
-    pub(super) fn abandoned(self) -> (Standing<R>, Vec<Do<R>>) {
+    pub(super) fn abandoned(self) -> (Serving<R>, Vec<Do<R>>) {
         let route = self.from.route();
         let mut todo = vec![Do::Hurry(route.clone(), false)];
         if self.is_held() {
             todo.push(Do::Release(route.clone()));
         }
         todo.push(Do::Show);
-        (Standing::Serving(self.from), todo)
+        (self.from, todo)
     }
 
     /// The point of no return.
     pub(super) fn committed(self, now: Duration) -> Result<Turned<R>, Refused> {
         self.may_go_on()?;
-        let Self { from, next: Some(route), step: Step::Held, fills } = self else {
+        let Self { from, next: Some(route), step: FlipStep::Held, fills } = self else {
             return Err(Refused::one("clients are not held, or there is nowhere to go"));
         };
         let fill = fills.then_some(now);
@@ -126,7 +127,7 @@ impl<R: Clone> Flipping<R> {
 
 impl<R: Clone> Turned<R> {
     /// There is only this way.
-    pub(super) fn serve(self) -> (Standing<R>, Vec<Do<R>>) {
+    pub(super) fn serve(self) -> (Serving<R>, Vec<Do<R>>) {
         let Self { before, serving } = self;
         let mut todo = Vec::new();
         if serving.primary() == Side::Source || !serving.is_level() {
@@ -135,6 +136,6 @@ impl<R: Clone> Turned<R> {
         todo.push(Do::Hurry(before.clone(), false));
         todo.push(Do::Turn(before, serving.route().clone()));
         todo.push(Do::Show);
-        (Standing::Serving(serving), todo)
+        (serving, todo)
     }
 }

@@ -59,6 +59,17 @@ impl Halt {
         }
     }
 
+    /// What to do about it.
+    pub(super) fn remedy(self) -> &'static str {
+        match self {
+            Self::Unsure => "Wait a moment: it is being looked at.",
+            Self::Replica => "Promote it (REPLICAOF NO ONE).",
+            Self::Emptied(..) => {
+                "Decide whose data count: resync and accept the emptiness, or move the clients by force."
+            }
+        }
+    }
+
     /// As `backfill.cause` says it.
     pub(super) fn cause(self) -> Option<&'static str> {
         match self {

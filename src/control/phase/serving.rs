@@ -1,27 +1,81 @@
-//! What happens while one side serves, and what an operator may ask for then.
+//! What happens while one side serves.
 
 use std::time::Duration;
 
-use super::{
-    Acceptance, Blocker, Do, Facts, Flipping, Halt, Halted, Kept, Keys, Next, Pass, Refused,
-    Secondary, Serving, Standing, is_nearly_empty,
-};
-use crate::status::{Phase, Side, VerifyState};
+use super::blocker::{Blocker, Facts};
+use super::event::{Consent, Do, Refused};
+use super::halt::{Halt, Halted};
+use crate::status::{Phase, Side};
 
 /// As `backfill.cause` says it.
 const RESYNC: &str = "resync";
 
-impl Kept {
-    /// The side that serves.
-    pub(in crate::control) fn primary(self) -> Side {
-        match self.phase {
-            Phase::CutOver | Phase::Finalized => Side::Target,
-            _ => Side::Source,
-        }
-    }
+/// One side serves, the other follows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::control) struct Serving<R> {
+    primary: Side,
+    route: R,
+    keys: Keys,
+    /// Why keys were copied again the last time.
+    cause: Option<String>,
+}
+
+/// What the secondary has of the primary's keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Keys {
+    /// All of them: only the lag stands between the two.
+    Level,
+    /// They are being copied, or will be in a moment.
+    Copying(Copying),
+    /// Nothing is carried over; once it is again, everything is copied.
+    Halted(Halted),
+}
+
+/// A pass over keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Copying {
+    began: Duration,
+    /// Whether before a cut-over it counts as the backfill. Not if all that is in doubt is known from
+    /// the record of an earlier process, or if a flip has left the other side to be filled.
+    is_backfill: bool,
+}
+
+/// What outlives the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::control) struct Kept {
+    pub(in crate::control) phase: Phase,
+    /// Whether the side that serves has come back (nearly) empty, and the operator has not decided.
+    pub(in crate::control) emptied: bool,
+}
+
+/// What a start has found out about the secondary's keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::control) enum KeysAtStart {
+    /// All are there.
+    Level,
+    /// Some are in doubt, and it is known which.
+    Some(String),
+    /// Any may be missing, with a reason if there was an earlier process.
+    All(Option<String>),
+    /// The side that serves may hold other data than were copied from it.
+    Distrusted(String),
 }
 
 impl<R: Clone> Serving<R> {
+    /// What a start makes of what was kept.
+    pub(super) fn start(kept: Kept, found: KeysAtStart, route: R, now: Duration) -> Self {
+        let copying = |is_backfill| Keys::Copying(Copying { began: now, is_backfill });
+        let stopped = || Keys::Halted(Halted::new(Halt::Unsure, now, kept.emptied));
+        let (keys, cause) = match found {
+            KeysAtStart::Distrusted(why) => (stopped(), Some(why)),
+            _ if kept.emptied => (stopped(), None),
+            KeysAtStart::Level => (Keys::Level, None),
+            KeysAtStart::Some(why) => (copying(false), Some(why)),
+            KeysAtStart::All(why) => (copying(true), why),
+        };
+        Self { primary: kept.phase.primary(), route, keys, cause }
+    }
+
     /// After a flip; `fill` says since when the side that was left is to be filled.
     pub(super) fn after_flip(
         primary: Side,
@@ -31,7 +85,7 @@ impl<R: Clone> Serving<R> {
     ) -> Self {
         let keys = match fill {
             None => Keys::Level,
-            Some(began) => Keys::Copying(Pass { began, is_backfill: false }),
+            Some(began) => Keys::Copying(Copying { began, is_backfill: false }),
         };
         Self { primary, route, keys, cause }
     }
@@ -51,7 +105,7 @@ impl<R: Clone> Serving<R> {
     pub(super) fn phase(&self) -> Phase {
         let is_level = match self.keys {
             Keys::Level => true,
-            Keys::Copying(pass) => !pass.is_backfill,
+            Keys::Copying(copying) => !copying.is_backfill,
             Keys::Halted(_) => false,
         };
         match self.primary {
@@ -72,6 +126,38 @@ impl<R: Clone> Serving<R> {
 
     pub(super) fn is_emptied(&self) -> bool {
         matches!(self.keys, Keys::Halted(Halted { why: Halt::Emptied(..), .. }))
+    }
+
+    /// Why nothing is mirrored, if that is so.
+    pub(super) fn halt(&self) -> Option<Halt> {
+        match self.keys {
+            Keys::Halted(halted) => Some(halted.why),
+            Keys::Level | Keys::Copying(_) => None,
+        }
+    }
+
+    /// Since when keys are being copied, or will have to be.
+    pub(super) fn copying_since(&self) -> Option<Duration> {
+        match self.keys {
+            Keys::Level => None,
+            Keys::Copying(copying) => Some(copying.began),
+            Keys::Halted(halted) => Some(halted.since),
+        }
+    }
+
+    /// What the secondary may lack.
+    pub(super) fn incomplete(&self, facts: &Facts) -> Option<Blocker> {
+        match self.keys {
+            Keys::Level => None,
+            Keys::Halted(halted) => Some(Blocker::Halted(self.primary, halted.why)),
+            Keys::Copying(copying) => {
+                let left = facts.left.after(facts.now.saturating_sub(copying.began));
+                Some(match self.phase() {
+                    Phase::Backfilling => Blocker::Backfilling(left),
+                    _ => Blocker::CopyingAgain(left),
+                })
+            }
+        }
     }
 
     pub(super) fn stopped(&mut self, now: Duration) -> Vec<Do<R>> {
@@ -102,7 +188,7 @@ impl<R: Clone> Serving<R> {
         if !matches!(self.keys, Keys::Halted(_)) {
             return Vec::new();
         }
-        self.keys = Keys::Copying(Pass { began: now, is_backfill: true });
+        self.keys = Keys::Copying(Copying { began: now, is_backfill: true });
         vec![Do::GoOn(self.route.clone()), Do::Show]
     }
 
@@ -110,7 +196,7 @@ impl<R: Clone> Serving<R> {
         if self.keys != Keys::Level {
             return Vec::new();
         }
-        self.keys = Keys::Copying(Pass { began, is_backfill: true });
+        self.keys = Keys::Copying(Copying { began, is_backfill: true });
         vec![Do::DoubtVerify, Do::Show]
     }
 
@@ -118,10 +204,10 @@ impl<R: Clone> Serving<R> {
         let is_backfill = match self.keys {
             // What was to be copied is, after what stopped the mirroring.
             Keys::Halted(_) => return Vec::new(),
-            Keys::Copying(pass) => pass.is_backfill || why.is_some(),
+            Keys::Copying(copying) => copying.is_backfill || why.is_some(),
             Keys::Level => true,
         };
-        self.keys = Keys::Copying(Pass { began, is_backfill });
+        self.keys = Keys::Copying(Copying { began, is_backfill });
         if why.is_none() {
             return vec![Do::Show];
         }
@@ -136,123 +222,24 @@ impl<R: Clone> Serving<R> {
         self.keys = Keys::Level;
         vec![Do::Show]
     }
-}
 
-/// What operators ask for.
-impl<R: Clone> Standing<R> {
-    /// The side that serves, or why that can't be changed now.
-    fn settled(self, what: &str, from: &[Phase]) -> Result<Serving<R>, Refused> {
-        let phase = self.phase();
-        match self {
-            Self::Flipping(_) => Err(Refused::one("a flip is under way")),
-            Self::Serving(serving) if from.contains(&phase) => Ok(serving),
-            _ => Err(Refused::one(format!("{what} {phase}"))),
-        }
-    }
-
-    pub(super) fn verify(self, facts: &Facts) -> Next<R> {
-        let all = [Phase::Backfilling, Phase::Mirroring, Phase::CutOver];
-        let serving = self.settled("verify runs in mirroring and cut_over, not in", &all)?;
-        match serving.incomplete(facts) {
-            Some(Blocker::Backfilling(left) | Blocker::CopyingAgain(left)) => {
-                Err(Refused::one(format!("keys are still being copied: {left}")))
-            }
-            Some(blocker) => Err(Refused::one(blocker.to_string())),
-            None if facts.verify == VerifyState::Running => {
-                Err(Refused::one("a verify is running already"))
-            }
-            None => Ok((Self::Serving(serving), vec![Do::BeginVerify])),
-        }
-    }
-
-    pub(super) fn resync(self, now: Duration, acceptance: Acceptance) -> Next<R> {
-        let all = [Phase::Backfilling, Phase::Mirroring, Phase::CutOver];
-        let what = "there is nothing to copy again: the phase is";
-        let mut serving = self.settled(what, &all)?;
-        if let Keys::Halted(halted) = serving.keys {
+    /// The operator wants everything copied again.
+    pub(super) fn resync(
+        &mut self,
+        now: Duration,
+        consent: Consent,
+    ) -> Result<Vec<Do<R>>, Refused> {
+        if let Keys::Halted(halted) = self.keys {
             if halted.why == Halt::Replica {
-                return Err(Refused::one(halted.why.describe(serving.primary)));
+                return Err(Refused::one(halted.why.describe(self.primary)));
             }
             if halted.must_be_decided {
-                acceptance.is_enough(serving.primary)?;
+                consent.is_enough(self.primary)?;
             }
         }
-        serving.keys = Keys::Copying(Pass { began: now, is_backfill: true });
-        serving.cause = Some(RESYNC.to_owned());
-        let route = serving.route.clone();
-        let todo = vec![Do::DoubtVerify, Do::CopyAll(route.clone()), Do::GoOn(route), Do::Show];
-        Ok((Self::Serving(serving), todo))
-    }
-
-    pub(super) fn finalize(self) -> Next<R> {
-        let what = "finalize leads from cut_over, and the phase is";
-        let serving = self.settled(what, &[Phase::CutOver])?;
-        if let Keys::Halted(halted) = serving.keys {
-            return Err(Refused::one(halted.why.describe(serving.primary)));
-        }
-        let todo = vec![Do::LetGo(serving.route.clone()), Do::Show];
-        Ok((Self::Finalized(serving.route), todo))
-    }
-
-    /// Begins a flip, or says why not.
-    pub(super) fn flip(self, to: Side, force: bool, facts: &Facts) -> Next<R> {
-        let serving = match to {
-            Side::Target => self.ready_to_cut_over(force, facts)?,
-            Side::Source => self.ready_to_roll_back(force, facts)?,
-        };
-        Ok((Self::Flipping(Flipping::of(serving)), vec![Do::Show]))
-    }
-
-    fn ready_to_cut_over(self, force: bool, facts: &Facts) -> Result<Serving<R>, Refused> {
-        if matches!(self, Self::Flipping(_)) {
-            return Err(Refused::one("a flip is under way"));
-        }
-        let mut blockers = self.blockers(facts);
-        blockers.retain(|blocker| !(force && blocker.yields_to_force()));
-        match self {
-            Self::Serving(serving) if blockers.is_empty() => Ok(serving),
-            _ => Err(Refused::all("not ready to cut over", &blockers)),
-        }
-    }
-
-    fn ready_to_roll_back(self, force: bool, facts: &Facts) -> Result<Serving<R>, Refused> {
-        let what = "rollback leads from cut_over, and the phase is";
-        let serving = self.settled(what, &[Phase::CutOver])?;
-        match serving.incomplete(facts) {
-            Some(Blocker::CopyingAgain(left)) if facts.secondary != Secondary::Away => {
-                let error = format!("keys are being copied again to the source: {left}");
-                return Err(Refused::one(error));
-            }
-            Some(Blocker::Halted(..)) if force && serving.is_emptied() => return Ok(serving),
-            Some(blocker @ Blocker::Halted(..)) => return Err(Refused::one(blocker.to_string())),
-            _ => {}
-        }
-        let lost = |blocker: &&Blocker| matches!(blocker, Blocker::LeftOut(_));
-        let lost: Vec<Blocker> = facts.found.iter().filter(lost).cloned().collect();
-        match facts.secondary {
-            Secondary::Away => {
-                Err(Refused::one(Blocker::SecondaryIsAway(Side::Source).to_string()))
-            }
-            Secondary::Replica => {
-                Err(Refused::one(Blocker::SecondaryIsReplica(Side::Source).to_string()))
-            }
-            _ if lost.is_empty() => Ok(serving),
-            _ => Err(Refused::all("a rollback would lose keys", &lost)),
-        }
-    }
-}
-
-impl Acceptance {
-    fn is_enough(self, primary: Side) -> Result<(), Refused> {
-        match self {
-            Self::Holding(None) => Err(Refused::one("one of the servers can't be asked")),
-            Self::Holding(Some((keys, other))) if is_nearly_empty(keys, other) => {
-                let halt = Halt::Emptied(keys, other).describe(primary);
-                let secondary = primary.other();
-                let what = format!("this empties the {secondary}, unless \"accept_empty\": true");
-                Err(Refused::one(format!("{what}; {halt}")))
-            }
-            Self::Accepted | Self::Holding(Some(_)) => Ok(()),
-        }
+        self.keys = Keys::Copying(Copying { began: now, is_backfill: true });
+        self.cause = Some(RESYNC.to_owned());
+        let route = self.route.clone();
+        Ok(vec![Do::DoubtVerify, Do::CopyAll(route.clone()), Do::GoOn(route), Do::Show])
     }
 }

@@ -1,7 +1,9 @@
 //! Every arrow of the picture, and every one that must not be.
 
+use std::time::Duration;
+
 use super::*;
-use crate::status::VerifyState;
+use crate::status::{Phase, Side, VerifyState};
 
 type Place = Standing<&'static str>;
 
@@ -14,16 +16,16 @@ fn fine() -> Facts {
     Facts { verify: VerifyState::Clean, is_durable: true, ..Facts::default() }
 }
 
-fn start(phase: Phase, found: Found) -> Place {
+fn start(phase: Phase, found: KeysAtStart) -> Place {
     Standing::start(Kept { phase, emptied: false }, found, "first", at(0))
 }
 
 fn mirroring() -> Place {
-    start(Phase::Mirroring, Found::Level)
+    start(Phase::Mirroring, KeysAtStart::Level)
 }
 
 fn cut_over() -> Place {
-    start(Phase::CutOver, Found::Level)
+    start(Phase::CutOver, KeysAtStart::Level)
 }
 
 /// What comes of events that are all let in.
@@ -79,12 +81,12 @@ fn happenings() -> Vec<Event<&'static str>> {
 fn places() -> Vec<Place> {
     let emptied = [Event::Stopped(at(1)), Event::Halted(Halt::Emptied(1, 100), at(2))];
     vec![
-        start(Phase::Backfilling, Found::All(None)),
+        start(Phase::Backfilling, KeysAtStart::All(None)),
         mirroring(),
         held(mirroring(), Side::Target),
         cut_over(),
         held(cut_over(), Side::Source),
-        start(Phase::Finalized, Found::Level),
+        start(Phase::Finalized, KeysAtStart::Level),
         after(mirroring(), emptied.clone()),
         after(cut_over(), emptied),
     ]
@@ -92,7 +94,7 @@ fn places() -> Vec<Place> {
 
 #[test]
 fn a_first_start_copies_everything_and_mirrors_once_it_has() {
-    let place = start(Phase::Backfilling, Found::All(None));
+    let place = start(Phase::Backfilling, KeysAtStart::All(None));
     assert_eq!((place.phase(), place.cause()), (Phase::Backfilling, None));
     let place = after(place, [Event::PassBegan(at(1), None), Event::PassDone]);
     assert_eq!(place, mirroring());
@@ -107,9 +109,9 @@ fn a_restart_serves_from_the_side_that_the_kept_phase_names() {
         (Phase::CutOver, Phase::CutOver, Phase::CutOver),
         (Phase::Finalized, Phase::Finalized, Phase::Finalized),
     ] {
-        let all_lost = Found::All(Some("no record".to_owned()));
-        let some = Found::Some("in doubt".to_owned());
-        assert_eq!(start(kept, Found::Level).phase(), level);
+        let all_lost = KeysAtStart::All(Some("no record".to_owned()));
+        let some = KeysAtStart::Some("in doubt".to_owned());
+        assert_eq!(start(kept, KeysAtStart::Level).phase(), level);
         assert_eq!(start(kept, all_lost).phase(), all);
         let some = start(kept, some);
         assert_eq!(some.phase(), level, "what is in doubt is known");
@@ -120,10 +122,11 @@ fn a_restart_serves_from_the_side_that_the_kept_phase_names() {
 #[test]
 fn a_restart_that_distrusts_the_side_that_serves_mirrors_nothing_before_it_has_looked() {
     for phase in [Phase::Mirroring, Phase::CutOver] {
-        let place = start(phase, Found::Distrusted("replaced".to_owned()));
+        let place = start(phase, KeysAtStart::Distrusted("replaced".to_owned()));
         assert_eq!(place.halt(), Some(Halt::Unsure));
         assert!(!place.must_be_decided());
-        let emptied = Standing::start(Kept { phase, emptied: true }, Found::Level, "first", at(0));
+        let emptied =
+            Standing::start(Kept { phase, emptied: true }, KeysAtStart::Level, "first", at(0));
         assert_eq!(emptied.halt(), Some(Halt::Unsure));
         assert!(emptied.must_be_decided(), "the operator was asked by an earlier process");
     }
@@ -132,8 +135,8 @@ fn a_restart_that_distrusts_the_side_that_serves_mirrors_nothing_before_it_has_l
 #[test]
 fn what_is_kept_of_a_place_leads_back_to_the_same_side() {
     for place in places() {
-        let again = Standing::start(place.kept(), Found::Level, "first", at(0));
-        let primary = |place: &Place| place.kept().primary();
+        let again = Standing::start(place.kept(), KeysAtStart::Level, "first", at(0));
+        let primary = |place: &Place| place.kept().phase.primary();
         assert_eq!(primary(&again), primary(&place), "{place:?}");
         assert_eq!(again.must_be_decided(), place.must_be_decided(), "{place:?}");
     }
@@ -157,7 +160,7 @@ fn whatever_makes_keys_doubtful_makes_the_last_verify_worthless() {
         Event::Halted(Halt::Replica, at(1)),
         Event::PassDue(at(1)),
         Event::PassBegan(at(1), Some("replaced".to_owned())),
-        Event::Resync(at(1), Acceptance::Accepted),
+        Event::Resync(at(1), Consent::Accepted),
     ] {
         for place in [mirroring(), cut_over()] {
             assert!(todo(&place, event.clone()).contains(&Do::DoubtVerify), "{event:?}");
@@ -257,7 +260,7 @@ fn one_flip_at_a_time() {
     for (place, to) in [(mirroring(), Side::Target), (cut_over(), Side::Source)] {
         let place = after(place, [flip(to)]);
         let all = [flip(Side::Target), flip(Side::Source), Event::Finalize, Event::Verify(fine())];
-        let resync = Event::Resync(at(1), Acceptance::Accepted);
+        let resync = Event::Resync(at(1), Consent::Accepted);
         for event in all.into_iter().chain([resync]) {
             assert_eq!(refusal(&place, event), "a flip is under way");
         }
@@ -268,14 +271,14 @@ fn one_flip_at_a_time() {
 fn every_phase_has_its_ways_out_and_no_other() {
     use Phase::{Backfilling, Finalized};
     for (place, lets) in [
-        (start(Backfilling, Found::All(None)), vec!["resync"]),
+        (start(Backfilling, KeysAtStart::All(None)), vec!["resync"]),
         (mirroring(), vec!["verify", "resync", "cutover"]),
         (cut_over(), vec!["verify", "resync", "rollback", "finalize"]),
-        (start(Finalized, Found::Level), vec![]),
+        (start(Finalized, KeysAtStart::Level), vec![]),
     ] {
         let asked = [
             ("verify", Event::Verify(fine())),
-            ("resync", Event::Resync(at(1), Acceptance::Holding(None))),
+            ("resync", Event::Resync(at(1), Consent::Holding(None))),
             ("cutover", forced(Side::Target)),
             ("rollback", forced(Side::Source)),
             ("finalize", Event::Finalize),
@@ -296,8 +299,8 @@ fn refusals_name_the_phase_that_they_lead_from() {
     assert_eq!(refusal(&place, Event::Finalize), finalize);
     let cutover = "not ready to cut over: the phase is cut_over";
     assert_eq!(refusal(&cut_over(), forced(Side::Target)), cutover);
-    let finalized = start(Phase::Finalized, Found::Level);
-    let resync = Event::Resync(at(1), Acceptance::Accepted);
+    let finalized = start(Phase::Finalized, KeysAtStart::Level);
+    let resync = Event::Resync(at(1), Consent::Accepted);
     assert!(refusal(&finalized, resync).ends_with("the phase is finalized"));
 }
 
@@ -307,7 +310,7 @@ fn what_has_happened_is_never_refused_and_moves_nobody() {
         for event in happenings() {
             let (next, _) = place.clone().on(event.clone()).unwrap();
             assert_eq!(next.route(), place.route(), "{event:?} in {place:?}");
-            assert_eq!(next.kept().primary(), place.kept().primary());
+            assert_eq!(next.kept().phase.primary(), place.kept().phase.primary());
         }
     }
 }
@@ -359,10 +362,10 @@ fn an_emptied_primary_waits_for_the_operator_whatever_is_found_later() {
         let place = after(place, [emptied.clone(), Event::Halted(Halt::Replica, at(2))]);
         assert!(place.must_be_decided() && place.kept().emptied);
         let place = after(place, [emptied.clone()]);
-        let holding = |sizes| Event::Resync(at(3), Acceptance::Holding(sizes));
+        let holding = |sizes| Event::Resync(at(3), Consent::Holding(sizes));
         assert!(refusal(&place, holding(Some((1, 100)))).contains("accept_empty"));
         assert!(refusal(&place, holding(None)).contains("can't be asked"));
-        for let_in in [holding(Some((90, 100))), Event::Resync(at(3), Acceptance::Accepted)] {
+        for let_in in [holding(Some((90, 100))), Event::Resync(at(3), Consent::Accepted)] {
             let place = after(place.clone(), [let_in]);
             assert!(!place.must_be_decided());
             assert_eq!(place.halt(), None);
@@ -373,7 +376,7 @@ fn an_emptied_primary_waits_for_the_operator_whatever_is_found_later() {
 #[test]
 fn nothing_is_copied_from_a_replica_not_even_when_asked() {
     let place = after(mirroring(), [Event::Halted(Halt::Replica, at(1))]);
-    let resync = Event::Resync(at(2), Acceptance::Accepted);
+    let resync = Event::Resync(at(2), Consent::Accepted);
     assert!(refusal(&place, resync).contains("promote it"));
     assert!(refusal(&place, forced(Side::Target)).contains("promote it"));
 }
@@ -401,7 +404,7 @@ fn what_is_only_about_certainty_yields_to_force_and_nothing_else_does() {
         Facts { verify: VerifyState::Never, ..fine() },
         Facts { verify: VerifyState::Different, ..fine() },
         Facts { is_durable: false, ..fine() },
-        Facts { found: vec![Blocker::Seen("a user".to_owned())], ..fine() },
+        Facts { found: vec![Blocker::NoUser("app".to_owned())], ..fine() },
         Facts { found: vec![Blocker::LeftOut("some keys".to_owned())], ..fine() },
     ];
     for facts in certainty {
@@ -412,9 +415,9 @@ fn what_is_only_about_certainty_yields_to_force_and_nothing_else_does() {
         let facts = Facts { secondary, ..fine() };
         assert!(mirroring().on(Event::Flip(Side::Target, true, facts)).is_err());
     }
-    let copying = start(Phase::Backfilling, Found::All(None));
+    let copying = start(Phase::Backfilling, KeysAtStart::All(None));
     assert!(refusal(&copying, forced(Side::Target)).contains("the backfill has not finished"));
-    let in_doubt = start(Phase::Mirroring, Found::Some("in doubt".to_owned()));
+    let in_doubt = start(Phase::Mirroring, KeysAtStart::Some("in doubt".to_owned()));
     assert!(refusal(&in_doubt, forced(Side::Target)).contains("keys are being copied again"));
 }
 
@@ -433,7 +436,7 @@ fn a_rollback_that_would_lose_keys_is_refused() {
     let facts = Facts { found, verify: VerifyState::Stale, ..fine() };
     let refused = refusal(&cut_over(), Event::Flip(Side::Source, false, facts));
     assert_eq!(refused, "a rollback would lose keys: 3 keys like 'x'");
-    let copying = start(Phase::CutOver, Found::Some("in doubt".to_owned()));
+    let copying = start(Phase::CutOver, KeysAtStart::Some("in doubt".to_owned()));
     let refused = refusal(&copying, flip(Side::Source));
     assert!(refused.starts_with("keys are being copied again to the source"), "{refused}");
 }
@@ -443,7 +446,7 @@ fn a_verify_runs_once_and_only_where_every_key_has_been_copied() {
     assert_eq!(todo(&mirroring(), Event::Verify(fine())), [Do::BeginVerify]);
     let running = Facts { verify: VerifyState::Running, ..fine() };
     assert_eq!(refusal(&mirroring(), Event::Verify(running)), "a verify is running already");
-    let copying = start(Phase::Backfilling, Found::All(None));
+    let copying = start(Phase::Backfilling, KeysAtStart::All(None));
     let refused = refusal(&copying, Event::Verify(fine()));
     assert!(refused.starts_with("keys are still being copied"), "{refused}");
     let stopped = after(mirroring(), [Event::Stopped(at(1))]);

@@ -10,6 +10,8 @@
     reason = "a test fails by panicking"
 )]
 
+mod circles;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -38,7 +40,7 @@ const MODULES: &[(&str, Layer, &str)] = &[
     (
         "copy",
         Assembly,
-        "backfill config control engine::ledger failure protocol::payload server server::throttle status",
+        "backfill config engine::ledger failure pipeline protocol::payload server server::throttle status",
     ),
     (
         "compare",
@@ -48,7 +50,12 @@ const MODULES: &[(&str, Layer, &str)] = &[
     (
         "control",
         Assembly,
-        "admin admin::audit admin::report backfill check config engine engine::ledger failure lane lane::record metrics metrics::history metrics::latency mirror net protocol::command protocol::databases protocol::payload protocol::reserved_keys protocol::resp proxy server server::throttle status value value::diff verify",
+        "admin admin::audit admin::report backfill check config engine engine::ledger failure lane lane::record metrics metrics::history metrics::latency net pipeline protocol::command protocol::databases protocol::payload protocol::reserved_keys protocol::resp proxy server server::throttle status value::diff verify",
+    ),
+    (
+        "pipeline",
+        Assembly,
+        "backfill config engine engine::ledger failure lane mirror protocol::databases protocol::payload protocol::reserved_keys protocol::resp proxy server server::throttle status value",
     ),
     (
         "admin",

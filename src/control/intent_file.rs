@@ -8,22 +8,42 @@ use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 use tracing::{info, warn};
 
-use super::direction::Direction;
 use super::migration::Migration;
-use super::passes::Beginning;
 use super::state::{State, StateDir};
-use super::survey::Survey;
 use crate::engine::Engine;
 use crate::engine::ledger::Groups;
 use crate::failure::Failure;
 use crate::lane::SharedEngine;
 use crate::lane::record::{Identity, Record};
+use crate::pipeline::{Direction, Survey};
 use crate::status::{self, Side};
 
 /// How often groups are let go: what was written in the last one or two rounds is in the record.
 const ROUND: Duration = Duration::from_millis(200);
 /// How often a record that can't be written is tried anew.
-const RETRY: Duration = Duration::from_secs(1);
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// What is known of the secondary's keys before the first pass.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Beginning {
+    /// Everything is there: a flip has just happened.
+    Flipped,
+    /// There is nothing, or what there is may stay.
+    Fresh,
+    /// What another process has left: keys of these groups may differ, or be there in vain.
+    Resumed(Groups),
+}
+
+impl Beginning {
+    /// The groups that must be passed over.
+    pub(super) fn doubtful(&self) -> Groups {
+        match self {
+            Self::Flipped => Groups::default(),
+            Self::Fresh => Groups::full(),
+            Self::Resumed(groups) => groups.clone(),
+        }
+    }
+}
 
 /// The record of a migration, and what it says about how to begin. `why`: the reason for which
 /// everything is copied again.
@@ -108,43 +128,39 @@ pub(super) fn note_processes_if_settled(direction: &Direction) {
     }
 }
 
-impl Migration {
-    /// Runs until the process ends.
-    pub(super) async fn look_after_record(self: Arc<Self>) {
-        loop {
-            sleep(ROUND).await;
-            let engine = self.direction().engine.clone();
-            engine.with(Engine::let_settled_groups_go);
-            let failing = engine.with_record(|record| record.fault().is_some());
-            if failing == Some(true) {
-                self.replace_record(&engine).await;
-                sleep(RETRY).await;
-            }
+/// Lets groups go and replaces a record that can't be written, until the process ends.
+pub(super) async fn look_after(migration: Arc<Migration>) {
+    loop {
+        sleep(ROUND).await;
+        let engine = migration.direction().engine.clone();
+        engine.with(Engine::let_settled_groups_go);
+        let failing = engine.with_record(|record| record.fault().is_some());
+        if failing == Some(true) {
+            replace(&migration, &engine).await;
+            sleep(RETRY_AFTER).await;
         }
     }
+}
 
-    /// Begins another record in place of one that could not be written.
-    async fn replace_record(&self, engine: &SharedEngine) {
-        let identity = engine.with_record(|record| record.identity().clone());
-        let (Some(store), Some(identity)) = (&self.store, identity) else { return };
-        let directory = store.path().to_owned();
-        let made = spawn_blocking(move || Record::create(&directory, identity)).await;
-        if let Ok(Ok(record)) = made {
-            // Not the engine that was asked: a flip may have come between.
-            let inner = self.inner.lock();
-            inner.standing.route().engine.keep(record);
-            info!("the write-intent record is kept again");
-        }
+/// Begins another record in place of one that could not be written.
+async fn replace(migration: &Migration, engine: &SharedEngine) {
+    let identity = engine.with_record(|record| record.identity().clone());
+    let (Some(store), Some(identity)) = (&migration.store, identity) else { return };
+    let directory = store.path().to_owned();
+    let made = spawn_blocking(move || Record::create(&directory, identity)).await;
+    if let Ok(Ok(record)) = made {
+        // Not the engine that was asked: a flip may have come between.
+        migration.course().standing.route().engine.keep(record);
+        info!("the write-intent record is kept again");
     }
+}
 
-    /// The process ends and both servers are equal, or the record says where they are not.
-    pub(super) fn close_record(&self) {
-        let engine = self.direction().engine.clone();
-        for _ in 0..2 {
-            engine.with(Engine::let_settled_groups_go);
-        }
-        if let Some(Err(error)) = engine.with_record(|record| record.close()) {
-            warn!(%error, "the write-intent record could not be closed");
-        }
+/// The process ends and both servers are equal, or the record says where they are not.
+pub(super) fn close(engine: &SharedEngine) {
+    for _ in 0..2 {
+        engine.with(Engine::let_settled_groups_go);
+    }
+    if let Some(Err(error)) = engine.with_record(|record| record.close()) {
+        warn!(%error, "the write-intent record could not be closed");
     }
 }

@@ -6,7 +6,8 @@ use std::collections::BTreeSet;
 use redis::{Cmd, cmd};
 use thiserror::Error;
 
-use super::direction::{Direction, World};
+use super::direction::Direction;
+use super::environment::Environment;
 use super::survey::connect;
 use crate::server::{Answer, Broken, ConnectError, Connection, Library, words};
 
@@ -31,7 +32,7 @@ pub(crate) enum LibraryError {
 /// Gives the secondary the primary's libraries, and takes away what the primary does not have, but for
 /// those that are spared. Says which can't be carried over.
 pub(crate) async fn copy(
-    world: &World,
+    env: &Environment,
     direction: &Direction,
     spared: &mut Spared,
 ) -> Result<Vec<String>, LibraryError> {
@@ -39,7 +40,7 @@ pub(crate) async fn copy(
         return Ok(Vec::new());
     }
     let secondary = direction.primary.other();
-    let ours = libraries(&mut connect(world.endpoint(direction.primary)).await?).await?;
+    let ours = libraries(&mut connect(env.endpoint(direction.primary)).await?).await?;
     if !direction.survey.secondary.capabilities.since_redis(7, 0) {
         let names: Vec<_> = ours.iter().map(|library| library.name.clone()).collect();
         let lacking = || {
@@ -47,7 +48,7 @@ pub(crate) async fn copy(
         };
         return Ok(if names.is_empty() { Vec::new() } else { vec![lacking()] });
     }
-    let mut to = connect(world.endpoint(secondary)).await?;
+    let mut to = connect(env.endpoint(secondary)).await?;
     let mut theirs = libraries(&mut to).await?;
     theirs.retain(|library| !ours.contains(library));
     let names = theirs.iter().map(|library| library.name.clone());

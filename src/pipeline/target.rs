@@ -1,57 +1,11 @@
-//! What must be so before anything is copied.
+//! What is done with the target's keys before anything is copied.
 
 use redis::{Cmd, cmd};
-use tracing::warn;
 
-use super::marker::{connect_to_zero, mark};
-use super::survey::connect;
 use crate::config::{RunConfig, TargetPolicy};
 use crate::failure::Failure;
 use crate::protocol::databases::Databases;
-use crate::protocol::reserved_keys::MARKER;
 use crate::server::{Answer, Broken, Connection, words};
-use crate::status::{Phase, Side};
-
-/// A connection to one of the servers.
-pub(crate) async fn open(config: &RunConfig, side: Side) -> Result<Connection, Failure> {
-    let endpoint = config.servers.endpoint(side);
-    connect(endpoint).await.map_err(|error| Failure::connect(side.name(), &error))
-}
-
-/// A source that was cut over must not be served or copied as if nothing had happened.
-pub(crate) async fn check_marker(config: &RunConfig) -> Result<(), Failure> {
-    if config.ignore_cutover_marker {
-        return Ok(());
-    }
-    let mut connection = database_zero(config).await?;
-    match connection.query(cmd("EXISTS").arg(MARKER)).await {
-        Ok(Ok(true)) => Err(Failure::no(
-            "the source bears the marker of a cut-over (key crossfade:cutover in database 0): its \
-             clients were moved to the target, which has the newer data. Start with the --state-dir \
-             of that migration, or with --ignore-cutover-marker if you are sure",
-        )),
-        Ok(_) => Ok(()),
-        Err(error) => Err(Failure::unreachable(format!("source {error}"))),
-    }
-}
-
-/// A crash in the middle of a flip may have left the source with the marker of the other phase.
-pub(super) async fn align_marker(config: &RunConfig, phase: Phase) -> Result<(), Failure> {
-    match mark(&mut database_zero(config).await?, phase == Phase::CutOver).await {
-        Ok(done) => {
-            if let Err(error) = done {
-                warn!(error, "the source refuses the marker of a cut-over, or its removal");
-            }
-            Ok(())
-        }
-        Err(error) => Err(Failure::unreachable(format!("source {error}"))),
-    }
-}
-
-async fn database_zero(config: &RunConfig) -> Result<Connection, Failure> {
-    let opened = connect_to_zero(&config.servers.source).await;
-    opened.map_err(|error| Failure::connect("source", &error))
-}
 
 /// Does with the target's keys what the policy says.
 pub(crate) async fn check_target(

@@ -1,0 +1,136 @@
+//! From settings to a running migration: what must be so, and what must be known, before anything runs.
+
+mod memory;
+mod orphans;
+mod running;
+
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::intent_file::{self, Beginning, Opened};
+use super::state::{State, StateDir, StateError};
+use super::users::ask_default;
+use crate::config::RunConfig;
+use crate::engine::ledger::{Groups, Seed};
+use crate::failure::Failure;
+use crate::pipeline::{
+    Environment, ServerFacts, Survey, acceptance, align_marker, check_marker, check_target, open,
+};
+use crate::protocol::payload::Acceptance;
+use crate::proxy::Listener;
+use crate::server::{self, Broken};
+use crate::status::{Phase, Side};
+use running::Running;
+
+/// What was learnt of the servers before anything is started.
+struct Discovered {
+    primary: Side,
+    survey: Survey,
+    /// What payloads the source takes, and the target.
+    acceptances: (Acceptance, Acceptance),
+}
+
+/// Runs a migration until a signal stops it.
+///
+/// # Errors
+/// It can't start: a server, the target's keys, the state directory, an address.
+pub(crate) async fn start(mut config: RunConfig) -> Result<(), Failure> {
+    survive_file_limits()?;
+    memory::check(config.mirror_buffer);
+    if let Some(hooks) = config.hooks.as_ref().filter(|hooks| !hooks.is_dir()) {
+        return Err(Failure::usage(format!("--hooks {}: is not a directory", hooks.display())));
+    }
+    let (store, mut state, resumed) = open_state(&config)?;
+    config.servers.tag_connections(&state.tag());
+    let listener = Listener::bind(config.listen, config.listen_tls.clone())
+        .await
+        .map_err(|error| Failure::no(format!("--listen {}: {error}", config.listen)))?;
+    let admin = TcpListener::bind(config.admin).await;
+    let admin = admin.map_err(|error| Failure::no(format!("--admin {}: {error}", config.admin)))?;
+    let (found, opened) = if state.phase == Phase::Finalized {
+        let beginning = Beginning::Resumed(Groups::default());
+        (ask_target(&config).await?, Opened { record: None, beginning, why: None })
+    } else {
+        let found = ask_both(&config, &mut state, resumed).await?;
+        let identity = intent_file::identity(&state, found.primary, &found.survey);
+        (found, intent_file::open(store.as_ref(), resumed, identity)?)
+    };
+    if let Some(store) = &store {
+        store.save(&state).map_err(|error| Failure::no(error.to_string()))?;
+    }
+    let Discovered { primary, survey, acceptances } = found;
+    let facts = ServerFacts { acceptances, default_user: state.default_user() };
+    let env = Arc::new(Environment::new(config, Seed::from_bytes(state.seed), facts));
+    Running::assemble(env, store, state, (primary, survey), opened).serve(listener, admin).await
+}
+
+/// A file that may not grow any more is an error like a full disk, not the end of the process.
+fn survive_file_limits() -> Result<(), Failure> {
+    /// `SIGXFSZ`, on the systems that number it so.
+    const FILE_TOO_LARGE: i32 = 25;
+    let caught = signal(SignalKind::from_raw(FILE_TOO_LARGE));
+    caught.map(drop).map_err(|error| Failure::no(format!("signals: {error}")))
+}
+
+/// Looks at both servers, and at the target's keys when nothing has been copied yet.
+async fn ask_both(
+    config: &RunConfig,
+    state: &mut State,
+    resumed: bool,
+) -> Result<Discovered, Failure> {
+    let lost = |error: Broken| Failure::unreachable(error.to_string());
+    let mut source = open(config, Side::Source).await?;
+    let mut target = open(config, Side::Target).await?;
+    if resumed {
+        orphans::end(&state.tag(), &mut source).await.map_err(lost)?;
+        orphans::end(&state.tag(), &mut target).await.map_err(lost)?;
+        align_marker(config, state.phase).await?;
+    } else {
+        check_marker(config).await?;
+        check_target(config, &mut target).await?;
+    }
+    let known = ask_default(&config.servers.source).await;
+    let known = known.map_err(|error| Failure::unreachable(error.to_string()))?;
+    (state.admits_anonymous, state.passwords) = (known.anonymous, known.passwords);
+    let primary = if state.phase == Phase::CutOver { Side::Target } else { Side::Source };
+    let survey = match primary {
+        Side::Source => Survey::ask(&mut source, &mut target).await,
+        Side::Target => Survey::ask(&mut target, &mut source).await,
+    };
+    let survey = survey.map_err(lost)?;
+    let (source_info, target_info) = match primary {
+        Side::Source => (&survey.primary, &survey.secondary),
+        Side::Target => (&survey.secondary, &survey.primary),
+    };
+    let acceptances =
+        (acceptance(source_info, &mut source).await, acceptance(target_info, &mut target).await);
+    Ok(Discovered { primary, survey, acceptances })
+}
+
+/// Looks at the target alone: the source has been let go, and may be gone.
+async fn ask_target(config: &RunConfig) -> Result<Discovered, Failure> {
+    let mut target = open(config, Side::Target).await?;
+    let survey = Survey::of_one(&mut target).await;
+    let survey = survey.map_err(|error| Failure::unreachable(error.to_string()))?;
+    let acceptance = Acceptance::expected(&survey.primary.capabilities);
+    Ok(Discovered { primary: Side::Target, survey, acceptances: (acceptance, acceptance) })
+}
+
+fn open_state(config: &RunConfig) -> Result<(Option<StateDir>, State, bool), Failure> {
+    let servers = &config.servers;
+    let fresh = State::new(
+        servers.source.address.to_string(),
+        servers.target.address.to_string(),
+        format!("{:?}", servers.databases),
+        server::nonce().to_le_bytes(),
+    );
+    let Some(path) = &config.state_dir else { return Ok((None, fresh, false)) };
+    let no = |error: StateError| Failure::no(format!("--state-dir {error}"));
+    let store = StateDir::open(path).map_err(no)?;
+    let known = store.load(&fresh).map_err(no)?;
+    store.rehearse(&fresh).map_err(no)?;
+    let resumed = known.is_some();
+    Ok((Some(store), known.unwrap_or(fresh), resumed))
+}
