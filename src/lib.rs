@@ -117,7 +117,7 @@
 //! | the application first | what does not fit into the log becomes dirty keys, what does not fit there dirty groups | `engine/log.rs`, `engine/dirty.rs` |
 //! | copy without a race | a copy counts only if no write came between its claim and its place, or what came was read again | `engine/copies.rs`, `engine/catch_up.rs` |
 //! | never twice | a write is sent to the primary once; unknown outcomes are in doubt | `lane/driver.rs`, `engine/unit.rs` |
-//! | no early doubt | what broke in flight is copied only when the server is done with that connection | `lane/shared.rs`; for the secondary `mirror/apply.rs` |
+//! | no early doubt | what broke in flight is copied only when the server is done with that connection | `lane/upstream.rs`; for the secondary `mirror/apply.rs` |
 //! | who answers is who answered | another process at a server's address, or one with another history, may hold anything: everything is copied again | [`server::Lineage`], `lane/server_identity.rs`; for the secondary `mirror/apply.rs` |
 //! | the only copy is nobody's to destroy | a primary that comes back (nearly) empty has nothing mirrored until the operator decides | `control/phase/halt.rs`, `control/halting.rs`, `Engine::halt` |
 //! | scripts are overheard | what a script writes undeclared is told by the primary, and copied; none is sent while nobody listens | `engine/scripts.rs`, `mirror/tracker.rs` |
@@ -129,7 +129,7 @@
 //! | payloads travel only where they are read alike | what a server takes is tried at the start | `protocol/payload/acceptance.rs`, `value/probe.rs` |
 //! | clients go first | while they are served, backfill, verify, copy and compare take small steps with rests between | `server/throttle/mod.rs`; for clients that do not come through us `server/throttle/foreign_load.rs` |
 //! | nobody waits for what nobody reads | the larger a client's replies are, the less is under way to it; what one that has gone would read is not asked; past a sum the worst reader goes | `lane/window.rs`, `lane/unread.rs`, `lane/job.rs` |
-//! | connections are for those who use them | lanes are the user's and not the password's, are closed when nobody holds them, end when the server refuses their user; while it is away one tries for all | `lane/pool.rs`, `lane/shared.rs`, `lane/reach.rs` |
+//! | connections are for those who use them | lanes are the user's and not the password's, are closed when nobody holds them, end when the server refuses their user; while it is away one tries for all | `lane/lanes.rs`, `lane/shared.rs`, `lane/reach.rs` |
 //! | who left the source needs it no more | while it does not answer, what was learnt of it and the target decide who may connect | `proxy/authority.rs`, `control/users.rs` |
 //! | leave no trace | eviction clocks are left alone and carried over | `backfill/read.rs`, [`server::Setup`] |
 //! | big values stall nobody | parts of bounded size, built under a scratch name; writes meanwhile are followed, or the copy waits for none | `backfill/whole.rs`, `engine/catch_up.rs`, `engine/resting.rs`, [`value`] |

@@ -7,8 +7,7 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use super::gathering::Gathering;
-use super::queue::Queue;
+use super::queue::{Gathering, Queue};
 use super::{Job, Lost, ReplyQueue, SharedEngine, Window};
 use crate::engine::{Answer, ConnId, Gate, Passing, Unit, Woken};
 use crate::metrics::latency::Sampler;

@@ -12,12 +12,10 @@
 //! *Must not know:* what clients want, roles, phases.
 
 mod acks;
-mod busy;
-mod control_connection;
+mod context;
 mod driver;
-mod gathering;
 mod job;
-mod key_guard;
+mod lanes;
 mod pool;
 mod queue;
 mod reach;
@@ -27,18 +25,19 @@ mod server_identity;
 mod shared;
 mod shared_engine;
 mod unread;
+mod upstream;
 mod window;
 
 pub(crate) use acks::Acks;
-pub(crate) use busy::Busy;
-pub(crate) use control_connection::ControlConnection;
+pub(crate) use context::{Context, Identity, Refusal, StandIn};
 pub(crate) use job::{Job, Lost, Shape, Sink};
-pub(crate) use key_guard::KeyGuard;
-pub(crate) use pool::{Context, Identity, Lanes, Pool, Purpose, Refusal, StandIn};
+pub(crate) use lanes::{Lanes, Purpose};
+pub(crate) use pool::Pool;
 pub(crate) use reach::Reach;
 pub(crate) use reply_queue::ReplyQueue;
 pub(crate) use server_identity::ServerIdentity;
-pub(crate) use shared::{Lane, Upstream};
-pub(crate) use shared_engine::SharedEngine;
+pub(crate) use shared::Lane;
+pub(crate) use shared_engine::{KeyGuard, SharedEngine};
 pub(crate) use unread::{STEP, Unread};
+pub(crate) use upstream::{Busy, ControlConnection, Upstream};
 pub(crate) use window::{MOST, Window};

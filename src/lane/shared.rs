@@ -2,97 +2,19 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
-use tokio::time::{Instant, sleep, timeout};
-use tokio_util::task::TaskTracker;
+use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 
-use super::driver::{Doubt, Driver};
+use super::driver::Driver;
 use super::queue::Queue;
 use super::reach::RETRY;
 use super::server_identity::Origin;
-use super::{
-    Busy, ControlConnection, Job, Lost, Reach, Refusal, ReplyQueue, ServerIdentity, SharedEngine,
-    Sink,
-};
-use crate::protocol::resp::{Reply, Request};
-use crate::server::{ConnectError, Endpoint, Setup, Wire, dial, end_connection, ended};
-
-/// Where lanes lead.
-#[derive(Debug)]
-pub(crate) struct Upstream {
-    /// The server.
-    pub endpoint: Endpoint,
-    /// `source` or `target`, for messages.
-    pub name: &'static str,
-    /// How long steps wait for a server that is away.
-    pub timeout: Duration,
-    /// The engine in front of it.
-    pub engine: Arc<SharedEngine>,
-    /// Runs the lanes' tasks.
-    pub tasks: TaskTracker,
-    /// For the odd question beside the lanes.
-    pub control: ControlConnection,
-    /// Whether it can be reached.
-    pub reach: Reach,
-    /// Whether a script keeps it from serving.
-    pub busy: Busy,
-    /// Which process it was when it was asked last.
-    pub identity: ServerIdentity,
-}
-
-impl Upstream {
-    /// Makes sure that the server executes nothing more of a connection that we have given up: what
-    /// it has received there might come after what the next connection sends. False: it can't be
-    /// asked now.
-    async fn finish_off(&self, origin: Option<&Origin>) -> bool {
-        let Some(process) = self.recognize().await else { return false };
-        // A process that has ended executes nothing, and the number means another connection now.
-        let Some(origin) = origin.filter(|origin| origin.process == process) else { return true };
-        let Some(reply) = self.ask(&end_connection(origin.id)).await else { return false };
-        ended(&reply).await;
-        true
-    }
-
-    /// Waits until the server is done with a connection, and it is known who answers now.
-    async fn finish(&self, origin: Option<&Origin>) {
-        while !self.finish_off(origin).await {
-            sleep(RETRY).await;
-        }
-    }
-
-    /// Resolves doubt once the server is done with the connection that it came from.
-    async fn settle(&self, doubt: Doubt, origin: Option<&Origin>) {
-        if !doubt.is_empty() {
-            self.finish(origin).await;
-        }
-        doubt.resolve();
-    }
-
-    /// Asks the server as the URL's user. `None`: no answer could be had.
-    pub(crate) async fn ask(&self, request: &Request) -> Option<Reply> {
-        let _attempt = self.reach.attempt().ok()?;
-        let reply = self.control.ask(&self.endpoint, request).await?;
-        self.reach.learn(None);
-        Some(reply)
-    }
-
-    /// Asks on a connection that is opened for it, behind other requests. `None` as in [`Self::ask`].
-    pub(crate) async fn ask_behind(&self, before: &[Request], request: &Request) -> Option<Bytes> {
-        let answer = async {
-            let mut wire = Wire::new(dial(&self.endpoint).await.ok()?);
-            before.iter().chain([request]).for_each(|request| wire.push(request.raw()));
-            for _ in before {
-                wire.frame().await.ok()?;
-            }
-            Some(wire.frame().await.ok()?.raw)
-        };
-        timeout(self.timeout, answer).await.ok()?
-    }
-}
+use super::{Job, Lost, Refusal, ReplyQueue, Sink, Upstream};
+use crate::protocol::resp::Request;
+use crate::server::{ConnectError, Setup, Wire};
 
 /// A handle to a lane; its task ends after the last one is dropped.
 #[derive(Debug)]
