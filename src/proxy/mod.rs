@@ -15,7 +15,6 @@ mod blocking;
 mod client;
 mod client_command;
 mod connection;
-mod cursors;
 mod dispatch;
 mod info;
 mod listener;
@@ -35,13 +34,12 @@ mod unknown;
 
 pub(crate) use authority::{Authority, DefaultUser, password_digest};
 pub(crate) use client::Partings;
-pub(crate) use cursors::Cursors;
 pub(crate) use listener::{Limits, Listener};
 pub(crate) use login::Logins;
 pub(crate) use pause::Pause;
 pub(crate) use registry::Registry;
 pub(crate) use session::Budget;
-pub(crate) use stage::{Next, Route, Stage};
+pub(crate) use stage::{Cursors, Next, Route, Stage};
 pub(crate) use turns::Turns;
 pub(crate) use unknown::Unknown;
 

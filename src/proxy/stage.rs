@@ -1,12 +1,15 @@
 //! Where clients are served, now and next.
 
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 
-use super::{Authority, Cursors};
+use super::Authority;
 use crate::lane::{Pool, SharedEngine};
 use crate::protocol::databases::Databases;
+use crate::protocol::resp::{Reply, Request};
 
 /// One server as the primary.
 #[derive(Debug)]
@@ -122,5 +125,73 @@ impl Drop for Place {
         let mut seats = self.next.seats.lock();
         seats.ready -= 1;
         seats.listeners -= usize::from(self.listens);
+    }
+}
+
+/// How many cursors are remembered; older ones start over.
+const CURSORS_MAX: usize = 100_000;
+
+/// The cursors of `SCAN` and its kin that a primary has given since it serves. A cursor means something
+/// only to the server that gave it: one of another server starts over at 0. What was seen comes again,
+/// which the contract of `SCAN` allows; nothing is missed, which it forbids.
+#[derive(Debug, Default)]
+pub(crate) struct Cursors {
+    inner: Mutex<(HashSet<Bytes>, VecDeque<Bytes>)>,
+}
+
+impl Cursors {
+    fn knows(&self, cursor: &[u8]) -> bool {
+        cursor == b"0" || self.inner.lock().0.contains(cursor)
+    }
+
+    fn note(&self, cursor: &[u8]) {
+        let mut inner = self.inner.lock();
+        let cursor = Bytes::copy_from_slice(cursor);
+        if inner.0.insert(cursor.clone()) {
+            inner.1.push_back(cursor);
+        }
+        if inner.1.len() > CURSORS_MAX
+            && let Some(oldest) = inner.1.pop_front()
+        {
+            inner.0.remove(&oldest);
+        }
+    }
+}
+
+impl Route {
+    /// The request as it is, or from the start, where this server has not given its cursor.
+    pub(super) fn scan_from_known(&self, request: &Request, place: usize) -> Request {
+        match (&self.cursors, request.arg(place)) {
+            (Some(cursors), Some(cursor)) if !cursors.knows(cursor) => started_over(request, place),
+            _ => request.clone(),
+        }
+    }
+
+    /// The server has answered with a cursor.
+    pub(super) fn note_cursor(&self, reply: &Bytes) {
+        let reply = Reply::parse(reply).unwrap_or(Reply::Null);
+        let next = reply.items().and_then(|items| items.first()?.text());
+        if let (Some(next), Some(cursors)) = (next, &self.cursors) {
+            cursors.note(next);
+        }
+    }
+}
+
+fn started_over(request: &Request, place: usize) -> Request {
+    let args = request.args().enumerate();
+    Request::new(args.map(|(index, arg)| if index == place { b"0".as_ref() } else { arg }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_of_another_server_starts_over() {
+        let cursors = Cursors::default();
+        cursors.note(b"17");
+        assert!(cursors.knows(b"17") && cursors.knows(b"0") && !cursors.knows(b"18"));
+        let request = started_over(&Request::new(["HSCAN", "h", "18", "COUNT", "5"]), 2);
+        assert_eq!(request, Request::new(["HSCAN", "h", "0", "COUNT", "5"]));
     }
 }

@@ -12,10 +12,8 @@
 
 mod asking;
 mod batch;
-mod own;
 mod parting;
 mod sending;
-mod stopwatch;
 mod traffic;
 mod under_way;
 mod way;
@@ -38,8 +36,7 @@ use tracing::debug;
 
 use self::batch::Batch;
 use self::parting::Parting;
-use self::stopwatch::Stopwatch;
-use self::under_way::UnderWay;
+use self::under_way::{Stopwatch, UnderWay};
 use super::registry::Entry;
 use super::session::Session;
 use super::subscriber::Subscriber;

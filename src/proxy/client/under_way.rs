@@ -1,6 +1,10 @@
-//! What a client has asked for and has not got, and how much more it may ask for.
+//! What a client has asked for and has not got, since when, and how much more it may ask for.
+
+use std::collections::VecDeque;
+use std::time::Instant;
 
 use crate::lane::{MOST, Window};
+use crate::metrics::{CommandKind, Tally};
 
 /// Replies in flight to a client or that it has not read, in bytes, as far as that can be known
 /// beforehand; past it, it is not served.
@@ -64,6 +68,44 @@ impl UnderWay {
             UNANSWERED_MAX.. => 0,
             _ if are_short => MOST,
             _ => self.window.steps(unread).saturating_sub(self.steps()),
+        }
+    }
+}
+
+/// Steps that have come and are not answered. One read of the socket brings many at once, so what
+/// came together is kept together.
+#[derive(Debug, Default)]
+pub(super) struct Stopwatch {
+    running: VecDeque<Group>,
+}
+
+#[derive(Debug)]
+struct Group {
+    since: Instant,
+    kind: CommandKind,
+    steps: u64,
+}
+
+impl Stopwatch {
+    /// A step has been sent that came then.
+    pub(super) fn start(&mut self, since: Instant, kind: CommandKind) {
+        match self.running.back_mut() {
+            Some(last) if last.since == since && last.kind == kind => last.steps += 1,
+            _ => self.running.push_back(Group { since, kind, steps: 1 }),
+        }
+    }
+
+    /// The oldest steps have been answered.
+    pub(super) fn stop(&mut self, mut steps: u64, tally: &Tally) {
+        let now = Instant::now();
+        while let Some(oldest) = self.running.front_mut().filter(|_| steps > 0) {
+            let done = steps.min(oldest.steps);
+            tally.took(oldest.kind, now.duration_since(oldest.since), done);
+            steps -= done;
+            oldest.steps -= done;
+            if oldest.steps == 0 {
+                self.running.pop_front();
+            }
         }
     }
 }

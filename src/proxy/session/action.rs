@@ -4,8 +4,7 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use super::numbers::{number, unmigrated};
-use super::question::queueable_question;
+use super::translation::{number, queueable_question, unmigrated};
 use super::{Queued, Session};
 use crate::protocol::command::{Command, Connection, Mirror, Serve, Transaction, lookup};
 use crate::protocol::databases::Databases;

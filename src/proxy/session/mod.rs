@@ -12,30 +12,25 @@
 //! *Must not know:* connections, tasks, clocks, who serves.
 
 mod action;
-mod anew;
-mod budget;
 mod channels;
 #[cfg(test)]
 mod model;
-mod numbers;
-mod question;
 mod standing;
 #[cfg(test)]
 mod tests;
 mod transaction;
+mod translation;
 
-pub(crate) use budget::Budget;
+pub(crate) use transaction::Budget;
 
 pub(super) use action::{Action, Needs, Queueing, Reason, Rules};
-pub(super) use anew::Anew;
-pub(super) use budget::Share;
 pub(super) use channels::Channels;
-pub(super) use numbers::{number, translated};
-pub(super) use question::harmless;
 pub(super) use standing::{Redirection, Standing};
-pub(super) use transaction::Queued;
+pub(super) use transaction::{Queued, Share};
+pub(super) use translation::{harmless, number, translated};
 
 use crate::lane::{Context, Identity};
+use crate::protocol::databases::Databases;
 use crate::protocol::resp::{Protocol, Request};
 
 /// One client's state.
@@ -48,6 +43,19 @@ pub(super) struct Session {
     transaction: Option<transaction::Transaction>,
     pub(super) standing: Standing,
     pub(super) channels: Channels,
+}
+
+/// What makes a fresh connection the client's. Its commands and its messages may come over two.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(in crate::proxy) struct Anew {
+    /// As whom to log in, in which protocol version and in which of the server's databases.
+    pub(in crate::proxy) context: Context,
+    /// What belongs to the connection for good. A `REDIRECT` names one of the proxy's clients.
+    pub(in crate::proxy) settings: Vec<Request>,
+    /// `MULTI`, and what the server is to have queued.
+    pub(in crate::proxy) queue: Vec<Request>,
+    /// Subscriptions, and how many confirmations of them will come.
+    pub(in crate::proxy) subscriptions: (Vec<Request>, usize),
 }
 
 /// Whether replies are sent (`CLIENT REPLY`).
@@ -148,5 +156,30 @@ impl Session {
     /// Whether something about it belongs to a connection of its own.
     pub(super) fn needs_connection(&self) -> bool {
         self.transaction.is_some() || self.is_pinned()
+    }
+}
+
+impl Session {
+    /// What makes a connection to the server behind `databases` the client's; `unsent` of the queued
+    /// requests were never sent, and follow by themselves. An error is the database that is not there.
+    pub(in crate::proxy) fn anew(&self, databases: &Databases, unsent: usize) -> Result<Anew, u32> {
+        Ok(Anew {
+            context: self.context_behind(databases)?,
+            settings: self.standing.told_again(),
+            queue: self.queued_again(unsent, databases),
+            subscriptions: (self.channels.told_again(), self.channels.count()),
+        })
+    }
+
+    /// The client's context, with its database under the server's number.
+    pub(in crate::proxy) fn context_behind(&self, databases: &Databases) -> Result<Context, u32> {
+        let db = databases.to(self.context.db).ok_or(self.context.db)?;
+        Ok(Context { db, ..self.context.clone() })
+    }
+
+    fn queued_again(&self, unsent: usize, databases: &Databases) -> Vec<Request> {
+        let Some(queue) = self.queue() else { return Vec::new() };
+        let told = queue.told_again(unsent).into_iter();
+        told.map(|request| translated(&request, databases)).collect()
     }
 }
