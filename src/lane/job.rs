@@ -96,7 +96,7 @@ impl Job {
         match (self.sink, lost) {
             (Sink::Task(sender), _) => drop(sender.send(Err(lost.clone()))),
             (Sink::Client(client) | Sink::Silent(client), Lost::Connection(_)) => {
-                client.disconnect()
+                client.disconnect();
             }
             (Sink::Client(client), Lost::Refused(Refusal::Server(reply))) => {
                 client.refuse(reply, answers);
