@@ -13,7 +13,7 @@ use crate::engine::{Accepted, Copied, Copies, Engine, Ticket};
 use crate::lane::{KeyGuard, SharedEngine};
 use crate::protocol::capability::Capabilities;
 use crate::protocol::payload::Acceptance;
-use crate::protocol::resp::{Flat, Row, command};
+use crate::protocol::resp::{Flat, Row, about, command};
 use crate::server::throttle::Courtesy;
 use crate::server::{Broken, ConnectError, Connection, Endpoint, Info, Setup};
 
@@ -24,8 +24,10 @@ const TOGETHER: i64 = 4 * 1024 * 1024;
 
 /// Copies go into the log in lots of about so many bytes.
 const LOT: usize = 128 * 1024;
+/// What is asked about one key takes so many bytes, roughly.
+const QUESTIONS: usize = 160;
 /// What surrounds key and payload in the command that restores them, in bytes, roughly.
-const OVERHEAD: usize = 64;
+const OVERHEAD: usize = 96;
 /// A copy that did not fit is offered again after this time at the latest.
 const FOR_ROOM: Duration = Duration::from_millis(20);
 
@@ -159,7 +161,7 @@ impl Copier {
         wire.outgoing.write(|out| {
             command(out, &[b"INFO", b"keyspace"]);
             for ticket in tickets {
-                command(out, &[b"MEMORY", b"USAGE", ticket.key()]);
+                about(out, b"*3\r\n$6\r\nMEMORY\r\n$5\r\nUSAGE\r\n", ticket.key());
             }
         });
         let answers = wire.row(1 + tickets.len()).await?;
@@ -180,7 +182,7 @@ impl Copier {
         in_position: bool,
     ) -> Result<(), Broken> {
         let answers = self.read(tickets, ends).await?;
-        let room = (answers.len() + tickets.len() * OVERHEAD).min(LOT);
+        let room = (answers.len() + tickets.len() * OVERHEAD).min(LOT + LOT / 8);
         let none = || Copies::with_room(room, in_position);
         let (mut row, mut copies) = (Row::new(&answers), none());
         let (mut odd, mut refused, mut reason) = (Vec::new(), Vec::new(), None);
@@ -211,8 +213,10 @@ impl Copier {
     /// Asks for expiry, eviction clock and payload of all keys.
     async fn read(&mut self, tickets: &[&Ticket], ends: Ends) -> Result<Bytes, Broken> {
         let (route, wire) = (&self.route, self.connection.wire());
-        wire.outgoing
-            .write(|out| tickets.iter().for_each(|ticket| route.ask(ticket.key(), ends, out)));
+        wire.outgoing.write(|out| {
+            out.reserve(tickets.len() * QUESTIONS);
+            tickets.iter().for_each(|ticket| route.ask(ticket.key(), ends, out));
+        });
         wire.row(tickets.len() * Route::replies(ends)).await
     }
 

@@ -6,7 +6,7 @@ use thiserror::Error;
 use super::Route;
 use crate::engine::effect::{Ends, Expiry};
 use crate::protocol::payload::Payload;
-use crate::protocol::resp::{Flat, Row, array_header, bulk, bulk_integer, command};
+use crate::protocol::resp::{Flat, Row, about, array_header, bulk, bulk_integer, command};
 
 /// What was read of one key.
 #[derive(Clone, Copy, Debug)]
@@ -52,8 +52,13 @@ impl Route {
     /// Writes the questions about a key.
     pub(super) fn ask(&self, key: &[u8], ends: Ends, out: &mut BytesMut) {
         ends.ask(key, out);
-        command(out, &[b"OBJECT", self.clock(), key]);
-        command(out, &[b"DUMP", key]);
+        let clock: &[u8] = if self.by_frequency {
+            b"*3\r\n$6\r\nOBJECT\r\n$4\r\nFREQ\r\n"
+        } else {
+            b"*3\r\n$6\r\nOBJECT\r\n$8\r\nIDLETIME\r\n"
+        };
+        about(out, clock, key);
+        about(out, b"*2\r\n$4\r\nDUMP\r\n", key);
     }
 
     /// Understands the answers about the next key.
@@ -100,8 +105,7 @@ impl Restore<'_> {
         };
         let arguments = 5 + usize::from(*expires_at > 0) + 2 * usize::from(clock.is_some());
         array_header(out, arguments);
-        out.put_slice(b"$7\r\nRESTORE\r\n");
-        bulk(out, key);
+        about(out, b"$7\r\nRESTORE\r\n", key);
         bulk_integer(out, *expires_at);
         bulk(out, payload.raw());
         out.put_slice(b"$7\r\nREPLACE\r\n");

@@ -13,12 +13,13 @@ use bytes::Bytes;
 use super::ReadError;
 use super::answer::{Answer, refusal};
 use super::reader::{pairs, scored};
-use crate::protocol::resp::{Flat, Reply, Request, Row, command};
+use crate::protocol::resp::{Flat, Reply, Request, Row, about};
 use crate::server::Connection;
 use crate::value::diff::Kind;
 
 /// What follows the value in a payload: version and checksum.
 const FOOTER: usize = 10;
+const DUMP: &[u8] = b"*2\r\n$4\r\nDUMP\r\n";
 
 /// What `DUMP` answers for many keys, as it came.
 pub(super) struct Dumps {
@@ -32,7 +33,7 @@ impl Dumps {
         connection: &mut Connection,
     ) -> Result<Self, ReadError> {
         let wire = connection.wire();
-        wire.outgoing.write(|out| keys.iter().for_each(|key| command(out, &[b"DUMP", key])));
+        wire.outgoing.write(|out| keys.iter().for_each(|key| about(out, DUMP, key)));
         let answers = wire.row(keys.len()).await?;
         match Row::new(&answers).find(|dump| matches!(dump, Flat::Error(_))) {
             Some(Flat::Error(text)) => Err(refusal(text)),

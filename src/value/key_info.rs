@@ -6,7 +6,7 @@ use super::ReadError;
 use super::answer::{Answer, misfit};
 use crate::engine::effect::{Ends, Expiry};
 use crate::protocol::capability::Capabilities;
-use crate::protocol::resp::{Flat, Row, command};
+use crate::protocol::resp::{Flat, Row, about, command};
 use crate::server::Connection;
 use crate::value::diff::Kind;
 
@@ -77,7 +77,7 @@ pub(super) async fn outlines(
     let (wire, ends) = (connection.wire(), Ends::told_by(server));
     wire.outgoing.write(|out| {
         for key in keys {
-            command(out, &[b"MEMORY", b"USAGE", key]);
+            about(out, b"*3\r\n$6\r\nMEMORY\r\n$5\r\nUSAGE\r\n", key);
             ends.ask(key, out);
         }
     });

@@ -1,11 +1,11 @@
 //! When a key ends, and how a server is asked for it: the one place, for probes, copies and
 //! comparisons.
 
-use bytes::BytesMut;
+use bytes::{BufMut, BytesMut};
 use smallvec::SmallVec;
 
 use crate::protocol::capability::Capabilities;
-use crate::protocol::resp::{Flat, Reply, Request, Row, command, parse_integer};
+use crate::protocol::resp::{Flat, Reply, Request, Row, about, parse_integer};
 
 use super::{Expect, Probes, Step};
 
@@ -89,10 +89,10 @@ impl Ends {
     pub fn ask(self, key: &[u8], out: &mut BytesMut) {
         match self {
             Self::Never => {}
-            Self::Absolute => command(out, &[b"PEXPIRETIME", key]),
+            Self::Absolute => about(out, b"*2\r\n$11\r\nPEXPIRETIME\r\n", key),
             Self::Relative => {
-                command(out, &[b"TIME"]);
-                command(out, &[b"PTTL", key]);
+                out.put_slice(b"*1\r\n$4\r\nTIME\r\n");
+                about(out, b"*2\r\n$4\r\nPTTL\r\n", key);
             }
         }
     }

@@ -66,20 +66,23 @@ impl Marks {
     /// The marks of many keys, in their order, table by table: the processor waits for memory once
     /// for the keys of a table, and takes its lock once.
     pub fn all(&self, fingerprints: impl Iterator<Item = Fingerprint>) -> Vec<Option<State>> {
-        let place = |(place, fingerprint)| {
-            let slot = Slot::from(fingerprint);
-            let hash = self.map.hash_usize(&slot);
-            (self.map.determine_shard(hash), place, hash, slot)
+        let sought: Vec<(Slot, usize)> =
+            fingerprints.map(Slot::from).map(|slot| (slot, self.map.hash_usize(&slot))).collect();
+        // Table and place in one number: such are sorted in a fraction of the time.
+        let order = |(place, (_, hash)): (usize, &(Slot, usize))| {
+            (self.map.determine_shard(*hash) as u64) << 32 | place as u64
         };
-        let mut sought: Vec<_> = fingerprints.enumerate().map(place).collect();
-        sought.sort_unstable_by_key(|(table, place, ..)| (*table, *place));
+        let mut order: Vec<u64> = sought.iter().enumerate().map(order).collect();
+        order.sort_unstable();
         let mut marks = vec![None; sought.len()];
-        for together in sought.chunk_by(|one, next| one.0 == next.0) {
-            let table = together.first().and_then(|first| self.map.shards().get(first.0));
+        for together in order.chunk_by(|one, next| one >> 32 == next >> 32) {
+            let table =
+                together.first().and_then(|first| self.map.shards().get((first >> 32) as usize));
             let Some(table) = table.map(|table| table.read()) else { continue };
-            for (_, place, hash, slot) in together {
+            for place in together.iter().map(|order| *order as u32 as usize) {
+                let Some((slot, hash)) = sought.get(place) else { continue };
                 let found = table.get(*hash as u64, |(there, _)| there == slot);
-                if let (Some((_, mark)), Some(entry)) = (found, marks.get_mut(*place)) {
+                if let (Some((_, mark)), Some(entry)) = (found, marks.get_mut(place)) {
                     *entry = Some(*mark.get());
                 }
             }

@@ -22,9 +22,7 @@ pub(crate) fn bulk(out: &mut BytesMut, bytes: &[u8]) {
 
 /// Appends the decimal form of `value` as a bulk string.
 pub(crate) fn bulk_integer(out: &mut BytesMut, value: i64) {
-    bulk_len(out, digits(value));
-    write_integer(out, value);
-    out.put_slice(b"\r\n");
+    bulk(out, itoa::Buffer::new().format(value).as_bytes());
 }
 
 /// Appends a request made of `args`.
@@ -33,6 +31,13 @@ pub(crate) fn command(out: &mut BytesMut, args: &[&[u8]]) {
     for arg in args {
         bulk(out, arg);
     }
+}
+
+/// Appends a request whose last argument is `key`: for what is asked about each of millions of keys.
+/// `head` is what stands before it, as it is sent.
+pub(crate) fn about(out: &mut BytesMut, head: &[u8], key: &[u8]) {
+    out.put_slice(head);
+    bulk(out, key);
 }
 
 fn header(out: &mut BytesMut, kind: u8, len: usize) {
@@ -69,31 +74,9 @@ pub(crate) fn parse_integer(text: &[u8]) -> Option<i64> {
     })
 }
 
-/// How many bytes the decimal form of `value` takes.
-pub(super) fn digits(value: i64) -> usize {
-    let digits = value.unsigned_abs().checked_ilog10().unwrap_or(0) as usize + 1;
-    digits + usize::from(value < 0)
-}
-
 /// Appends the decimal form of `value`.
 pub(crate) fn write_integer(out: &mut BytesMut, value: i64) {
-    let mut digits = [0u8; 20];
-    let mut rest = value.unsigned_abs();
-    let mut start = digits.len();
-    loop {
-        start -= 1;
-        if let Some(slot) = digits.get_mut(start) {
-            *slot = b'0' + (rest % 10) as u8;
-        }
-        rest /= 10;
-        if rest == 0 {
-            break;
-        }
-    }
-    if value < 0 {
-        out.put_u8(b'-');
-    }
-    out.put_slice(digits.get(start..).unwrap_or_default());
+    out.put_slice(itoa::Buffer::new().format(value).as_bytes());
 }
 
 #[cfg(test)]
@@ -118,5 +101,15 @@ mod tests {
             write_integer(&mut out, value);
             assert_eq!(parse_integer(&out), Some(value));
         }
+    }
+
+    #[test]
+    fn a_request_about_a_key_is_the_request_of_its_words() {
+        let (mut whole, mut about_it) = (BytesMut::new(), BytesMut::new());
+        for key in [&b""[..], b"k", &[b'x'; 9], &[b'x'; 10], &[b'x'; 100]] {
+            command(&mut whole, &[b"OBJECT", b"FREQ", key]);
+            about(&mut about_it, b"*3\r\n$6\r\nOBJECT\r\n$4\r\nFREQ\r\n", key);
+        }
+        assert_eq!(whole, about_it);
     }
 }

@@ -20,7 +20,7 @@ mod scan;
 pub(crate) use answer::{error, integer, null, null_array, push, simple, text, verbatim};
 pub use decode::{Decoder, ProtocolError};
 pub(crate) use encode::{
-    array_header, bulk, bulk_integer, bulk_len, command, parse_integer, write_integer,
+    about, array_header, bulk, bulk_integer, bulk_len, command, parse_integer, write_integer,
 };
 pub use reply::{Reply, ReplyError};
 pub use request::{Builder, Request};
