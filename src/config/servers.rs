@@ -9,7 +9,7 @@ use super::parse;
 use super::settings::{Faults, Settings};
 use crate::net::{TlsOptions, client_config};
 use crate::protocol::databases::Databases;
-use crate::server::{Endpoint, Secret};
+use crate::server::{Endpoint, Nat, Place, Secret};
 use crate::status::Side;
 
 /// Where from, where to, and what.
@@ -21,12 +21,15 @@ pub struct Servers {
     /// `redis://[[user]:password@]host[:port][/db]`, rediss://… for TLS, unix:///path. User and
     /// password are percent-decoded, so any character works; the password may come from
     /// CROSSFADE_SOURCE_PASSWORD instead. With /db only that database is migrated, into the one
-    /// that the target's URL names (0 if none).
+    /// that the target's URL names (0 if none). redis+sentinel://…@h1:26379,h2:26379/mymaster[/db]
+    /// (rediss+sentinel://) is the primary that these sentinels name; what logs in to them comes from
+    /// CROSSFADE_SOURCE_SENTINEL_PASSWORD.
     #[arg(long, value_name = "URL")]
     pub(crate) source: Endpoint,
     /// The server to move to [env: CROSSFADE_TARGET]
     ///
-    /// As for --source; its password may come from CROSSFADE_TARGET_PASSWORD.
+    /// As for --source; its passwords may come from CROSSFADE_TARGET_PASSWORD and
+    /// CROSSFADE_TARGET_SENTINEL_PASSWORD.
     #[arg(long, value_name = "URL")]
     pub(crate) target: Endpoint,
     /// Which databases to migrate: all, or numbers such as 0,1
@@ -66,11 +69,21 @@ pub struct Servers {
     /// The name in the target's certificate, when it is not the host's
     #[arg(long, value_name = "NAME")]
     target_tls_server_name: Option<String>,
+    /// Where addresses can be reached that the source's sentinels announce, as FROM=TO,…
+    #[arg(long, value_name = "LIST")]
+    source_nat: Option<Nat>,
+    /// Where addresses can be reached that the target's sentinels announce, as FROM=TO,…
+    #[arg(long, value_name = "LIST")]
+    target_nat: Option<Nat>,
     // Hidden options are none on the command line, where others could read them.
     #[arg(long, hide = true, value_parser = parse::secret)]
     source_password: Option<Secret>,
     #[arg(long, hide = true, value_parser = parse::secret)]
     target_password: Option<Secret>,
+    #[arg(long, hide = true, value_parser = parse::secret)]
+    source_sentinel_password: Option<Secret>,
+    #[arg(long, hide = true, value_parser = parse::secret)]
+    target_sentinel_password: Option<Secret>,
 }
 
 impl Servers {
@@ -94,6 +107,8 @@ impl Servers {
         let source = Beside {
             side: Side::Source,
             password: self.source_password.take(),
+            sentinel_password: self.source_sentinel_password.take(),
+            nat: self.source_nat.take(),
             tls: TlsOptions {
                 ca: self.source_tls_ca.take(),
                 certificate: self.source_tls_cert.take(),
@@ -103,6 +118,8 @@ impl Servers {
         let target = Beside {
             side: Side::Target,
             password: self.target_password.take(),
+            sentinel_password: self.target_sentinel_password.take(),
+            nat: self.target_nat.take(),
             tls: TlsOptions {
                 ca: self.target_tls_ca.take(),
                 certificate: self.target_tls_cert.take(),
@@ -117,9 +134,9 @@ impl Servers {
             Ok(databases) => self.databases = databases,
             Err(fault) => return faults.add(fault),
         }
-        if self.source.address == self.target.address && self.databases.meets_itself() {
-            let address = &self.source.address;
-            faults.add(format!("--source and --target are the same server: {address}"));
+        let place = self.source.place.to_string();
+        if place == self.target.place.to_string() && self.databases.meets_itself() {
+            faults.add(format!("--source and --target are the same server: {place}"));
         }
     }
 
@@ -147,6 +164,8 @@ impl Servers {
 struct Beside {
     side: Side,
     password: Option<Secret>,
+    sentinel_password: Option<Secret>,
+    nat: Option<Nat>,
     tls: TlsOptions,
 }
 
@@ -159,6 +178,17 @@ impl Beside {
             settings.origin(&format!("{side}-password")) < settings.origin(side.name());
         if self.password.is_some() && (endpoint.password.is_none() || ranks_higher) {
             endpoint.password = self.password;
+        }
+        endpoint.nat = self.nat.unwrap_or_default();
+        match &mut endpoint.place {
+            Place::Sentinels(sentinels) => sentinels.password = self.sentinel_password,
+            Place::Server(_) if self.sentinel_password.is_some() => {
+                // Somebody who gives it believes that sentinels are asked.
+                let place = settings.locate(&format!("{side}-sentinel-password"));
+                faults
+                    .add(format!("{place}: the {side} URL names no sentinels (redis+sentinel://)"));
+            }
+            Place::Server(_) => {}
         }
         if endpoint.wants_tls {
             match client_config(&self.tls) {

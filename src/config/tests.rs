@@ -57,7 +57,7 @@ fn every_fault_is_reported_with_its_place() {
     assert_eq!(
         found,
         [
-            "--source: expected redis://, rediss:// or unix://".to_owned(),
+            "--source: expected redis://, rediss://, unix:// or redis+sentinel://".to_owned(),
             "--target is required (or CROSSFADE_TARGET)".to_owned(),
             r#"--listen: expected an address and port such as 127.0.0.1:6380, not "here""#.into(),
             r#"CROSSFADE_ACK: expected source or both, not "none""#.into(),
@@ -119,6 +119,25 @@ fn a_server_is_never_migrated_into_itself() {
     let same = "source = 'redis://a:6379'\ntarget = 'redis://a'";
     assert_eq!(faults(same, &[]), ["--source and --target are the same server: a:6379"]);
     assert!(!faults("source = 'redis://a/1'\ntarget = 'redis://a/1'", &[]).is_empty());
+}
+
+#[test]
+fn what_belongs_to_sentinels_is_for_urls_that_name_some() {
+    let options = "source = 'redis+sentinel://h/m'\ntarget = 'redis://b'\n";
+    let password = [("CROSSFADE_SOURCE_SENTINEL_PASSWORD", "hunter2")];
+    let config = read_all(options, &password).unwrap();
+    assert!(!format!("{config:?}").contains("hunter2"));
+    assert_eq!(
+        faults(options, &[("CROSSFADE_TARGET_SENTINEL_PASSWORD", "hunter2")]),
+        [
+            "CROSSFADE_TARGET_SENTINEL_PASSWORD: the target URL names no sentinels (redis+sentinel://)"
+        ]
+    );
+    assert_eq!(
+        faults(&format!("{options}source-nat = '1.2.3.4:1'"), &[]),
+        ["--source-nat: expected announced addresses and where to reach them, such as \
+          10.0.0.1:6379=localhost:7001"]
+    );
 }
 
 #[test]

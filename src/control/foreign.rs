@@ -34,6 +34,8 @@ pub(super) struct Books {
     bars: BTreeMap<&'static str, i64>,
     /// Calls of scripts, and of what the table does not know.
     opaque: i64,
+    /// Whose counts these are: another process began at nothing, or has followed one that did.
+    process: String,
 }
 
 /// What was seen of others since the last clean verify.
@@ -52,6 +54,9 @@ impl Books {
         told: &Info,
         after: &Calls,
     ) -> BTreeMap<&'static str, u64> {
+        if self.process != told.text("run_id") {
+            *self = Self { process: told.text("run_id").to_owned(), ..Self::default() };
+        }
         let (mut succeeded, mut opaque) = (BTreeMap::new(), 0);
         for (command, calls, failed) in told.calls().map(statistics) {
             match command {
@@ -219,6 +224,16 @@ mod tests {
         let sent = ["SET", "SET"];
         assert_eq!(look(&mut books, &sent, theirs, &sent), ["SET 1", "XGROUP CREATE 1"]);
         assert_eq!(look(&mut books, &sent, theirs, &sent), NOTHING, "each is told once");
+    }
+
+    #[test]
+    fn what_a_replica_was_told_before_it_took_over_is_nobodys() {
+        let mut books = Books::default();
+        look(&mut books, &[], "run_id:a\r\ncmdstat_pexpireat:calls=7,usec=1\r\n", &[]);
+        let promoted = "run_id:b\r\ncmdstat_pexpireat:calls=60,usec=1\r\n";
+        assert_eq!(look(&mut books, &[], promoted, &[]), NOTHING);
+        let theirs = "run_id:b\r\ncmdstat_pexpireat:calls=61,usec=1\r\n";
+        assert_eq!(look(&mut books, &[], theirs, &[]), ["PEXPIREAT 1"]);
     }
 
     #[test]

@@ -96,6 +96,9 @@ impl Health {
         let replies = self.migration.env.ask(side, &ServerInfo::questions()).await;
         self.migration.course().seen.secondary_answers = replies.is_some();
         if let Some(now) = replies.and_then(|replies| ServerInfo::answered(&replies)) {
+            if now.is_replica() {
+                self.migration.env.endpoint(side).doubt();
+            }
             direction.peer.note(now, side.name(), &direction.engine);
         }
     }
@@ -104,8 +107,10 @@ impl Health {
     /// other that comes so late would find the marker of the cut-over among the calls.
     pub(super) async fn count_calls(&self, direction: &Direction, held: bool) {
         let before = direction.engine.look(Engine::calls);
-        let reply = ask(direction, &["INFO", "commandstats"]).await;
-        let Some(told) = reply.and_then(|reply| told(&[reply])) else { return };
+        let questions = ["server", "commandstats"].map(|section| Request::new(["INFO", section]));
+        let asked = direction.route.pool.upstream().ask_all(&questions);
+        let replies = timeout(UNREACHABLE_AFTER, asked).await.ok().flatten();
+        let Some(told) = replies.and_then(|replies| told(&replies)) else { return };
         let after = direction.engine.look(Engine::calls);
         let foreign = {
             let course = self.migration.course();

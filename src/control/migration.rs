@@ -270,7 +270,10 @@ impl Migration {
             Do::Hold(route) => route.route.pool.hold(true),
             Do::Release(route) => route.route.pool.hold(false),
             Do::Turn(old, new) => self.turn(&old, &new),
-            Do::LetGo(route) => let_go(&route),
+            Do::LetGo(route) => {
+                self.env.let_go.cancel();
+                let_go(&route);
+            }
         }
     }
 

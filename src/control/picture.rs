@@ -111,7 +111,7 @@ fn server(migration: &Migration, course: &Course, side: Side) -> Server {
     } else {
         (&direction.survey.secondary, direction.peer.is_connected())
     };
-    let address = migration.env.endpoint(side).address.to_string();
+    let address = migration.env.endpoint(side).address();
     Server { address, version: info.version.clone(), connected }
 }
 

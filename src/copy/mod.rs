@@ -53,6 +53,9 @@ pub(crate) async fn run(
         pipeline::acceptance(&survey.secondary, &mut target).await,
     ));
     let env = Environment::new(config, Seed::from_bytes(server::nonce().to_le_bytes()), facts);
+    for side in Side::ALL {
+        env.follow_sentinels(side);
+    }
     let direction = Direction::new(&env, Side::Source, survey, Groups::default(), false);
     direction.start_mirror(&env);
     let summary = tokio::select! {

@@ -225,7 +225,7 @@ impl Driver {
                 Err(error) => break Err(error),
             };
             if frame.is_push() {
-                self.complete(&mut done);
+                self.complete(&mut done)?;
                 self.push(frame.raw);
                 continue;
             }
@@ -240,7 +240,7 @@ impl Driver {
             }
         };
         self.window.learn(bytes, steps);
-        self.complete(&mut done);
+        self.complete(&mut done)?;
         result
     }
 
@@ -255,9 +255,14 @@ impl Driver {
     }
 
     /// Settles answered steps under one lock of the engine, then tells who asked.
-    fn complete(&self, done: &mut Vec<Pending>) {
+    fn complete(&mut self, done: &mut Vec<Pending>) -> Result<(), Broken> {
         if done.iter().any(|pending| pending.job.unit.is_some()) {
             let woken = self.engine.with(|engine| {
+                // Under the lock: whoever learns of the server that has taken its place tells the
+                // engine behind this.
+                if self.wire.has_left() {
+                    return Err(Broken::Left);
+                }
                 let mut woken = Woken::new();
                 for Pending { job, replies, gate, .. } in done.iter_mut() {
                     let Some(unit) = &job.unit else { continue };
@@ -267,9 +272,13 @@ impl Driver {
                     }
                     *gate = self.engine.gate(engine, unit);
                 }
-                woken
+                Ok(woken)
             });
-            self.engine.wake(&woken);
+            if woken.is_err() {
+                // Their outcome is as unknown as that of those without an answer.
+                done.drain(..).rev().for_each(|pending| self.pending.push_front(pending));
+            }
+            self.engine.wake(&woken?);
         }
         self.queue.answered(done.len());
         let mut waiting: SmallVec<[Arc<ReplyQueue>; 4]> = SmallVec::new();
@@ -283,6 +292,7 @@ impl Driver {
             }
         }
         self.engine.hold_back(waiting);
+        Ok(())
     }
 
     /// The connection is gone: tells everybody who waited for an answer. What may still be sent on

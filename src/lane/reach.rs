@@ -72,8 +72,7 @@ impl Reach {
 impl Upstream {
     /// Connects and logs in, unless the server is away and others try already.
     pub(super) async fn connect(&self, setup: &Setup) -> Result<Wire, ConnectError> {
-        let away =
-            |reason| ConnectError::Unreachable { address: self.endpoint.address.clone(), reason };
+        let away = |reason| ConnectError::Unreachable { address: self.endpoint.address(), reason };
         let attempt = self.reach.attempt().map_err(away)?;
         let connected = self.endpoint.connect(setup).await;
         self.reach.learn(connected.as_ref().err());
@@ -85,10 +84,9 @@ impl Upstream {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::server::Address;
 
     fn failure(reply: &str) -> ConnectError {
-        let address = Address::Unix("/s".into());
+        let address = "/s".to_owned();
         ConnectError::Refused { address, reply: reply.to_owned() }
     }
 

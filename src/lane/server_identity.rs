@@ -64,6 +64,9 @@ impl Upstream {
         let replies = self.control.ask_all(&self.endpoint, &ServerInfo::questions()).await?;
         // A server that does not tell is taken for the same.
         if let Some(now) = ServerInfo::answered(&replies) {
+            if now.is_replica() {
+                self.endpoint.doubt();
+            }
             self.identity.note(now, self.name, &self.engine);
         }
         Some(self.identity.0.lock().run_id.clone())

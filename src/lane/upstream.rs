@@ -13,7 +13,7 @@ use super::reach::RETRY;
 use super::server_identity::Origin;
 use super::{Reach, ServerIdentity, SharedEngine};
 use crate::protocol::resp::{Reply, Request};
-use crate::server::{Connection, Endpoint, Setup, Wire, dial, end_connection, ended};
+use crate::server::{Connection, Endpoint, Setup, end_connection, ended};
 
 /// A server that has not answered for so long is asked again on a new connection.
 const CONTROL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -74,16 +74,21 @@ impl Upstream {
 
     /// Asks the server as the URL's user. `None`: no answer could be had.
     pub(crate) async fn ask(&self, request: &Request) -> Option<Reply> {
+        self.ask_all(std::slice::from_ref(request)).await?.pop()
+    }
+
+    /// Asks all at once; the answers are in order, and of one process.
+    pub(crate) async fn ask_all(&self, requests: &[Request]) -> Option<Vec<Reply>> {
         let _attempt = self.reach.attempt().ok()?;
-        let reply = self.control.ask(&self.endpoint, request).await?;
+        let replies = self.control.ask_all(&self.endpoint, requests).await?;
         self.reach.learn(None);
-        Some(reply)
+        Some(replies)
     }
 
     /// Asks on a connection that is opened for it, behind other requests. `None` as in [`Self::ask`].
     pub(crate) async fn ask_behind(&self, before: &[Request], request: &Request) -> Option<Bytes> {
         let answer = async {
-            let mut wire = Wire::new(dial(&self.endpoint).await.ok()?);
+            let mut wire = self.endpoint.dial().await.ok()?;
             before.iter().chain([request]).for_each(|request| wire.push(request.raw()));
             for _ in before {
                 wire.frame().await.ok()?;
@@ -127,12 +132,8 @@ pub(crate) struct ControlConnection {
 }
 
 impl ControlConnection {
-    /// Asks the server behind `endpoint` as the URL's user. `None`: no answer could be had.
-    pub(crate) async fn ask(&self, endpoint: &Endpoint, request: &Request) -> Option<Reply> {
-        self.ask_all(endpoint, std::slice::from_ref(request)).await?.pop()
-    }
-
-    /// Asks all at once; the answers are in order. `None` as in [`Self::ask`].
+    /// Asks the server behind `endpoint` as the URL's user, all at once; the answers are in order.
+    /// `None`: they could not be had.
     pub(crate) async fn ask_all(
         &self,
         endpoint: &Endpoint,

@@ -62,6 +62,11 @@ impl Peer {
         self.known.lock().is_replica()
     }
 
+    /// Whether it is the process that answered last.
+    fn is_process(&self, info: &ServerInfo) -> bool {
+        self.known.lock().run_id == info.run_id
+    }
+
     /// The process and its data, as a record names them.
     pub(crate) fn identity(&self) -> String {
         self.known.lock().identity()
@@ -179,7 +184,9 @@ impl Mirror {
         if info.is_replica() {
             return Err("it is a replica now".to_owned());
         }
-        if let Some(before) = self.before.take() {
+        // Another process knows nothing of it, and the number means another connection there.
+        let same = self.peer.is_process(&info);
+        if let Some(before) = self.before.take().filter(|_| same) {
             let answer = connection.ask(&end_connection(before)).await;
             ended(&answer.map_err(|error| error.to_string())?).await;
         }
@@ -269,7 +276,12 @@ impl Link<'_> {
         let mut judged = Vec::new();
         let result = self.answers(&mut judged);
         if !judged.is_empty() {
-            self.engine.with(|engine| judged.iter().for_each(|judged| judged.tell(engine)));
+            self.engine.with(|engine| {
+                // Under the lock: whoever learns of the server that has taken its place tells the
+                // engine behind this.
+                let left = self.wire.has_left();
+                judged.iter().for_each(|judged| judged.tell(engine, left));
+            });
             self.engine.release_acks();
         }
         result
@@ -356,8 +368,12 @@ impl Sent {
 }
 
 impl Judged {
-    fn tell(&self, engine: &mut Engine) {
+    /// What a server has answered that another one takes the place of may be lost with it.
+    fn tell(&self, engine: &mut Engine, left: bool) {
         match self {
+            Self::Effect(entry, _) | Self::Copies(entry, _) if left => {
+                engine.diverged(entry, Cause::Unknown);
+            }
             Self::Effect(entry, None) => engine.applied(entry),
             Self::Effect(entry, Some(cause)) => engine.diverged(entry, *cause),
             Self::Copies(entry, refused) => engine.restored(entry, refused),

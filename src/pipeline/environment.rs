@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::backfill::Progress;
@@ -50,6 +51,8 @@ pub(crate) struct Environment {
     pub(crate) progress: Arc<Progress>,
     pub(crate) courtesy: Arc<Courtesy>,
     acceptances: (Acceptance, Acceptance),
+    /// Cancelled when the source is let go.
+    pub(crate) let_go: CancellationToken,
     /// What the source was last seen to ask of its default user.
     pub(crate) default_user: Arc<Mutex<DefaultUser>>,
     /// For questions beside everything else, to the source and to the target.
@@ -69,6 +72,7 @@ impl Environment {
             progress,
             courtesy: Arc::default(),
             acceptances: facts.acceptances,
+            let_go: CancellationToken::new(),
             default_user: Arc::new(Mutex::new(facts.default_user)),
             control_connections: (ControlConnection::default(), ControlConnection::default()),
         }
@@ -86,6 +90,17 @@ impl Environment {
         };
         let asked = line.ask_all(self.endpoint(side), questions);
         timeout(UNREACHABLE_AFTER, asked).await.ok().flatten()
+    }
+
+    /// Goes where the sentinels of a side say, if it has any, until it is let go.
+    pub(crate) fn follow_sentinels(&self, side: Side) {
+        let (endpoint, let_go) = (self.endpoint(side).clone(), self.let_go.clone());
+        self.tasks.spawn(async move {
+            match side {
+                Side::Source => drop(let_go.run_until_cancelled(endpoint.follow_sentinels()).await),
+                Side::Target => endpoint.follow_sentinels().await,
+            }
+        });
     }
 
     /// Whether clients may do without logging in.

@@ -14,13 +14,19 @@ pub struct Connection {
     wire: Wire,
 }
 
+impl From<Wire> for Connection {
+    fn from(wire: Wire) -> Self {
+        Self { wire }
+    }
+}
+
 impl Connection {
     /// Connects and logs in.
     ///
     /// # Errors
     /// The server can't be reached or refuses.
     pub async fn open(endpoint: &Endpoint, setup: &Setup) -> Result<Self, ConnectError> {
-        Ok(Self { wire: endpoint.connect(setup).await? })
+        Ok(endpoint.connect(setup).await?.into())
     }
 
     /// Asks one question.

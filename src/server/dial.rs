@@ -10,7 +10,8 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsConnector;
 
-use super::{Address, Broken, Endpoint, Secret, Wire};
+use super::nodes::Node;
+use super::{Address, Broken, Endpoint, Place, Secret, Wire};
 use crate::net::{self, Stream};
 use crate::protocol::resp::{Protocol, Reply, Request};
 
@@ -18,6 +19,9 @@ use crate::protocol::resp::{Protocol, Reply, Request};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A server that has vanished is noticed after twice this.
 const SILENCE: Duration = Duration::from_secs(15);
+
+/// What is said for a server that should take writes and follows another one.
+const DEMOTED: &str = "READONLY it is a replica";
 
 /// What a connection is to be before it is used.
 #[derive(Clone, Debug, Default)]
@@ -51,7 +55,7 @@ pub enum ConnectError {
     #[error("{address}: {reason}")]
     Unreachable {
         /// Where.
-        address: Address,
+        address: String,
         /// The system's or TLS's words.
         reason: String,
     },
@@ -59,7 +63,7 @@ pub enum ConnectError {
     #[error("{address}: {reply}")]
     Refused {
         /// Where.
-        address: Address,
+        address: String,
         /// The server's error, code first.
         reply: String,
     },
@@ -76,7 +80,7 @@ impl ConnectError {
 
     /// Whether it may be otherwise soon: nobody is there, or the server is not ready for anybody.
     pub fn may_pass(&self) -> bool {
-        let passing = ["LOADING", "BUSY", "MASTERDOWN", "ERR max number of clients"];
+        let passing = ["LOADING", "BUSY", "MASTERDOWN", DEMOTED, "ERR max number of clients"];
         match self {
             Self::Unreachable { .. } => true,
             Self::Refused { reply, .. } => passing.iter().any(|code| reply.starts_with(code)),
@@ -90,15 +94,29 @@ impl Endpoint {
     /// # Errors
     /// The server can't be reached or refuses.
     pub async fn connect(&self, setup: &Setup) -> Result<Wire, ConnectError> {
-        let unreachable =
-            |reason: String| ConnectError::Unreachable { address: self.address.clone(), reason };
+        let node = self.serving().await?;
+        let connected = self.connect_to(&node, setup).await;
+        if connected.as_ref().is_err_and(ConnectError::may_pass) {
+            self.doubt_node(&node);
+        }
+        connected
+    }
+
+    pub(super) async fn connect_to(
+        &self,
+        node: &Node,
+        setup: &Setup,
+    ) -> Result<Wire, ConnectError> {
+        let address = || node.address.to_string();
+        let unreachable = |reason: String| ConnectError::Unreachable { address: address(), reason };
         let attempt = async {
-            let stream = dial(self).await.map_err(|error| unreachable(error.to_string()))?;
-            let mut wire = Wire::new(stream);
+            let stream = self.stream(&node.address).await;
+            let stream = stream.map_err(|error| unreachable(error.to_string()))?;
+            let mut wire = Wire::new(stream, self.tether(node));
             introduce(&mut wire, self.introduction(setup))
                 .await
                 .map_err(|error| unreachable(error.to_string()))?
-                .map_err(|reply| ConnectError::Refused { address: self.address.clone(), reply })?;
+                .map_err(|reply| ConnectError::Refused { address: address(), reply })?;
             Ok(wire)
         };
         match timeout(CONNECT_TIMEOUT, attempt).await {
@@ -107,36 +125,73 @@ impl Endpoint {
         }
     }
 
-    /// The requests of the introduction, and whether a refusal of each is one of the connection.
-    fn introduction(&self, setup: &Setup) -> Vec<(Request, bool)> {
+    /// Connects without saying a word.
+    ///
+    /// # Errors
+    /// Nobody answers.
+    pub async fn dial(&self) -> Result<Wire, ConnectError> {
+        let node = self.serving().await?;
+        let stream = self.stream(&node.address).await.map_err(|error| {
+            self.doubt_node(&node);
+            let (address, reason) = (node.address.to_string(), error.to_string());
+            ConnectError::Unreachable { address, reason }
+        })?;
+        Ok(Wire::new(stream, self.tether(&node)))
+    }
+
+    async fn stream(&self, address: &Address) -> io::Result<Stream> {
+        match address {
+            Address::Unix(path) => UnixStream::connect(path).await.map(Stream::Unix),
+            Address::Tcp(host, port) => {
+                let tcp = TcpStream::connect((host.as_str(), *port)).await?;
+                net::tune(&tcp, SILENCE)?;
+                match &self.tls {
+                    None => Ok(Stream::Tcp(tcp)),
+                    Some(config) => {
+                        let name = self.server_name.as_ref().unwrap_or(host).clone();
+                        let name = ServerName::try_from(name).map_err(io::Error::other)?;
+                        let tls = TlsConnector::from(config.clone()).connect(name, tcp).await?;
+                        Ok(Stream::Tls(Box::new(tls)))
+                    }
+                }
+            }
+        }
+    }
+
+    /// The requests of the introduction, and what makes the answer to each a refusal of the connection.
+    fn introduction(&self, setup: &Setup) -> Vec<(Request, Refusal)> {
         let select = (setup.db != 0).then(|| Request::new(["SELECT", &setup.db.to_string()]));
         let mut requests = Vec::with_capacity(8);
         if setup.selected_for {
-            requests.extend(Setup::own(self, 0, "").login.iter().map(|login| (auth(login), true)));
-            requests.extend(select.iter().map(|select| (select.clone(), true)));
+            requests
+                .extend(Setup::own(self, 0, "").login.iter().map(|login| (auth(login), ANY_ERROR)));
+            requests.extend(select.iter().map(|select| (select.clone(), ANY_ERROR)));
         }
-        requests.extend(setup.login.iter().map(|login| (auth(login), true)));
+        requests.extend(setup.login.iter().map(|login| (auth(login), ANY_ERROR)));
         if setup.protocol == Protocol::Resp3 {
-            requests.push((Request::new(["HELLO", "3"]), true));
+            requests.push((Request::new(["HELLO", "3"]), ANY_ERROR));
         }
         if !setup.name.is_empty() {
             let name = match &self.tag {
                 Some(tag) => format!("{}:{tag}", setup.name),
                 None => setup.name.to_owned(),
             };
-            requests.push((Request::new(["CLIENT", "SETNAME", &name]), false));
+            requests.push((Request::new(["CLIENT", "SETNAME", &name]), NOTHING));
         }
         if setup.no_touch {
-            requests.push((Request::new(["CLIENT", "NO-TOUCH", "ON"]), false));
+            requests.push((Request::new(["CLIENT", "NO-TOUCH", "ON"]), NOTHING));
         }
         if !setup.selected_for {
-            requests.extend(select.map(|select| (select, true)));
+            requests.extend(select.map(|select| (select, ANY_ERROR)));
         }
         // Without a request above an unauthenticated connection looks fine; a ping tells.
         if setup.login.is_none() && !setup.name.is_empty() {
-            requests.push((Request::new(["PING"]), true));
+            requests.push((Request::new(["PING"]), ANY_ERROR));
         }
-        requests.push((Request::new(["CLIENT", "ID"]), false));
+        if matches!(self.place, Place::Sentinels(_)) {
+            requests.push((Request::new(["ROLE"]), demoted));
+        }
+        requests.push((Request::new(["CLIENT", "ID"]), NOTHING));
         requests
     }
 }
@@ -148,45 +203,35 @@ fn auth((user, password): &(Option<String>, Secret)) -> Request {
     }
 }
 
-/// Connects without saying a word.
-///
-/// # Errors
-/// The system's.
-pub(crate) async fn dial(endpoint: &Endpoint) -> io::Result<Stream> {
-    match &endpoint.address {
-        Address::Unix(path) => UnixStream::connect(path).await.map(Stream::Unix),
-        Address::Tcp(host, port) => {
-            let tcp = TcpStream::connect((host.as_str(), *port)).await?;
-            net::tune(&tcp, SILENCE)?;
-            match &endpoint.tls {
-                None => Ok(Stream::Tcp(tcp)),
-                Some(config) => {
-                    let name = endpoint.server_name.as_ref().unwrap_or(host).clone();
-                    let name = ServerName::try_from(name).map_err(io::Error::other)?;
-                    let tls = TlsConnector::from(config.clone()).connect(name, tcp).await?;
-                    Ok(Stream::Tls(Box::new(tls)))
-                }
-            }
-        }
-    }
+/// What an answer says against the connection.
+type Refusal = fn(&Reply) -> Option<String>;
+
+const NOTHING: Refusal = |_| None;
+const ANY_ERROR: Refusal = |reply| match reply {
+    Reply::Error(text) => Some(String::from_utf8_lossy(text).into_owned()),
+    _ => None,
+};
+
+/// By the answer to `ROLE`; who may not ask it finds out otherwise.
+fn demoted(reply: &Reply) -> Option<String> {
+    let role = reply.items().and_then(|items| items.first()).and_then(Reply::text)?;
+    (role.as_ref() != b"master").then(|| DEMOTED.to_owned())
 }
 
 /// Sends the whole introduction at once and reads the answers; the inner error is the server's.
 async fn introduce(
     wire: &mut Wire,
-    introduction: Vec<(Request, bool)>,
+    introduction: Vec<(Request, Refusal)>,
 ) -> Result<Result<(), String>, Broken> {
     for (request, _) in &introduction {
         wire.push(request.raw());
     }
     let mut refusal = None;
-    for (_, required) in &introduction {
+    for (_, refuses) in &introduction {
         let reply = Reply::parse(&wire.frame().await?.raw)?;
         // The last question is for the connection's number.
         wire.id = reply.integer();
-        if let (Reply::Error(text), true) = (reply, *required) {
-            refusal.get_or_insert_with(|| String::from_utf8_lossy(&text).into_owned());
-        }
+        refusal = refusal.or_else(|| refuses(&reply));
     }
     Ok(refusal.map_or(Ok(()), Err))
 }

@@ -1,4 +1,5 @@
-//! Where a server is and who we are there: `redis://`, `rediss://` and `unix://` URLs.
+//! Where a server is and who we are there: `redis://`, `rediss://`, `unix://` and
+//! `redis+sentinel://` URLs.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -9,7 +10,11 @@ use percent_encoding::percent_decode_str;
 use rustls::ClientConfig;
 use thiserror::Error;
 
+use super::sentinel::Sentinels;
+use super::{Nat, Nodes, Place};
+
 const DEFAULT_PORT: u16 = 6379;
+const SENTINEL_PORT: u16 = 26379;
 
 /// A password. It is never printed: `Debug` and `Display` show that there is one, no more.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -52,11 +57,23 @@ impl fmt::Display for Address {
     }
 }
 
-/// A server and our account there.
+impl FromStr for Address {
+    type Err = EndpointError;
+
+    fn from_str(text: &str) -> Result<Self, EndpointError> {
+        tcp_address(text, DEFAULT_PORT)
+    }
+}
+
+/// A deployment and our account there.
 #[derive(Clone, Debug)]
 pub struct Endpoint {
-    /// Where it listens.
-    pub address: Address,
+    /// What the URL says of where it is.
+    pub place: Place,
+    /// Where it is now.
+    pub nodes: Arc<Nodes>,
+    /// Where announced addresses can be reached.
+    pub nat: Nat,
     /// Set for `rediss://`: how to speak TLS with it.
     pub tls: Option<Arc<ClientConfig>>,
     /// Whether the URL asked for TLS; [`Self::tls`] is filled in afterwards.
@@ -76,8 +93,8 @@ pub struct Endpoint {
 /// What is wrong with a URL. The URL itself is not repeated: it may hold a password.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum EndpointError {
-    /// Not one of the three schemes.
-    #[error("expected redis://, rediss:// or unix://")]
+    /// None of the schemes.
+    #[error("expected redis://, rediss://, unix:// or redis+sentinel://")]
     Scheme,
     /// No host.
     #[error("the host is missing")]
@@ -94,6 +111,14 @@ pub enum EndpointError {
     /// Percent-encoding that is not UTF-8.
     #[error("the user or password is not percent-encoded UTF-8")]
     Encoding,
+    /// Sentinels without the name of what they watch over.
+    #[error("the name that the sentinels know the primary by is missing: …/mymaster")]
+    Name,
+    /// Not two addresses with an equals sign between them.
+    #[error(
+        "expected announced addresses and where to reach them, such as 10.0.0.1:6379=localhost:7001"
+    )]
+    Nat,
     /// An option after `?` that is not known.
     #[error("unknown parameter after '?'")]
     Parameter,
@@ -107,6 +132,8 @@ impl FromStr for Endpoint {
         match scheme.to_ascii_lowercase().as_str() {
             "redis" => tcp(rest, false),
             "rediss" => tcp(rest, true),
+            "redis+sentinel" => sentinels(rest, false),
+            "rediss+sentinel" => sentinels(rest, true),
             "unix" | "redis+unix" => unix(rest),
             _ => Err(EndpointError::Scheme),
         }
@@ -114,26 +141,22 @@ impl FromStr for Endpoint {
 }
 
 fn tcp(rest: &str, wants_tls: bool) -> Result<Endpoint, EndpointError> {
-    // The password may hold any character when it is percent-encoded, and '@' or '/' even when it
-    // is not: the host begins after the last '@'.
-    let (account, place) = rest.rsplit_once('@').map_or((None, rest), |(a, p)| (Some(a), p));
-    let (place, db) = match place.split_once('/') {
-        Some((place, "")) => (place, None),
-        Some((place, db)) => (place, Some(database(db)?)),
-        None => (place, None),
-    };
-    let (host, port) = host_and_port(place)?;
-    let (user, password) = account.map_or(Ok((None, None)), credentials)?;
-    Ok(Endpoint {
-        address: Address::Tcp(host, port),
-        tls: None,
-        wants_tls,
-        server_name: None,
-        user,
-        password,
-        db,
-        tag: None,
-    })
+    let (account, place) = account_and_place(rest);
+    let (place, db) = path(place)?;
+    let place = Place::Server(tcp_address(place, DEFAULT_PORT)?);
+    Endpoint { wants_tls, db, ..Endpoint::at(place) }.of(account)
+}
+
+/// `[[user]:password@]h1:p1,h2:p2/name[/db]`
+fn sentinels(rest: &str, wants_tls: bool) -> Result<Endpoint, EndpointError> {
+    let (account, place) = account_and_place(rest);
+    let (seeds, name) = place.split_once('/').ok_or(EndpointError::Name)?;
+    let (name, db) = path(name)?;
+    let name = Some(decode(name)?).filter(|name| !name.is_empty()).ok_or(EndpointError::Name)?;
+    let seeds: Result<_, _> =
+        seeds.split(',').map(|seed| tcp_address(seed.trim(), SENTINEL_PORT)).collect();
+    let place = Place::Sentinels(Sentinels::new(seeds?, name));
+    Endpoint { wants_tls, db, ..Endpoint::at(place) }.of(account)
 }
 
 fn unix(rest: &str) -> Result<Endpoint, EndpointError> {
@@ -149,24 +172,53 @@ fn unix(rest: &str) -> Result<Endpoint, EndpointError> {
     if !path.starts_with('/') {
         return Err(EndpointError::Path);
     }
-    let (user, password) = account.map_or(Ok((None, None)), credentials)?;
-    Ok(Endpoint {
-        address: Address::Unix(decode(path)?.into()),
-        tls: None,
-        wants_tls: false,
-        server_name: None,
-        user,
-        password,
-        db,
-        tag: None,
-    })
+    let place = Place::Server(Address::Unix(decode(path)?.into()));
+    Endpoint { db, ..Endpoint::at(place) }.of(account)
+}
+
+/// The password may hold any character when it is percent-encoded, and '@' or '/' even when it is not:
+/// the host begins after the last '@'.
+fn account_and_place(rest: &str) -> (Option<&str>, &str) {
+    rest.rsplit_once('@').map_or((None, rest), |(account, place)| (Some(account), place))
+}
+
+/// What stands before a slash, and the database behind it.
+fn path(place: &str) -> Result<(&str, Option<u32>), EndpointError> {
+    match place.split_once('/') {
+        Some((place, "")) => Ok((place, None)),
+        Some((place, db)) => Ok((place, Some(database(db)?))),
+        None => Ok((place, None)),
+    }
+}
+
+impl Endpoint {
+    /// Nobody in particular, there.
+    fn at(place: Place) -> Self {
+        Self {
+            nodes: Nodes::new(&place),
+            place,
+            nat: Nat::default(),
+            tls: None,
+            wants_tls: false,
+            server_name: None,
+            user: None,
+            password: None,
+            db: None,
+            tag: None,
+        }
+    }
+
+    fn of(self, account: Option<&str>) -> Result<Self, EndpointError> {
+        let (user, password) = account.map_or(Ok((None, None)), credentials)?;
+        Ok(Self { user, password, ..self })
+    }
 }
 
 fn database(text: &str) -> Result<u32, EndpointError> {
     text.parse().map_err(|_| EndpointError::Database)
 }
 
-fn host_and_port(place: &str) -> Result<(String, u16), EndpointError> {
+fn tcp_address(place: &str, default_port: u16) -> Result<Address, EndpointError> {
     let (host, port) = match place.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((host, port)) => (host, port.strip_prefix(':')),
         None => match place.rsplit_once(':') {
@@ -176,12 +228,12 @@ fn host_and_port(place: &str) -> Result<(String, u16), EndpointError> {
     };
     let port = match port {
         Some(port) => port.parse().ok().filter(|port| *port > 0).ok_or(EndpointError::Port)?,
-        None => DEFAULT_PORT,
+        None => default_port,
     };
     if host.is_empty() {
         return Err(EndpointError::Host);
     }
-    Ok((host.to_owned(), port))
+    Ok(Address::Tcp(host.to_owned(), port))
 }
 
 type Credentials = (Option<String>, Option<Secret>);
@@ -209,15 +261,24 @@ mod tests {
     #[test]
     fn urls_say_where_and_who() {
         let endpoint = parse("redis://al%40ice:p%3A%2F%40ss@db.example:7000/3");
-        assert_eq!(endpoint.address, Address::Tcp("db.example".into(), 7000));
+        assert_eq!(endpoint.address(), "db.example:7000");
         assert_eq!(endpoint.user.as_deref(), Some("al@ice"));
         assert_eq!(endpoint.password.as_ref().map(Secret::reveal), Some("p:/@ss"));
         assert_eq!(endpoint.db, Some(3));
-        assert_eq!(parse("redis://h").address, Address::Tcp("h".into(), 6379));
-        assert_eq!(parse("redis://[::1]:1").address.to_string(), "[::1]:1");
+        assert_eq!(parse("redis://h").address(), "h:6379");
+        assert_eq!(parse("redis://[::1]:1").address(), "[::1]:1");
         assert!(parse("rediss://:x@h").wants_tls);
         assert_eq!(parse("unix:///tmp/r.sock?db=2").db, Some(2));
-        assert_eq!(parse("unix:///tmp/r.sock").address.to_string(), "/tmp/r.sock");
+        assert_eq!(parse("unix:///tmp/r.sock").address(), "/tmp/r.sock");
+    }
+
+    #[test]
+    fn sentinels_are_several_and_name_what_they_watch_over() {
+        let endpoint = parse("rediss+sentinel://app:x@h2:7,h1/mymaster/3");
+        assert_eq!(endpoint.place.to_string(), "mymaster of the sentinels h1:26379,h2:7");
+        assert_eq!(endpoint.address(), endpoint.place.to_string(), "nobody has been asked");
+        assert_eq!((endpoint.user.as_deref(), endpoint.db), (Some("app"), Some(3)));
+        assert!(endpoint.wants_tls);
     }
 
     #[test]
@@ -230,6 +291,10 @@ mod tests {
             ("redis://h:x", EndpointError::Port),
             ("redis://h/x", EndpointError::Database),
             ("unix://relative", EndpointError::Path),
+            ("redis+sentinel://h1,h2", EndpointError::Name),
+            ("redis+sentinel://h1/", EndpointError::Name),
+            ("redis+sentinel://h1,/m", EndpointError::Host),
+            ("redis+sentinel://h1/m/x", EndpointError::Database),
         ] {
             assert_eq!(url.parse::<Endpoint>().err(), Some(error), "{url}");
         }

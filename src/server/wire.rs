@@ -8,6 +8,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use thiserror::Error;
 use tokio_util::io::poll_read_buf;
 
+use super::nodes::Tether;
 use crate::net::{Outgoing, Stream};
 use crate::protocol::resp::{Frame, ReplyError, Scanner};
 
@@ -23,6 +24,9 @@ pub enum Broken {
     /// The server closed it.
     #[error("connection closed by the server")]
     Closed,
+    /// Another server takes the writes now.
+    #[error("another server takes the writes now")]
+    Left,
     /// What came is not RESP.
     #[error("{0}")]
     Protocol(#[from] ReplyError),
@@ -38,13 +42,16 @@ pub struct Wire {
     pub outgoing: Outgoing,
     /// The number that the server gave this connection, where it says.
     pub id: Option<i64>,
+    /// Where it may lead to a server that another one takes the place of.
+    tether: Option<Tether>,
 }
 
 impl Wire {
     /// Wraps a connected stream.
-    pub fn new(stream: Stream) -> Self {
+    pub(super) fn new(stream: Stream, tether: Option<Tether>) -> Self {
         Self {
             stream,
+            tether,
             incoming: BytesMut::new(),
             scanner: Scanner::default(),
             outgoing: Outgoing::default(),
@@ -62,7 +69,8 @@ impl Wire {
     /// # Errors
     /// The connection is broken.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
-        self.outgoing.poll_write(&mut self.stream, cx).map_err(Broken::Io)
+        let written = self.outgoing.poll_write(&mut self.stream, cx).map_err(Broken::Io);
+        written.map_err(|error| self.broken(error))
     }
 
     /// The next reply among the bytes that are here already.
@@ -78,11 +86,28 @@ impl Wire {
     /// # Errors
     /// The connection is broken.
     pub fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
-        self.incoming.reserve(READ_ROOM);
-        match ready!(poll_read_buf(Pin::new(&mut self.stream), cx, &mut self.incoming))? {
-            0 => Poll::Ready(Err(Broken::Closed)),
-            _ => Poll::Ready(Ok(())),
+        if self.tether.as_mut().is_some_and(|tether| tether.poll(cx).is_ready()) {
+            return Poll::Ready(Err(Broken::Left));
         }
+        self.incoming.reserve(READ_ROOM);
+        match ready!(poll_read_buf(Pin::new(&mut self.stream), cx, &mut self.incoming)) {
+            Ok(0) => Poll::Ready(Err(self.broken(Broken::Closed))),
+            Ok(_) => Poll::Ready(Ok(())),
+            Err(error) => Poll::Ready(Err(self.broken(error.into()))),
+        }
+    }
+
+    /// Where the server of a broken connection may have been replaced, that is found out.
+    fn broken(&self, error: Broken) -> Broken {
+        if let Some(tether) = &self.tether {
+            tether.broke();
+        }
+        error
+    }
+
+    /// Whether another server takes the writes now: what this one has answered may be lost with it.
+    pub fn has_left(&self) -> bool {
+        self.tether.as_ref().is_some_and(Tether::has_left)
     }
 
     /// Waits for the next reply, writing what is queued meanwhile.

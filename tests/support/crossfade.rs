@@ -278,7 +278,14 @@ impl Drop for Crossfade {
 
 /// Runs a command of the binary to its end.
 pub fn run_cli(arguments: &[&str]) -> Outcome {
-    let output = clean_command().args(arguments).output().expect("the binary starts");
+    run_cli_with(arguments, &[])
+}
+
+/// The same with variables of the environment.
+pub fn run_cli_with(arguments: &[&str], variables: &[(&str, &str)]) -> Outcome {
+    let mut command = clean_command();
+    command.args(arguments).envs(variables.iter().copied());
+    let output = command.output().expect("the binary starts");
     Outcome {
         code: output.status.code().expect("an exit code"),
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),

@@ -85,6 +85,11 @@ impl Server {
         self.port
     }
 
+    /// What the default user logs in with.
+    pub fn password(&self) -> Option<&str> {
+        self.password.as_deref()
+    }
+
     /// The server's directory: its socket, its dump, its log.
     pub fn directory(&self) -> &Path {
         self.directory.path()

@@ -121,8 +121,8 @@ async fn ask_target(config: &RunConfig) -> Result<Discovered, Failure> {
 fn open_state(config: &RunConfig) -> Result<(Option<StateDir>, State, bool), Failure> {
     let servers = &config.servers;
     let fresh = State::new(
-        servers.source.address.to_string(),
-        servers.target.address.to_string(),
+        servers.source.place.to_string(),
+        servers.target.place.to_string(),
         format!("{:?}", servers.databases),
         server::nonce().to_le_bytes(),
     );

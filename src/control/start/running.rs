@@ -118,6 +118,7 @@ impl Running {
         let Self { migration, health, chronicle, moments, beginning } = self;
         let tasks = &migration.env.tasks;
         tasks.spawn(health.watch());
+        migration.env.follow_sentinels(Side::Target);
         tasks.spawn(chronicle.clone().keep(moments));
         tasks.spawn(history::keep(chronicle));
         let direction = migration.direction();
@@ -126,6 +127,7 @@ impl Running {
             direction.route.authority.let_go();
             return;
         }
+        migration.env.follow_sentinels(Side::Source);
         tasks.spawn(watch_traffic(migration.clone()));
         tasks.spawn(intent_file::look_after(migration.clone()));
         tasks.spawn(users::watch_default(migration.clone()));
