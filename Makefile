@@ -24,6 +24,8 @@ test: toolchain ## every test, doc tests included
 	@$(NEED) redis-server redis-cli=redis-tools openssl prlimit=util-linux
 	@$(NEED) chromium chromedriver=chromium-driver || \
 	  echo "SKIPPED: the page is not tested in a browser: no chromium with its chromedriver" >&2
+	@$(NEED) python3 python3:redis=python3-redis || \
+	  echo "SKIPPED: redis-py is not tested as a Sentinel client: no python3-redis" >&2
 	cargo test --locked --no-fail-fast
 
 bench: toolchain ## cost per request beside the peers, copy speed, hold of a cut-over

@@ -75,6 +75,16 @@ pub(super) fn listen(text: &str) -> Parsed<SocketAddr> {
     resolved.ok_or_else(|| expected("an address and port such as 127.0.0.1:6380", text))
 }
 
+/// `db.example:6380`, as others are told of it.
+pub(super) fn announce(text: &str) -> Parsed<(String, u16)> {
+    let address = text.rsplit_once(':').and_then(|(host, port)| {
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        Some((host.to_owned(), port.parse().ok()?))
+    });
+    let address = address.filter(|(host, port)| !host.is_empty() && *port > 0);
+    address.ok_or_else(|| expected("a host and port such as db.example:6380", text))
+}
+
 /// `a.example`.
 pub(super) fn name(text: &str) -> Parsed<String> {
     let name = text.trim();
@@ -169,6 +179,9 @@ mod tests {
     fn an_address_may_be_a_name() {
         assert_eq!(listen("[::1]:7"), Ok("[::1]:7".parse().unwrap()));
         assert_eq!(listen("localhost:6380").map(|address| address.port()), Ok(6380));
+        assert_eq!(announce("db.example:7"), Ok(("db.example".to_owned(), 7)));
+        assert_eq!(announce("[::1]:7"), Ok(("::1".to_owned(), 7)));
+        assert!(announce(":7").is_err() && announce("h").is_err() && announce("h:0").is_err());
         assert!(listen("6380").is_err());
         assert!(listen("127.0.0.1").is_err());
     }

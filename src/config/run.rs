@@ -95,6 +95,13 @@ pub struct RunConfig {
     /// How applications are spoken to over TLS, as these files say; none is plain.
     #[arg(skip)]
     pub(crate) listen_tls: Option<Arc<ServerConfig>>,
+    /// Where Sentinel clients ask: the primary of every name is crossfade, now and after each flip
+    #[arg(long, value_name = "ADDR", value_parser = parse::listen)]
+    pub(crate) listen_sentinel: Option<SocketAddr>,
+    /// Where Sentinel clients are told that the primary is [default: where they asked, at the port of
+    /// --listen]
+    #[arg(long, value_name = "HOST:PORT", value_parser = parse::announce)]
+    pub(crate) announce: Option<(String, u16)>,
     /// Where the admin API, the metrics and the web page are
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9680", value_parser = parse::listen)]
     pub(crate) admin: SocketAddr,

@@ -10,6 +10,7 @@
 #[path = "../matrix/load.rs"]
 mod load;
 mod scene;
+mod signpost;
 #[path = "../support/mod.rs"]
 mod support;
 

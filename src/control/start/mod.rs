@@ -3,6 +3,7 @@
 mod memory;
 mod orphans;
 mod running;
+mod signpost;
 
 use std::sync::Arc;
 
@@ -49,6 +50,7 @@ pub(crate) async fn start(mut config: RunConfig) -> Result<(), Failure> {
         .map_err(|error| Failure::no(format!("--listen {}: {error}", config.listen)))?;
     let admin = TcpListener::bind(config.admin).await;
     let admin = admin.map_err(|error| Failure::no(format!("--admin {}: {error}", config.admin)))?;
+    let signposts = signpost::bind(&config).await?;
     let (found, opened) = if state.phase == Phase::Finalized {
         let beginning = Beginning::Resumed(Groups::default());
         (ask_target(&config).await?, Opened { record: None, beginning, why: None })
@@ -63,7 +65,8 @@ pub(crate) async fn start(mut config: RunConfig) -> Result<(), Failure> {
     let Discovered { primary, survey, acceptances } = found;
     let facts = ServerFacts { acceptances, default_user: state.default_user() };
     let env = Arc::new(Environment::new(config, Seed::from_bytes(state.seed), facts));
-    Running::assemble(env, store, state, (primary, survey), opened).serve(listener, admin).await
+    let running = Running::assemble(env, store, state, (primary, survey), opened);
+    running.serve(listener, admin, signposts).await
 }
 
 /// A file that may not grow any more is an error like a full disk, not the end of the process.

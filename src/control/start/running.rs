@@ -20,6 +20,7 @@ use super::super::phase::{Kept, KeysAtStart, Standing};
 use super::super::state::{State, StateDir};
 use super::super::supervise::supervise;
 use super::super::{history, users};
+use super::signpost;
 use crate::admin;
 use crate::admin::audit::Audit;
 use crate::admin::report::Report;
@@ -79,7 +80,12 @@ impl Running {
     }
 
     /// Serves clients and operators until a signal comes.
-    pub(super) async fn serve(self, listener: Listener, admin: TcpListener) -> Result<(), Failure> {
+    pub(super) async fn serve(
+        self,
+        listener: Listener,
+        admin: TcpListener,
+        signposts: Option<TcpListener>,
+    ) -> Result<(), Failure> {
         let broken = |error: std::io::Error| Failure::no(error.to_string());
         let addresses = (listener.address().map_err(broken)?, admin.local_addr().map_err(broken)?);
         let (migration, chronicle) = (self.migration.clone(), self.chronicle.clone());
@@ -91,6 +97,10 @@ impl Running {
         let (stop_clients, stop_admin) = (CancellationToken::new(), CancellationToken::new());
         let clients = TaskTracker::new();
         clients.spawn(listener.run(shared, clients.clone(), stop_clients.clone()));
+        if let Some(listener) = signposts {
+            let signpost = signpost::to(&migration, addresses.0.port());
+            clients.spawn(signpost.run(listener, stop_clients.clone()));
+        }
         let access = admin::Access {
             token: env.config.admin_token.clone(),
             tls: env.config.admin_tls.clone(),
