@@ -119,6 +119,7 @@
 //! | never twice | a write is sent to the primary once; unknown outcomes are in doubt | `lane/driver.rs`, `engine/unit.rs` |
 //! | no early doubt | what broke in flight is copied only when the server is done with that connection | `lane/upstream.rs`; for the secondary `mirror/apply.rs` |
 //! | who answers is who answered | another process at a server's address, or one with another history, may hold anything: everything is copied again | [`server::Lineage`], `lane/server_identity.rs`; for the secondary `mirror/apply.rs` |
+//! | one node of a side takes the writes | every connection is dialled to the one that the sentinels name, and breaks when they name another, before what it answers is believed | `server/nodes.rs`; under the engine's lock `lane/driver.rs`, `mirror/apply.rs` |
 //! | the only copy is nobody's to destroy | a primary that comes back (nearly) empty has nothing mirrored until the operator decides | `control/phase/halt.rs`, `control/halting.rs`, `Engine::halt` |
 //! | scripts are overheard | what a script writes undeclared is told by the primary, and copied; none is sent while nobody listens | `engine/scripts.rs`, `mirror/tracker.rs` |
 //! | what comes of doubt is in doubt | an effect that carries one key into another is as doubtful as that key | `engine/dependents.rs` |
