@@ -188,6 +188,46 @@ pub struct Server {
     pub version: String,
     /// Whether it can be talked to now.
     pub connected: bool,
+    /// What kind of deployment it is.
+    pub kind: Kind,
+    /// Its servers, the one that takes writes first.
+    pub nodes: Vec<Node>,
+}
+
+/// What kind of deployment one of the two is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// One server at an address that never changes.
+    #[default]
+    Standalone,
+    /// The primary that sentinels name.
+    Sentinel,
+}
+
+/// A server of a deployment.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Node {
+    /// Where we reach it; of a replica, where its primary says that it is.
+    pub address: String,
+    /// Whether it takes the writes.
+    pub role: NodeRole,
+    /// Whether it can be talked to now; of a replica, by its primary.
+    pub connected: bool,
+    /// How far it is behind.
+    pub lag_seconds: f64,
+}
+
+/// What a server of a deployment is to the others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NodeRole {
+    /// It takes the writes.
+    #[default]
+    Primary,
+    /// It follows.
+    Replica,
 }
 
 /// What the backfill is doing.

@@ -12,6 +12,7 @@ mod facts;
 mod finding;
 mod judge;
 mod permissions;
+mod sentinels;
 
 use crate::config::TargetPolicy;
 use crate::failure::ServerError as Error;
@@ -63,7 +64,12 @@ pub async fn run(options: Options) -> Result<Report, Error> {
     let gap = ClockGap::measure(&mut source, &mut target).await;
     let gap = gap.map_err(|error| at_source(error.into()))?;
 
+    let watched =
+        (sentinels::gather(&options.source).await, sentinels::gather(&options.target).await);
+
     let findings = [
+        sentinels::judge("source", &watched.0),
+        sentinels::judge("target", &watched.1),
         judge::servers(&here, &there, &pairs),
         judge::clocks(gap.offset),
         judge::keys(&here, &there, &options.databases, options.target_policy),

@@ -20,6 +20,7 @@ mod history;
 mod hooks;
 mod intent_file;
 mod migration;
+mod nodes;
 mod operations;
 mod phase;
 mod picture;

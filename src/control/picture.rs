@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::foreign::Foreign;
 use super::intent_file;
 use super::migration::{Course, Migration};
+use super::nodes;
 use super::phase::{Blocker, Facts, Remaining, Secondary};
 use crate::engine::{Cause, Counters};
 use crate::lane::Acks;
@@ -12,8 +13,7 @@ use crate::metrics::Reading;
 use crate::pipeline::{Direction, Environment};
 use crate::proxy::Registry;
 use crate::status::{
-    Advice, Backfill, BackfillState, Clients, Mirror, Phase, Server, Side, Status, VerifyState,
-    Ways,
+    Advice, Backfill, BackfillState, Clients, Mirror, Phase, Side, Status, VerifyState, Ways,
 };
 
 /// What an engine holds now.
@@ -68,13 +68,14 @@ pub(super) fn look(migration: &Migration) -> (Status, Vec<Blocker>) {
     let blockers = course.standing.blockers(&facts);
     let direction = course.standing.route();
     let held = Held::by(direction).with_pass(migration, &course);
+    let lag_seconds = held.lag as f64 / 1000.0;
     let registry = migration.registry();
     let status = Status {
         phase: course.standing.phase(),
         primary: direction.primary,
         uptime_seconds: migration.now().as_secs_f64(),
-        source: server(migration, &course, Side::Source),
-        target: server(migration, &course, Side::Target),
+        source: nodes::server(migration, &course, Side::Source, lag_seconds),
+        target: nodes::server(migration, &course, Side::Target, lag_seconds),
         backfill: backfill(&course, &migration.env, &held),
         mirror: mirror(direction, &held),
         verify: course.verify.clone(),
@@ -102,17 +103,6 @@ pub(super) fn reading(migration: &Migration) -> Reading {
     let direction = migration.direction();
     let (counters, ledger) = direction.engine.look(|engine| (*engine.counters(), engine.marks()));
     Reading { status: status(migration), counters, ledger, clients: migration.totals() }
-}
-
-fn server(migration: &Migration, course: &Course, side: Side) -> Server {
-    let direction = course.standing.route();
-    let (info, connected) = if side == direction.primary {
-        (&direction.survey.primary, course.seen.primary_answers)
-    } else {
-        (&direction.survey.secondary, direction.peer.is_connected())
-    };
-    let address = migration.env.endpoint(side).address();
-    Server { address, version: info.version.clone(), connected }
 }
 
 fn mirror(direction: &Direction, held: &Held) -> Mirror {

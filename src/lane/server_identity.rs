@@ -26,6 +26,11 @@ impl ServerIdentity {
         Self(Mutex::new(info.clone()))
     }
 
+    /// As it was when it answered last.
+    pub(crate) fn known(&self) -> ServerInfo {
+        self.0.lock().clone()
+    }
+
     /// The process and its data, as a record names them.
     pub(crate) fn as_recorded(&self) -> String {
         self.0.lock().identity()

@@ -62,6 +62,11 @@ impl Peer {
         self.known.lock().is_replica()
     }
 
+    /// As it was when it answered last.
+    pub(crate) fn known(&self) -> ServerInfo {
+        self.known.lock().clone()
+    }
+
     /// Whether it is the process that answered last.
     fn is_process(&self, info: &ServerInfo) -> bool {
         self.known.lock().run_id == info.run_id
@@ -280,7 +285,9 @@ impl Link<'_> {
                 // Under the lock: whoever learns of the server that has taken its place tells the
                 // engine behind this.
                 let left = self.wire.has_left();
-                judged.iter().for_each(|judged| judged.tell(engine, left));
+                for judged in &judged {
+                    judged.tell(engine, left);
+                }
             });
             self.engine.release_acks();
         }

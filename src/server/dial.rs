@@ -139,7 +139,7 @@ impl Endpoint {
         Ok(Wire::new(stream, self.tether(&node)))
     }
 
-    async fn stream(&self, address: &Address) -> io::Result<Stream> {
+    pub(super) async fn stream(&self, address: &Address) -> io::Result<Stream> {
         match address {
             Address::Unix(path) => UnixStream::connect(path).await.map(Stream::Unix),
             Address::Tcp(host, port) => {

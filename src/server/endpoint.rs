@@ -39,7 +39,7 @@ impl fmt::Debug for Secret {
 }
 
 /// Where a server listens.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Address {
     /// Host name or IP address, and port.
     Tcp(String, u16),

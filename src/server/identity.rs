@@ -26,6 +26,33 @@ pub struct ServerInfo {
     pub role: String,
     /// Kind and version, for questions.
     pub capabilities: Capabilities,
+    /// Who follows it.
+    pub replicas: Vec<Replica>,
+}
+
+/// A server that follows another, as that one tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replica {
+    /// Host and port.
+    pub address: String,
+    /// Whether it has all that it needs to follow.
+    pub is_online: bool,
+    /// Seconds since it was heard of.
+    pub lag: u64,
+}
+
+impl Replica {
+    /// `ip=10.0.0.1,port=6379,state=online,offset=71,lag=0`
+    fn told(line: &str) -> Option<Self> {
+        let part = |name: &str| {
+            line.split(',').find_map(|part| part.strip_prefix(name)?.strip_prefix('='))
+        };
+        Some(Self {
+            address: format!("{}:{}", part("ip")?, part("port")?),
+            is_online: part("state")? == "online",
+            lag: part("lag").and_then(|lag| lag.parse().ok()).unwrap_or(0),
+        })
+    }
 }
 
 /// Whose data a server holds, by the history of its replication: a process that was demoted,
@@ -93,7 +120,7 @@ impl ServerInfo {
 
     /// By what `INFO` says; what it does not say stays empty.
     pub fn of(info: &Info) -> Self {
-        let field = |name| info.text(name);
+        let field = |name: &str| info.text(name);
         let valkey = field("valkey_version");
         let (family, version) = match valkey {
             "" => (Family::Redis, field("redis_version")),
@@ -109,6 +136,9 @@ impl ServerInfo {
             },
             role: field("role").to_owned(),
             capabilities: Capabilities { family, version: numbers(version) },
+            replicas: (0..info.number("connected_slaves"))
+                .filter_map(|index| Replica::told(field(&format!("slave{index}"))))
+                .collect(),
         }
     }
 }
@@ -186,6 +216,16 @@ mod tests {
         let valkey = server("redis_version:7.2.4\r\nvalkey_version:8.0.1\r\n");
         assert_eq!(valkey.capabilities.family, Family::Valkey);
         assert_eq!(valkey.version, "8.0.1");
+    }
+
+    #[test]
+    fn replicas_are_told_by_their_primary() {
+        let told = "connected_slaves:2\r\nslave0:ip=10.0.0.1,port=7,state=online,offset=71,lag=1\r\n\
+                    slave1:ip=10.0.0.2,port=8,state=wait_bgsave,offset=0,lag=0\r\n";
+        let replica =
+            |address: &str, is_online, lag| Replica { address: address.to_owned(), is_online, lag };
+        let expected = [replica("10.0.0.1:7", true, 1), replica("10.0.0.2:8", false, 0)];
+        assert_eq!(server(told).replicas, expected);
     }
 
     #[test]

@@ -22,7 +22,7 @@ pub use dial::{ConnectError, Setup};
 pub(crate) use dial::{RECONNECT_AFTER, end_connection, ended};
 pub use endpoint::{Address, Endpoint, EndpointError, Secret};
 pub(crate) use identity::{ClockGap, nonce, told};
-pub use identity::{Lineage, ServerInfo};
+pub use identity::{Lineage, Replica, ServerInfo};
 pub(crate) use info::{Called, Client, Clients, Info, Library, Text};
 pub use nat::Nat;
 pub use nodes::{Nodes, Place};

@@ -17,12 +17,15 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tracing::{info, warn};
 
 use super::sentinel::{Heard, Said, Sentinels};
 use super::{Address, ConnectError, Endpoint, Setup};
 
+/// How long a server that nobody needs now is waited for.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// The sentinels are asked not more often.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -253,6 +256,16 @@ impl Endpoint {
             Place::Server(_) => None,
             Place::Sentinels(sentinels) => Some(sentinels),
         }
+    }
+
+    /// Tries the way to a server that the sentinels announce.
+    ///
+    /// # Errors
+    /// It can't be reached; why.
+    pub async fn try_announced(&self, announced: &Address) -> Result<(), String> {
+        let reached = timeout(PATIENCE, self.stream(&self.nat.reach(announced))).await;
+        let late = |_| format!("no answer for {} s", PATIENCE.as_secs());
+        reached.map_err(late)?.map(drop).map_err(|error| error.to_string())
     }
 
     /// What each sentinel says, for people.

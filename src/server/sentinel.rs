@@ -65,7 +65,7 @@ pub struct Said {
 pub struct Watched {
     /// Where it is, as announced.
     pub primary: Address,
-    epoch: u64,
+    pub(crate) epoch: u64,
     /// Where its replicas are, as announced.
     pub replicas: Vec<Address>,
     /// What the sentinel says of the number of sentinels that it reaches, if that is too few.
@@ -80,7 +80,7 @@ impl Sentinels {
 
     /// Asks all of them; where none tells, why each of them does not.
     pub(super) async fn ask(&self, deployment: &Endpoint) -> Result<Heard, String> {
-        self.weigh(self.each(deployment, false).await, |address| deployment.nat.reach(address))
+        self.weigh(&self.each(deployment, false).await, |address| deployment.nat.reach(address))
     }
 
     /// What each of them says, more of it than is needed to get there.
@@ -102,7 +102,7 @@ impl Sentinels {
         asked.join_all().await
     }
 
-    fn weigh(&self, said: Vec<Said>, reach: impl Fn(&Address) -> Address) -> Result<Heard, String> {
+    fn weigh(&self, said: &[Said], reach: impl Fn(&Address) -> Address) -> Result<Heard, String> {
         let told = || said.iter().filter_map(|said| said.answer.as_ref().ok());
         let Some(newest) = told().max_by_key(|watched| watched.epoch) else {
             let why = |said: &Said| {
@@ -258,7 +258,7 @@ mod tests {
         Said { sentinel: address(sentinel), answer: answer.map(watched).map_err(str::to_owned) }
     }
 
-    fn heard(said: Vec<Said>) -> Result<Heard, String> {
+    fn heard(said: &[Said]) -> Result<Heard, String> {
         let seeds = ["s:1", "s:2", "s:3"].map(address).to_vec();
         Sentinels::new(seeds, "m".to_owned()).weigh(said, Address::clone)
     }
@@ -267,17 +267,17 @@ mod tests {
     fn the_newest_configuration_counts_though_others_have_not_heard_of_it() {
         let old = |sentinel| said(sentinel, Ok(("a:1", 4)));
         let new = said("s:2", Ok(("b:1", 5)));
-        let told = heard(vec![old("s:1"), new, old("s:3")]).unwrap();
+        let told = heard(&[old("s:1"), new, old("s:3")]).unwrap();
         assert_eq!(told, Heard { address: address("b:1"), epoch: 5, by_most: false });
-        let told = heard(vec![old("s:1"), old("s:3")]).unwrap();
+        let told = heard(&[old("s:1"), old("s:3")]).unwrap();
         assert!(told.by_most);
     }
 
     #[test]
     fn one_that_tells_is_enough_and_else_each_is_named_with_its_reason() {
         let dead = |sentinel| said(sentinel, Err("connection refused"));
-        assert!(heard(vec![dead("s:1"), said("s:2", Ok(("a:1", 0)))]).is_ok());
-        let why = heard(vec![dead("s:1"), said("s:2", Err("it knows no primary 'm', but: n"))]);
+        assert!(heard(&[dead("s:1"), said("s:2", Ok(("a:1", 0)))]).is_ok());
+        let why = heard(&[dead("s:1"), said("s:2", Err("it knows no primary 'm', but: n"))]);
         assert_eq!(
             why.unwrap_err(),
             "s:1: connection refused; s:2: it knows no primary 'm', but: n"

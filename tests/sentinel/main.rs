@@ -95,7 +95,10 @@ fn every_command_takes_sentinels_with_passwords_of_their_own() {
     let refused = run_cli(&[&["check"], arguments.as_slice()].concat());
     assert_eq!(refused.code, 3, "{refused:?}");
     assert!(refused.stderr.contains("NOAUTH"), "{refused:?}");
-    assert_eq!(run("check").code, 0, "{:?}", run("check"));
+    let ready = run("check");
+    assert_eq!(ready.code, 0, "{ready:?}");
+    let agreed = "3 sentinels agree, 1 of its servers could take over";
+    assert!(ready.stdout.contains(agreed), "{ready:?}");
     assert_eq!(run("copy").code, 0);
     assert_equal(source.primary(), &target);
     assert_eq!(run("compare").code, 0);
@@ -141,8 +144,17 @@ fn a_sentinel_that_dies_is_not_missed() {
     crossfade.wait_phase("mirroring");
     source.fail_over();
     let address = source.primary().address();
-    crossfade
+    let status = crossfade
         .wait_status("the new primary serves", |status| status["source"]["address"] == address);
+    assert_eq!(status["source"]["kind"], "sentinel");
+    assert_eq!(status["target"]["kind"], "standalone");
+    let node = &status["source"]["nodes"][0];
+    assert_eq!((&node["role"], &node["address"]), (&"primary".into(), &address.into()));
+    let follower = source.replica().address();
+    crossfade.wait_status("the old one is told of as its replica", |status| {
+        let node = &status["source"]["nodes"][1];
+        node["role"] == "replica" && node["address"] == follower && node["connected"] == true
+    });
     crossfade.client().ok("SET k v");
     crossfade.wait_converged();
     assert_equal(source.primary(), &target);

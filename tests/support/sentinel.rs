@@ -160,7 +160,7 @@ impl Sentinel {
                 format!("port {own_port}"),
                 "bind 127.0.0.1".to_owned(),
                 format!("sentinel monitor {name} 127.0.0.1 {port} 2"),
-                format!("sentinel down-after-milliseconds {name} 500"),
+                format!("sentinel down-after-milliseconds {name} 1500"),
                 format!("sentinel failover-timeout {name} 4000"),
             ];
             lines.extend(server.map(|word| format!("sentinel auth-pass {name} {word}")));

@@ -343,8 +343,11 @@ mod tests {
         for _ in 0..CHANNELS {
             said(&mut guest, "SUBSCRIBE same");
         }
-        let many: String = (0..CHANNELS).map(|n| format!(" c{n}")).collect();
-        assert!(said(&mut guest, &format!("SUBSCRIBE{many}")).starts_with("-ERR crossfade: "));
+        let many: Vec<String> = (0..CHANNELS).map(|n| n.to_string()).collect();
+        assert!(
+            said(&mut guest, &format!("SUBSCRIBE {}", many.join(" ")))
+                .starts_with("-ERR crossfade: ")
+        );
     }
 
     #[test]
