@@ -248,6 +248,7 @@ impl Engine {
         let groups = if cause.is_some() { Groups::full() } else { lost };
         let keep = self.exceptions();
         self.apart.clear();
+        self.invalidate_all_observed();
         self.ledger.begin_pass(&groups, &keep);
         self.passing = true;
         (groups, cause)

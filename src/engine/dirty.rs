@@ -28,6 +28,8 @@ pub(crate) enum Cause {
     Refused,
     /// A comparison found it different.
     Verify,
+    /// The secondary answered a read of a client otherwise.
+    Shadow,
     /// A script may have written it without declaring it.
     Undeclared,
     /// Another process answers at the address of one of the servers: it may hold anything.
@@ -40,7 +42,7 @@ pub(crate) enum Cause {
 
 impl Cause {
     /// Every cause, for labels.
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Unmigrated,
         Self::Effect,
         Self::Mismatch,
@@ -48,6 +50,7 @@ impl Cause {
         Self::Overflow,
         Self::Refused,
         Self::Verify,
+        Self::Shadow,
         Self::Undeclared,
         Self::Replaced,
         Self::Clock,
@@ -64,6 +67,7 @@ impl Cause {
             Self::Overflow => "overflow",
             Self::Refused => "refused",
             Self::Verify => "verify",
+            Self::Shadow => "shadow",
             Self::Undeclared => "undeclared",
             Self::Replaced => "replaced",
             Self::Clock => "clock",

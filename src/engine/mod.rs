@@ -52,6 +52,7 @@ pub(crate) use dirty::{Cause, DirtyKey};
 pub(crate) use keyer::Keyer;
 pub(crate) use left_out::{Group, Lack, pattern};
 pub(crate) use log::{Entry, KeyRef, Kind, Position};
+pub(crate) use observed::{Ends, Observation, Witness};
 pub(crate) use order::{ConnId, Woken};
 pub(crate) use passing::{Passable, Passing};
 pub(crate) use scripts::{Question, Reading};
@@ -68,6 +69,7 @@ use intent::Intent;
 use keyer::Spaces;
 use left_out::LeftOut;
 use log::Log;
+use observed::Invalidations;
 use order::Order;
 use resting::Rests;
 use scripts::Scripts;
@@ -139,8 +141,8 @@ pub(crate) struct Engine {
     copied_at: HashMap<Fingerprint, Position, Passthrough>,
     /// Effects on their way whose outcome depends on other keys.
     dependents: Dependents,
-    /// Keys that verify compares, and whether they were written meanwhile.
-    observed: HashMap<Fingerprint, bool, Passthrough>,
+    /// For those who look at keys on both servers.
+    invalidations: Invalidations,
     scripts: Scripts,
     /// Steps that were lost and whose keys can't be copied yet: how many, since when.
     in_doubt: (usize, Millis),
@@ -202,7 +204,7 @@ impl Engine {
             copying: HashMap::default(),
             copied_at: HashMap::default(),
             dependents: Dependents::default(),
-            observed: HashMap::default(),
+            invalidations: Invalidations::default(),
             scripts: Scripts::new(settings.follow_scripts),
             in_doubt: (0, 0),
             waits: Waits::default(),

@@ -149,6 +149,7 @@ impl Engine {
     pub(crate) fn request_resync(&mut self, cause: Cause) {
         if self.settings.mirroring {
             self.touch_all();
+            self.invalidate_all_observed();
             self.resync = Some(cause);
         }
     }

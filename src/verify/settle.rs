@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::Verify;
 use super::walk::VerifyError;
-use crate::engine::{Engine, KeyRef};
+use crate::engine::{Engine, KeyRef, Observation};
 use crate::lane::KeyGuard;
 use crate::value::diff::Difference;
 use crate::value::{Comparer, Verdict};
@@ -78,26 +78,24 @@ impl Verify {
         comparer: &mut Comparer,
         real: &mut Vec<(Bytes, Difference)>,
     ) -> Result<Vec<Bytes>, VerifyError> {
-        let named: Vec<KeyRef> = self.engine.with(|engine| {
+        let (named, observations) = self.engine.look(|engine| {
             let named: Vec<KeyRef> =
                 keys.iter().map(|key| engine.key_ref(db, key.clone())).collect();
-            for named in &named {
-                engine.observe(named);
-            }
-            named
+            let observations: Vec<Observation> =
+                named.iter().map(|named| engine.observe(named)).collect();
+            (named, observations)
         });
         let arrived = self.wait_for_effects(&named, patience).await;
         let verdicts = comparer.compare(&keys).await?;
         let mut again = Vec::new();
-        self.engine.with(|engine| {
-            for ((key, named), verdict) in keys.into_iter().zip(&named).zip(verdicts) {
-                match (arrived && engine.was_untouched(named), verdict) {
+        self.engine.look(|engine| {
+            for ((key, observed), verdict) in keys.into_iter().zip(&observations).zip(verdicts) {
+                match (arrived && engine.was_untouched(observed), verdict) {
                     (_, Verdict::Equal | Verdict::Absent) => {}
                     (true, Verdict::Different(difference)) => real.push((key, difference)),
                     (false, Verdict::Different(_)) => again.push(key),
                 }
             }
-            engine.stop_observing(&named);
         });
         Ok(again)
     }

@@ -21,6 +21,8 @@ pub(super) struct Habits {
     pub(super) replaces: bool,
     /// A server's clock is set.
     pub(super) sets_clocks: bool,
+    /// Somebody writes to the secondary behind the engine's back.
+    pub(super) plants: bool,
 }
 
 impl Habits {
@@ -29,7 +31,7 @@ impl Habits {
         let has = |name: &str| !names.split(',').any(|other| other == name);
         let (dies, scripts, waits) = (has("dies"), has("scripts"), has("waits"));
         let (flips, replaces, sets_clocks) = (has("flips"), has("replaces"), has("clocks"));
-        Self { dies, scripts, waits, flips, replaces, sets_clocks }
+        Self { dies, scripts, waits, flips, replaces, sets_clocks, plants: has("plants") }
     }
 
     /// Some of these.
@@ -41,6 +43,7 @@ impl Habits {
             flips: rng.one_in(2) && self.flips,
             replaces: rng.one_in(4) && self.replaces,
             sets_clocks: rng.one_in(4) && self.sets_clocks,
+            plants: rng.one_in(4) && self.plants,
         }
     }
 }

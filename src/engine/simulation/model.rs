@@ -29,6 +29,17 @@ pub(super) struct Entry {
     pub(super) expires: Option<i64>,
 }
 
+impl Value {
+    /// Makes another one of it.
+    pub(super) fn spoil(&mut self) {
+        match self {
+            Self::Text(text) => text.push(b'9'),
+            Self::List(list) => list.push_back(b"9".into()),
+            Self::Set(set) => drop(set.insert(b"9".into())),
+        }
+    }
+}
+
 pub(super) type Database = BTreeMap<Text, Entry>;
 
 #[derive(Debug, Default)]

@@ -1,5 +1,6 @@
 //! Two servers, the engine between them, and everything that is on its way.
 
+mod looks;
 mod rest;
 
 use super::copier::{Copy, Moved, Names};
@@ -8,6 +9,7 @@ use super::link::Link;
 use super::model::{DATABASES, Server};
 use super::pass::Pass;
 use super::rng::Rng;
+use super::shadow::Looks;
 use super::trace;
 use super::tracker::Tracker;
 use super::upstream::{self, Upstream};
@@ -46,6 +48,9 @@ pub(super) struct World {
     now: i64,
     clocks: Clocks,
     next_waiter: u64,
+    looks: Looks,
+    /// Looks that found a difference.
+    pub(super) alarms: usize,
 }
 
 impl World {
@@ -76,6 +81,8 @@ impl World {
             names: Names::default(),
             held: None,
             next_waiter: 0,
+            looks: Looks::default(),
+            alarms: 0,
             rng,
             engine,
             upstreams,
@@ -99,12 +106,15 @@ impl World {
             // A clock is set, and nobody knows yet.
             33 if self.habits.sets_clocks && self.rng.one_in(2) => {
                 self.clocks = Clocks::random(&mut self.rng);
+                // Keys really end at different times until then.
+                self.looks.forget();
             }
             34 if self.habits.flips && self.held.is_none() => self.held = Some(PATIENCE),
             35 if self.rng.one_in(4) => {
                 self.tracker.cut(&mut self.engine, &mut self.servers[self.primary]);
             }
             36 if self.habits.replaces && self.rng.one_in(4) => self.replace(),
+            37 if self.habits.plants && self.rng.one_in(4) => self.plant(),
             _ => self.go_on(),
         }
         self.write_down();
@@ -167,6 +177,7 @@ impl World {
                 self.execute_link();
             }
         }
+        self.looks.forget();
         let settings = self.engine.settings().clone();
         self.engine = Engine::new(settings, self.record.others());
         self.engine.keep_record(self.record.clone());
@@ -193,7 +204,7 @@ impl World {
 
     /// What is under way goes on somewhere.
     fn go_on(&mut self) {
-        match self.rng.below(12) {
+        match self.rng.below(14) {
             0 | 1 => self.execute(),
             2 => self.deliver(),
             3 => self.end_broken(),
@@ -212,6 +223,7 @@ impl World {
             }
             9 => self.wait_on(),
             10 => self.listen(),
+            11 | 12 => self.look(),
             _ => self.mirror(),
         }
         if self.held.is_some() {
@@ -262,6 +274,7 @@ impl World {
             return;
         }
         trace(|| "flip".to_owned());
+        self.looks.forget();
         self.held = None;
         self.servers[self.primary].words = None;
         self.primary = 1 - self.primary;
