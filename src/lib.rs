@@ -76,6 +76,9 @@
 //! long reply stalls no write and no short read. A read may be asked again when its connection
 //! breaks; a write never is.
 //!
+//! Where that is wanted, a share of them is asked of the secondary too, off the client's path
+//! ([`verify`]): the two answers are held against each other if the keys were at rest all the while.
+//!
 //! # The life of a copy
 //!
 //! 1. A [pass](backfill::Pass) finds a key by `SCAN`, or the recopier takes a dirty one.
@@ -136,6 +139,7 @@
 //! | big values stall nobody | parts of bounded size, built under a scratch name; writes meanwhile are followed, or the copy waits for none | `backfill/whole.rs`, `engine/catch_up.rs`, `engine/resting.rs`, [`value`] |
 //! | a wait is for those who need the key | other clients' writes of other keys pass a write that waits | `engine/passing.rs`, `lane/driver.rs` |
 //! | a difference is one | it is looked at again when nothing is on its way | `verify/settle.rs` |
+//! | no false alarm | two answers are held against each other only if their keys were at rest from before the first until after the second | `engine/watch.rs`, `verify/shadow/` |
 //! | a client is the same wherever it is served | what it is in is a state machine without connections; one function makes it anew on any other | `proxy/session/` |
 //! | a flip happens whole or not | before the durable phase everything goes back by itself | `control/phase/flip.rs`, carried out by `control/flip.rs` |
 //! | nobody writes unseen | what the primary has counted is held against what it was sent, also in the hold of a flip | `control/foreign.rs`, `engine/stats.rs` |

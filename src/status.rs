@@ -136,6 +136,8 @@ pub struct Status {
     pub record: Record,
     /// The last flip, in either direction.
     pub cutover: Cutover,
+    /// Reads of clients that the secondary is asked too.
+    pub shadow: Shadow,
     /// The applications.
     pub clients: Clients,
     /// Whether a cut-over would be accepted now; false once there is nothing left to cut over.
@@ -160,6 +162,7 @@ impl Default for Status {
             verify: Verify::default(),
             record: Record::default(),
             cutover: Cutover::default(),
+            shadow: Shadow::default(),
             clients: Clients::default(),
             ready: false,
             blockers: Vec::new(),
@@ -428,6 +431,53 @@ pub struct Cutover {
     pub to: Option<Side>,
     /// Why the last attempt changed nothing, when it did not.
     pub last_error: Option<String>,
+}
+
+/// Reads of clients that the secondary was asked too, since the start.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Shadow {
+    /// How many of a hundred reads are wanted.
+    pub percent: f64,
+    /// Reads taken: the sum of those below.
+    pub sampled: u64,
+    /// Both servers said the same.
+    pub equal: u64,
+    /// The secondary said something else; the keys were copied again.
+    pub different: u64,
+    /// The secondary would not answer.
+    pub refused: u64,
+    /// Nothing could be learnt: the keys were written meanwhile or about to end, the reply was large,
+    /// or there was no time.
+    pub discarded: u64,
+    /// How long the source took to answer them.
+    pub source: Times,
+    /// How long the target took to answer them.
+    pub target: Times,
+    /// Some of those that the secondary answered otherwise.
+    pub unlike: Vec<Unlike>,
+}
+
+/// Half of what was counted took less than the one, and 99 of a hundred less than the other, in
+/// seconds; none when nothing was.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+#[allow(missing_docs, reason = "said above")]
+pub struct Times {
+    pub p50: Option<f64>,
+    pub p99: Option<f64>,
+}
+
+/// A read that the secondary answered otherwise.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Unlike {
+    /// The database of its keys on the primary.
+    pub db: u32,
+    /// Its first key.
+    pub key: String,
+    /// Its command.
+    pub command: String,
 }
 
 /// The applications in front.

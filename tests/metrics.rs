@@ -30,6 +30,8 @@ const FAMILIES: &[&str] = &[
     "ledger_keys",
     "ledger_bytes",
     "verify_keys_total",
+    "shadow_reads_total",
+    "read_duration_seconds",
     "client_connections",
     "client_commands_total",
     "client_errors_total",

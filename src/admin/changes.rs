@@ -15,7 +15,7 @@ use axum::http::StatusCode;
 use axum::http::header::USER_AGENT;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value, json};
 
@@ -23,7 +23,7 @@ use super::control::{Control, Flipped, Rate, Refusal};
 use super::peer::Caller;
 use super::{Admin, Shared, reply};
 use crate::check::Report;
-use crate::status::{Backfill, Phase};
+use crate::status::{Backfill, Phase, Shadow};
 
 /// Who calls, by a name that they give themselves.
 const NAME: &str = "x-crossfade-actor";
@@ -132,6 +132,31 @@ pub(super) async fn backfill<C: Control>(
     let result = admin.control.backfill(body.paused, body.rate);
     admin.noted(&actor, body.named(), result, |()| "done".to_owned())?;
     Ok(Json(admin.control.status().backfill))
+}
+
+/// How many of a hundred reads are asked of the secondary too.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Share {
+    #[serde(deserialize_with = "percent")]
+    percent: f64,
+}
+
+fn percent<'de, D: Deserializer<'de>>(value: D) -> Result<f64, D::Error> {
+    let percent = f64::deserialize(value)?;
+    let sound = (0.0..=100.0).contains(&percent);
+    sound.then_some(percent).ok_or_else(|| D::Error::custom("percent is a number from 0 to 100"))
+}
+
+/// From now on that share of the reads is asked of the secondary too.
+pub(super) async fn shadow<C: Control>(
+    State(admin): Shared<C>,
+    actor: Actor,
+    Body(Share { percent }): Body<Share>,
+) -> Result<Json<Shadow>, Refusal> {
+    let action = format!("ask the secondary {percent} % of the reads too");
+    admin.noted(&actor, action, admin.control.shadow(percent), |()| "done".to_owned())?;
+    Ok(Json(admin.control.status().shadow))
 }
 
 /// Hands the clients over to the target.

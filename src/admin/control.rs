@@ -75,6 +75,9 @@ pub(crate) trait Control: Send + Sync + 'static {
     /// Lets the source go.
     fn finalize(&self) -> impl Future<Output = Result<(), Refusal>> + Send;
 
+    /// From now on so many of a hundred reads are asked of the secondary too.
+    fn shadow(&self, percent: f64) -> Result<(), Refusal>;
+
     /// Pauses, resumes, or changes the rate of the backfill; what is `None` stays as it is.
     fn backfill(&self, paused: Option<bool>, rate: Option<Rate>) -> Result<(), Refusal>;
 }

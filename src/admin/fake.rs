@@ -106,6 +106,10 @@ impl Control for Fake {
         self.ask("finalize".to_owned())
     }
 
+    fn shadow(&self, percent: f64) -> Result<(), Refusal> {
+        self.ask(format!("shadow {percent}"))
+    }
+
     fn backfill(&self, paused: Option<bool>, rate: Option<Rate>) -> Result<(), Refusal> {
         let rate = rate.map(Rate::limit);
         self.ask(format!("backfill {paused:?} {rate:?}"))

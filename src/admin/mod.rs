@@ -91,6 +91,7 @@ fn router<C: Control>(admin: Arc<Admin<C>>) -> Router {
         .route("/v1/resync", post(changes::resync::<C>))
         .route("/v1/finalize", post(changes::finalize::<C>))
         .route("/v1/backfill", post(changes::backfill::<C>))
+        .route("/v1/shadow", post(changes::shadow::<C>))
         .layer(from_fn_with_state(admin.clone(), guard::check::<C>));
     let page = page::paths().fold(Router::new(), |page, path| page.route(path, get(page::get)));
     let for_people = page

@@ -263,6 +263,16 @@ async fn a_rate_that_is_left_out_differs_from_one_that_is_null() {
 }
 
 #[tokio::test]
+async fn a_share_of_reads_is_a_number_from_0_to_100() {
+    let running = Fake::default().serve(None).await;
+    assert_eq!(running.json("POST /v1/shadow", r#"{"percent":12.5}"#).await.0, 200);
+    for body in ["{}", r#"{"percent":101}"#, r#"{"percent":-1}"#, r#"{"percent":"5%"}"#] {
+        assert_eq!(running.json("POST /v1/shadow", body).await.0, 400, "{body}");
+    }
+    assert_eq!(*running.fake.asked.lock(), ["shadow 12.5"]);
+}
+
+#[tokio::test]
 async fn what_is_not_understood_is_answered_with_a_json_error() {
     let running = Fake::default().serve(None).await;
     for body in ["{", "[]", r#"{"forse":true}"#, r#"{"timeout_ms":-1}"#, "\u{fffd}"] {

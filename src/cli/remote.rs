@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::client::Api;
 use super::output::grouped;
 use super::status;
+use crate::config;
 use crate::failure::Failure;
 use crate::status::{Status, Verify, VerifyState};
 
@@ -111,6 +112,20 @@ Exit status: 0 begun, 1 refused, 3 unreachable")]
         #[command(flatten)]
         admin: Api,
     },
+    /// Ask the target a share of the applications' reads too, and compare
+    ///
+    /// Off the applications' path. What really differs is copied again and named by `crossfade status`,
+    /// which also tells how long each server takes to answer.
+    #[command(after_long_help = "Examples:
+  crossfade shadow 5%
+  crossfade shadow 0   (no more)")]
+    Shadow {
+        #[command(flatten)]
+        admin: Api,
+        /// How many of a hundred reads
+        #[arg(value_name = "PERCENT", value_parser = config::percent)]
+        percent: f64,
+    },
     /// Stop copying for a while; writes go on being mirrored
     ///
     /// Keys in doubt go on being copied again.
@@ -148,6 +163,10 @@ impl Remote {
             }
             Self::Finalize { admin } => {
                 change(admin, "/v1/finalize", &json!({}), "finalized: the source is let go")
+            }
+            Self::Shadow { admin, percent } => {
+                let done = format!("the target is asked {percent} % of the reads too");
+                change(admin, "/v1/shadow", &json!({"percent": percent}), &done)
             }
             Self::Pause { admin } => {
                 change(admin, "/v1/backfill", &json!({"paused": true}), "paused")

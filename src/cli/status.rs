@@ -1,7 +1,7 @@
 //! How a running migration is doing, as people read it.
 
 use super::output::{columns, grouped, period};
-use crate::status::{Backfill, BackfillState, Mirror, Record, Server, Status, Verify};
+use crate::status::{Backfill, BackfillState, Mirror, Record, Server, Shadow, Status, Verify};
 
 pub(super) fn text(status: &Status) -> String {
     let mut rows = vec![
@@ -11,6 +11,7 @@ pub(super) fn text(status: &Status) -> String {
         ("backfill", backfill(&status.backfill)),
         ("mirror", mirror(&status.mirror)),
         ("verify", verify(&status.verify)),
+        ("reads", reads(&status.shadow)),
         ("record", record(&status.record)),
         ("clients", clients(status)),
         ("cutover", if status.ready { "ready" } else { "not ready" }.to_owned()),
@@ -80,6 +81,26 @@ pub(super) fn verify(verify: &Verify) -> String {
         grouped(verify.extra),
         grouped(verify.different),
         grouped(verify.repaired)
+    )
+}
+
+/// What came of reads that the secondary was asked too.
+fn reads(shadow: &Shadow) -> String {
+    if shadow.percent == 0.0 && shadow.sampled == 0 {
+        return "none is asked of both servers".to_owned();
+    }
+    let p99 = |took: Option<f64>| {
+        took.map_or("unknown".to_owned(), |seconds| format!("{:.2} ms", seconds * 1000.0))
+    };
+    format!(
+        "{} % of both servers: {} equal, {} different, {} refused, {} discarded; p99 source {}, target {}",
+        shadow.percent,
+        grouped(shadow.equal),
+        grouped(shadow.different),
+        grouped(shadow.refused),
+        grouped(shadow.discarded),
+        p99(shadow.source.p99),
+        p99(shadow.target.p99)
     )
 }
 

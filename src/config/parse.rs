@@ -112,6 +112,13 @@ pub(super) fn flag(text: &str) -> Parsed<bool> {
     }
 }
 
+/// `5%`, `0.5`: of a hundred.
+pub(crate) fn percent(text: &str) -> Parsed<f64> {
+    let number = text.trim().trim_end_matches('%').trim_end().parse();
+    let percent = number.ok().filter(|percent| (0.0..=100.0).contains(percent));
+    percent.ok_or_else(|| expected("a share such as 5%, from 0 to 100", text))
+}
+
 /// A number above 0.
 pub(super) fn rate(text: &str) -> Parsed<NonZeroU64> {
     text.parse().map_err(|_| expected("a number above 0", text))

@@ -164,6 +164,13 @@ pub struct RunConfig {
     /// How long a clean verify lets a cut-over pass
     #[arg(long, value_name = "TIME", default_value = "24h", value_parser = parse::seconds)]
     pub(crate) verify_max_age: Duration,
+    /// Reads that the target is asked too, off the clients' path, to compare the answers
+    ///
+    /// An answer counts only if nothing was on its way to its keys. What really differs is copied again
+    /// and named in the status, which also tells how long both servers take. `crossfade shadow` changes
+    /// it while a migration runs.
+    #[arg(long, value_name = "PERCENT", default_value = "0", value_parser = parse::percent)]
+    pub(crate) shadow_reads: f64,
     /// Which keys a script is taken to write
     #[arg(long, value_name = "HOW", default_value = "exact")]
     pub(crate) scripts: Scripts,

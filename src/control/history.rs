@@ -10,9 +10,9 @@ use super::migration::Migration;
 use crate::admin::audit::unix_now;
 use crate::lane::SharedEngine;
 use crate::metrics::Totals;
-use crate::metrics::history::{Point, STEP, Times};
+use crate::metrics::history::{Point, STEP};
 use crate::metrics::latency::{self, Histogram};
-use crate::status::Side;
+use crate::status::{Side, Times};
 
 /// What was counted at the end of the last point.
 struct Counted {
@@ -21,6 +21,8 @@ struct Counted {
     engine: Arc<SharedEngine>,
     primary: Vec<u64>,
     secondary: Vec<u64>,
+    /// Reads that both were asked: the source, the target.
+    reads: [Vec<u64>; 2],
 }
 
 /// Adds a point every [`STEP`] seconds until the process ends.
@@ -44,6 +46,8 @@ impl Counted {
             clients: migration.totals(),
             primary: engine.primary_took.counts(),
             secondary: engine.secondary_took.counts(),
+            reads: [&migration.env.reads.source, &migration.env.reads.target]
+                .map(Histogram::counts),
             engine,
         }
     }
@@ -61,6 +65,10 @@ impl Counted {
             Side::Source => (first, second),
             Side::Target => (second, first),
         };
+        let [source_reads, target_reads] = [0, 1].map(|side: usize| {
+            let counts = self.reads.get(side).zip(last.reads.get(side));
+            times(|share| counts.and_then(|(now, last)| Histogram::quantile(now, last, share)))
+        });
         let new = self.clients.all_commands().saturating_sub(last.clients.all_commands());
         let waited = latency::since(&self.clients.waits(), &last.clients.waits());
         Point {
@@ -70,10 +78,12 @@ impl Counted {
             clients: times(|share| latency::quantile(&Totals::BOUNDS, &waited, share)),
             source,
             target,
+            source_reads,
+            target_reads,
         }
     }
 }
 
-fn times(quantile: impl Fn(f64) -> Option<f64>) -> Times {
+pub(super) fn times(quantile: impl Fn(f64) -> Option<f64>) -> Times {
     Times { p50: quantile(0.5), p99: quantile(0.99) }
 }

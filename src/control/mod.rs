@@ -26,6 +26,7 @@ mod phase;
 mod picture;
 mod prepare;
 mod reporting;
+mod shadowing;
 mod start;
 mod state;
 mod supervise;

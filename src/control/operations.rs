@@ -25,6 +25,9 @@ use crate::control::hooks::{Hook, News};
 use crate::metrics::history::Point;
 use crate::status::{Cutover, Phase, Side, Status};
 
+/// Why no read is asked of the secondary after the end.
+const NOBODY: &str = "the source is let go: there is no other server to ask";
+
 /// A migration as the admin API holds it.
 #[derive(Debug)]
 pub(super) struct Operations {
@@ -118,7 +121,18 @@ impl Control for Operations {
         if self.migration.phase() == Phase::CutOver {
             learn_default(&self.migration).await;
         }
-        Ok(self.migration.on(Event::Finalize)?)
+        self.migration.on(Event::Finalize)?;
+        // Nobody follows any more who could be asked.
+        self.migration.env.shadow.set(0.0);
+        Ok(())
+    }
+
+    fn shadow(&self, percent: f64) -> Result<(), Refusal> {
+        if self.migration.phase() == Phase::Finalized {
+            return Err(Refusal::Conflict { error: NOBODY.to_owned(), blockers: Vec::new() });
+        }
+        self.migration.env.shadow.set(percent);
+        Ok(())
     }
 
     fn backfill(&self, paused: Option<bool>, rate: Option<Rate>) -> Result<(), Refusal> {

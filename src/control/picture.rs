@@ -7,6 +7,7 @@ use super::intent_file;
 use super::migration::{Course, Migration};
 use super::nodes;
 use super::phase::{Blocker, Facts, Remaining, Secondary};
+use super::shadowing;
 use crate::engine::{Cause, Counters};
 use crate::lane::Acks;
 use crate::metrics::Reading;
@@ -81,6 +82,7 @@ pub(super) fn look(migration: &Migration) -> (Status, Vec<Blocker>) {
         verify: course.verify.clone(),
         record: intent_file::status(&direction.engine),
         cutover: course.cutover.clone(),
+        shadow: shadowing::status(&migration.env),
         clients: Clients {
             connected: registry.map_or(0, Registry::connected) as u64,
             commands: registry.map_or(0, |registry| registry.totals().all_commands()),
@@ -102,7 +104,8 @@ fn advice(blocker: &Blocker) -> Advice {
 pub(super) fn reading(migration: &Migration) -> Reading {
     let direction = migration.direction();
     let (counters, ledger) = direction.engine.look(|engine| (*engine.counters(), engine.marks()));
-    Reading { status: status(migration), counters, ledger, clients: migration.totals() }
+    let reads = (migration.env.reads.source.took(), migration.env.reads.target.took());
+    Reading { status: status(migration), counters, ledger, clients: migration.totals(), reads }
 }
 
 fn mirror(direction: &Direction, held: &Held) -> Mirror {

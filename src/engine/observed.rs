@@ -170,7 +170,11 @@ impl Engine {
     }
 
     /// Begins to look at keys of one of the primary's databases, if all of them are at rest.
-    pub(crate) fn witness(&self, db: u32, keys: impl IntoIterator<Item = Bytes>) -> Option<Witness> {
+    pub(crate) fn witness(
+        &self,
+        db: u32,
+        keys: impl IntoIterator<Item = Bytes>,
+    ) -> Option<Witness> {
         let observation = |key| {
             let named = self.key_ref(db, key);
             self.is_at_rest_now(&named).then(|| self.observe(&named))

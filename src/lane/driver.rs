@@ -189,11 +189,14 @@ impl Driver {
         }
     }
 
-    fn send(&mut self, job: Job) {
+    fn send(&mut self, mut job: Job) {
         if job.is_pointless() {
             self.queue.answered(1);
             job.abandon();
             return;
+        }
+        if let Some(sample) = &mut job.sample {
+            sample.sent();
         }
         for request in &job.requests {
             self.wire.push(request.raw());
@@ -284,6 +287,9 @@ impl Driver {
         let mut waiting: SmallVec<[Arc<ReplyQueue>; 4]> = SmallVec::new();
         for Pending { job, replies, pushes, gate, .. } in done.drain(..) {
             let sent = job.requests.len();
+            if let Some(sample) = job.sample {
+                self.engine.shadow.answered(sample, replies.first());
+            }
             waiting.extend(job.sink.answer(job.shape, sent, &replies, gate));
             for message in &pushes {
                 if let Some(client) = &self.pushes {

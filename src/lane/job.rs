@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 use thiserror::Error;
 use tokio::sync::oneshot;
 
-use super::{Refusal, ReplyQueue};
+use super::{Refusal, ReplyQueue, Sample};
 use crate::engine::{Gate, Passable, Unit};
 use crate::protocol::resp::Request;
 
@@ -66,6 +66,8 @@ pub(crate) struct Job {
     pub shape: Shape,
     /// Whether it may be asked again after a connection was lost.
     pub repeatable: bool,
+    /// Set for a read that the secondary is to be asked too.
+    pub sample: Option<Box<Sample>>,
 }
 
 impl Job {
@@ -77,7 +79,7 @@ impl Job {
     /// A step that writes no key, but does something (`PUBLISH`).
     pub(crate) fn pass(request: Request, sink: Sink) -> Self {
         let requests = SmallVec::from_iter([request]);
-        Self { requests, unit: None, sink, shape: Shape::Each, repeatable: false }
+        Self { requests, unit: None, sink, shape: Shape::Each, repeatable: false, sample: None }
     }
 
     /// A command that the server is to queue for an `EXEC`.

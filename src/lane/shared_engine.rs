@@ -14,7 +14,8 @@ use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 
 use super::job::{Shape, Sink};
-use super::{Acks, ReplyQueue};
+use super::shadow::Shadow;
+use super::{Acks, ReplyQueue, SampleRate};
 use crate::engine::ledger::Marks;
 use crate::engine::{ConnId, Engine, Gate, KeyRef, Keyer, Millis, Unit, Woken};
 use crate::lane::record::Record;
@@ -55,13 +56,20 @@ pub(crate) struct SharedEngine {
     pub primary_took: Histogram,
     /// How long the secondary took to answer effects.
     pub secondary_took: Histogram,
+    /// Reads that the secondary is to be asked too.
+    pub shadow: Shadow,
     /// Set when answers wait for the secondary.
     acks: Option<Acks>,
 }
 
 impl SharedEngine {
     /// Shares an engine.
-    pub(crate) fn new(engine: Engine, started: Instant, acks: Option<Acks>) -> Arc<Self> {
+    pub(crate) fn new(
+        engine: Engine,
+        started: Instant,
+        acks: Option<Acks>,
+        shadow: Arc<SampleRate>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             keyer: engine.keyer().clone(),
             marks: engine.ledger_marks(),
@@ -75,6 +83,7 @@ impl SharedEngine {
             scripts: Notify::new(),
             primary_took: Histogram::default(),
             secondary_took: Histogram::default(),
+            shadow: Shadow::new(shadow),
             acks,
         })
     }

@@ -8,19 +8,12 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
+use crate::status::Times;
+
 /// Seconds between two points.
 pub(crate) const STEP: u64 = 5;
 /// An hour of them.
 const KEPT: usize = 720;
-
-/// Half of what was counted took less than the one, and 99 of a hundred less than the other, in
-/// seconds; none when nothing was.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[allow(missing_docs, reason = "said above")]
-pub(crate) struct Times {
-    pub p50: Option<f64>,
-    pub p99: Option<f64>,
-}
 
 /// How it was for some seconds.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -37,6 +30,10 @@ pub(crate) struct Point {
     pub source: Times,
     /// From a command sent to the target to its answer.
     pub target: Times,
+    /// The source's answers to reads that both were asked.
+    pub source_reads: Times,
+    /// The target's answers to the same.
+    pub target_reads: Times,
 }
 
 /// The last hour.

@@ -5,6 +5,7 @@
 //!
 //! *Must not know:* whose time it is.
 
+use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -23,12 +24,23 @@ const fn bounds() -> [u64; 105] {
 
 /// Counts by how long it took.
 #[derive(Debug)]
-pub(crate) struct Histogram([AtomicU64; BOUNDS.len()]);
+pub(crate) struct Histogram {
+    counts: [AtomicU64; BOUNDS.len()],
+    /// In all, in nanoseconds.
+    time: AtomicU64,
+}
 
 impl Default for Histogram {
     fn default() -> Self {
-        Self([const { AtomicU64::new(0) }; BOUNDS.len()])
+        Self { counts: [const { AtomicU64::new(0) }; BOUNDS.len()], time: AtomicU64::new(0) }
     }
+}
+
+/// What was counted, and how long all of it took, in seconds.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Took {
+    counts: Vec<u64>,
+    seconds: f64,
 }
 
 impl Histogram {
@@ -36,20 +48,52 @@ impl Histogram {
     pub(crate) fn add(&self, took: Duration) {
         let nanoseconds = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
         let bucket = BOUNDS.partition_point(|bound| *bound < nanoseconds);
-        if let Some(count) = self.0.get(bucket) {
+        if let Some(count) = self.counts.get(bucket) {
             count.fetch_add(1, Ordering::Relaxed);
         }
+        self.time.fetch_add(nanoseconds, Ordering::Relaxed);
     }
 
     /// What has been counted.
     pub(crate) fn counts(&self) -> Vec<u64> {
-        self.0.iter().map(|count| count.load(Ordering::Relaxed)).collect()
+        self.counts.iter().map(|count| count.load(Ordering::Relaxed)).collect()
+    }
+
+    /// The same for [`render`].
+    pub(crate) fn took(&self) -> Took {
+        let nanoseconds = self.time.load(Ordering::Relaxed);
+        Took { counts: self.counts(), seconds: nanoseconds as f64 / 1e9 }
     }
 
     /// Below which time so large a share of what was counted since `before` lies, in seconds.
     pub(crate) fn quantile(counts: &[u64], before: &[u64], share: f64) -> Option<f64> {
         quantile(&BOUNDS, &since(counts, before), share)
     }
+}
+
+/// A family of histograms in Prometheus' text format, with a bound an octave.
+pub(crate) fn render(
+    (name, help): (&str, &str),
+    label: &str,
+    family: &[(&str, Took)],
+    page: &mut String,
+) {
+    // Writing to a string does not fail.
+    let _ = writeln!(page, "# HELP {name} {help}\n# TYPE {name} histogram");
+    for (value, took) in family {
+        let all: u64 = took.counts.iter().sum();
+        let below = |end: usize| took.counts.iter().take(end).sum::<u64>();
+        let octaves =
+            BOUNDS.iter().enumerate().filter(|(place, bound)| place % 4 == 0 && **bound < u64::MAX);
+        for (place, bound) in octaves {
+            let (bound, count) = (*bound as f64 / 1e9, below(place + 1));
+            let _ = writeln!(page, "{name}_bucket{{{label}=\"{value}\",le=\"{bound}\"}} {count}");
+        }
+        let _ = writeln!(page, "{name}_bucket{{{label}=\"{value}\",le=\"+Inf\"}} {all}");
+        let _ = writeln!(page, "{name}_sum{{{label}=\"{value}\"}} {}", took.seconds);
+        let _ = writeln!(page, "{name}_count{{{label}=\"{value}\"}} {all}");
+    }
+    page.push('\n');
 }
 
 /// What was counted after `before`; all of it, if that is empty.
@@ -123,6 +167,26 @@ mod tests {
         histogram.add(Duration::from_secs(3600));
         let found = Histogram::quantile(&histogram.counts(), &[], 0.99).unwrap();
         assert!((50.0..70.0).contains(&found), "{found}");
+    }
+
+    #[test]
+    fn a_page_has_a_bucket_an_octave_and_the_sum_of_all() {
+        let histogram = Histogram::default();
+        histogram.add(Duration::from_micros(3));
+        histogram.add(Duration::from_secs(2));
+        let mut page = String::new();
+        render(("took", "How long."), "side", &[("source", histogram.took())], &mut page);
+        for line in [
+            "# TYPE took histogram",
+            r#"took_bucket{side="source",le="0.000002"} 0"#,
+            r#"took_bucket{side="source",le="0.000004"} 1"#,
+            r#"took_bucket{side="source",le="+Inf"} 2"#,
+            r#"took_sum{side="source"} 2.000003"#,
+            r#"took_count{side="source"} 2"#,
+        ] {
+            assert!(page.lines().any(|found| found == line), "{line} is not in\n{page}");
+        }
+        assert!(page.lines().count() < 40);
     }
 
     #[test]

@@ -21,9 +21,15 @@ pub(crate) use tally::{Tally, Totals};
 use metrics::{Counter, Gauge, Key, Label as Pair, Level, Metadata, Recorder};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusRecorder};
 
+use crate::status::Side;
 use readings::{READINGS, Read};
 
-/// The one histogram, and its help.
+/// How long a server took for reads that both were asked.
+const READS: (&str, &str) = (
+    "crossfade_read_duration_seconds",
+    "From a read sent to a server to its answer, of those that both were asked.",
+);
+/// The histogram of all commands, and its help.
 const DURATION: (&str, &str) =
     ("crossfade_command_duration_seconds", "From a client's request in to its reply out.");
 
@@ -80,6 +86,9 @@ impl Metrics {
         let mut page = self.page.0.handle().render();
         let (name, help) = DURATION;
         now.clients.render(name, help, &mut page);
+        let (source, target) = now.reads.clone();
+        let family = [(Side::Source.name(), source), (Side::Target.name(), target)];
+        latency::render(READS, "side", &family, &mut page);
         page
     }
 }
@@ -159,6 +168,8 @@ mod tests {
             r#"crossfade_client_commands_total{kind="other"} 0"#,
             r#"crossfade_client_errors_total{kind="protocol"} 0"#,
             r#"crossfade_command_duration_seconds_bucket{kind="read",le="+Inf"} 0"#,
+            r#"crossfade_shadow_reads_total{outcome="different"} 0"#,
+            r#"crossfade_read_duration_seconds_count{side="target"} 0"#,
             r#"crossfade_upstream_connected{role="target"} 0"#,
             "crossfade_cutover_hold_seconds 0",
         ] {

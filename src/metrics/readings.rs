@@ -4,6 +4,7 @@
 use Read::{Counters, Gauge, Gauges};
 
 use super::labels::{CommandKind, Label};
+use super::latency::Took;
 use super::tally::Totals;
 use crate::engine::{Cause, Counters as Counted};
 use crate::status::{Phase, Server, Side, Status};
@@ -16,6 +17,8 @@ pub(crate) struct Reading {
     /// Keys that the ledger holds a mark for, and its memory in bytes.
     pub(crate) ledger: (usize, usize),
     pub(crate) clients: Totals,
+    /// How long the source took for reads that both were asked, and the target.
+    pub(crate) reads: (Took, Took),
 }
 
 /// How a number is read, or one for each value of the label that stands first.
@@ -134,6 +137,19 @@ pub(super) const READINGS: &[(&str, &str, Read)] = &[
                 ("extra", verify.extra),
                 ("different", verify.different),
                 ("repaired", verify.repaired),
+            ]
+        }),
+    ),
+    (
+        "crossfade_shadow_reads_total",
+        "Reads of clients that the secondary was asked too, by what came of it.",
+        Counters("outcome", |now| {
+            let shadow = &now.status.shadow;
+            vec![
+                ("equal", shadow.equal),
+                ("different", shadow.different),
+                ("refused", shadow.refused),
+                ("discarded", shadow.discarded),
             ]
         }),
     ),

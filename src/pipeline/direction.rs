@@ -22,6 +22,7 @@ use crate::mirror::{Mirror, Peer, Tracker};
 use crate::proxy;
 use crate::server::ServerInfo;
 use crate::status::Side;
+use crate::verify::Shadowing;
 
 /// Groups that are named; of the others only the number is said.
 const NAMED: usize = 5;
@@ -71,7 +72,8 @@ impl Direction {
             follow_scripts: env.config.scripts == Scripts::Exact,
             marker: (secondary == Side::Source).then(marker),
         };
-        let engine = SharedEngine::new(Engine::new(settings, migrated), env.started, env.acks());
+        let engine = Engine::new(settings, migrated);
+        let engine = SharedEngine::new(engine, env.started, env.acks(), env.shadow.clone());
         let route = Arc::new(route(env, primary, &survey, &engine, after_a_flip));
         let copies = Arc::new(backfill::Route {
             engine: engine.clone(),
@@ -127,8 +129,21 @@ impl Direction {
             secondary: env.endpoint(self.primary.other()).clone(),
         };
         env.tasks.spawn(clocks.watch(self.stop.clone()));
+        env.tasks.spawn(self.shadowing(env).run(self.stop.clone()));
         for _ in 0..RECOPIERS {
             env.tasks.spawn(backfill::recopy(self.copies.clone(), self.stop.clone()));
+        }
+    }
+
+    fn shadowing(&self, env: &Environment) -> Shadowing {
+        Shadowing {
+            engine: self.engine.clone(),
+            primary: (env.endpoint(self.primary).clone(), self.survey.primary.capabilities),
+            secondary: env.endpoint(self.primary.other()).clone(),
+            databases: env.databases_from(self.primary),
+            tolerance: env.config.expiry_tolerance,
+            from_source: self.primary == Side::Source,
+            tally: env.reads.clone(),
         }
     }
 

@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 use crate::backfill::Progress;
 use crate::config::{Ack, RunConfig, TargetPolicy};
 use crate::engine::ledger::Seed;
-use crate::lane::{Acks, ControlConnection};
+use crate::lane::{Acks, ControlConnection, SampleRate};
 use crate::protocol::databases::Databases;
 use crate::protocol::payload::Acceptance;
 use crate::protocol::resp::{Reply, Request};
@@ -21,6 +21,7 @@ use crate::proxy::DefaultUser;
 use crate::server::Endpoint;
 use crate::server::throttle::Courtesy;
 use crate::status::Side;
+use crate::verify::ReadTally;
 
 /// A server that does not answer for so long counts as unreachable.
 pub(crate) const UNREACHABLE_AFTER: Duration = Duration::from_secs(2);
@@ -50,6 +51,10 @@ pub(crate) struct Environment {
     pub(crate) tasks: TaskTracker,
     pub(crate) progress: Arc<Progress>,
     pub(crate) courtesy: Arc<Courtesy>,
+    /// Which reads the secondary is asked too.
+    pub(crate) shadow: Arc<SampleRate>,
+    /// What has come of those.
+    pub(crate) reads: Arc<ReadTally>,
     acceptances: (Acceptance, Acceptance),
     /// Cancelled when the source is let go.
     pub(crate) let_go: CancellationToken,
@@ -64,6 +69,8 @@ impl Environment {
     pub(crate) fn new(config: RunConfig, seed: Seed, facts: ServerFacts) -> Self {
         let progress = Arc::new(Progress::default());
         progress.limit(config.copying.backfill_rate.map(NonZeroU64::get));
+        let shadow = Arc::new(SampleRate::default());
+        shadow.set(config.shadow_reads);
         Self {
             config,
             seed,
@@ -71,6 +78,8 @@ impl Environment {
             tasks: TaskTracker::new(),
             progress,
             courtesy: Arc::default(),
+            shadow,
+            reads: Arc::default(),
             acceptances: facts.acceptances,
             let_go: CancellationToken::new(),
             default_user: Arc::new(Mutex::new(facts.default_user)),

@@ -83,7 +83,10 @@ impl Connection {
     }
 
     /// The next answer as it came.
-    pub(super) async fn frame(&mut self) -> Result<Bytes, Broken> {
+    ///
+    /// # Errors
+    /// As [`Self::ask`].
+    pub async fn frame(&mut self) -> Result<Bytes, Broken> {
         loop {
             let frame = self.wire.frame().await?;
             if !frame.is_push() {

@@ -13,6 +13,7 @@
 
 mod found;
 mod settle;
+mod shadow;
 mod walk;
 
 use std::sync::Arc;
@@ -29,6 +30,7 @@ use crate::server::throttle::Courtesy;
 use crate::value::diff::Leeway;
 
 pub(crate) use found::{Alike, Found, Sample};
+pub(crate) use shadow::{ReadTally, Shadowing, Unlike};
 
 /// What is compared.
 #[derive(Debug)]

@@ -55,7 +55,7 @@ const MODULES: &[(&str, Layer, &str)] = &[
     (
         "pipeline",
         Assembly,
-        "backfill config engine engine::ledger failure lane mirror protocol::databases protocol::payload protocol::reserved_keys protocol::resp proxy server server::throttle status value",
+        "backfill config engine engine::ledger failure lane mirror protocol::databases protocol::payload protocol::reserved_keys protocol::resp proxy server server::throttle status value verify",
     ),
     (
         "admin",
@@ -84,9 +84,13 @@ const MODULES: &[(&str, Layer, &str)] = &[
     (
         "verify",
         Role,
-        "engine lane protocol::capability protocol::databases server server::throttle value value::diff",
+        "engine lane metrics::latency protocol::capability protocol::databases protocol::resp server server::throttle value value::diff",
     ),
-    ("lane", Lane, "engine engine::ledger lane::record metrics::latency net protocol::resp server"),
+    (
+        "lane",
+        Lane,
+        "engine engine::ledger lane::record metrics::latency net protocol::command protocol::resp server",
+    ),
     ("admin::audit", Io, ""),
     ("metrics::latency", Io, ""),
     ("lane::record", Io, "engine::ledger"),
@@ -110,8 +114,8 @@ const MODULES: &[(&str, Layer, &str)] = &[
     ("engine::ledger", Core, ""),
     ("protocol::resp", Core, ""),
     ("value::diff", Core, ""),
+    ("metrics::history", Core, "status"),
     ("status", Core, ""),
-    ("metrics::history", Core, ""),
     ("protocol::databases", Core, ""),
     ("protocol::capability", Core, ""),
     ("protocol::reserved_keys", Core, ""),

@@ -22,6 +22,13 @@ const charts = {
       ["target s-dash", "target p50", (point) => point.target.p50], ["target", "p99", (point) => point.target.p99],
     ],
   },
+  reads: {
+    unit: period,
+    series: [
+      ["source s-dash", "source p50", (point) => point.source_reads.p50], ["source", "p99", (point) => point.source_reads.p99],
+      ["target s-dash", "target p50", (point) => point.target_reads.p50], ["target", "p99", (point) => point.target_reads.p99],
+    ],
+  },
   lag: { unit: period, series: [["main", "", (point) => point.lag]] },
 };
 

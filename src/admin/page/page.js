@@ -61,6 +61,7 @@ function show() {
   showServers();
   showBackfill(can.pause);
   showVerify();
+  showReads();
   showMirror();
   define(at("clients"), [
     ["connected", count(status.clients.connected)],
@@ -138,6 +139,21 @@ function showVerify() {
   const [byPattern, samples] = at("patterns").querySelectorAll("tbody");
   fill(byPattern, patterns, row(4), (made, one) => cells(made, [one.pattern, count(one.missing), count(one.extra), count(one.different)]));
   fill(samples, verify.samples ?? [], row(3), (made, one) => cells(made, [one.key, one.db, one.difference]));
+}
+
+/** Reads that both servers were asked: whether the target is right, and how fast it will be. */
+function showReads() {
+  const { shadow } = status;
+  const took = ({ p50, p99 }) => `${period(p50)} · ${period(p99)}`;
+  put(at("alike"), words.alike(shadow));
+  define(at("reads"), [
+    ["equal", count(shadow.equal)], ["different", count(shadow.different)],
+    ["refused", count(shadow.refused)], ["nothing to learn", count(shadow.discarded)],
+    ["source takes p50 · p99", took(shadow.source)], ["target takes p50 · p99", took(shadow.target)],
+    ...shadow.unlike.map(({ command, db, key }) => [`${command} in database ${db}`, key]),
+  ]);
+  at("ask").disabled = status.phase === "finalized";
+  at("percent").placeholder = String(shadow.percent);
 }
 
 function showMirror() {
@@ -272,6 +288,12 @@ at("pace").addEventListener("submit", (event) => {
   event.preventDefault();
   const limit = Math.floor(Number(at("rate").value)) || null;
   act("rate", "v1/backfill", { rate: limit }, limit);
+});
+
+at("shadow").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const percent = Math.min(100, Math.max(0, Number(at("percent").value) || 0));
+  act("shadow", "v1/shadow", { percent }, percent);
 });
 
 const charts = new Charts(document.querySelectorAll("[data-chart]"));

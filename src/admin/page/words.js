@@ -122,6 +122,14 @@ export function verdict({ state, finished_at: at }) {
   return at && state !== "running" ? `${verdicts[state]} ${moment(at)}` : verdicts[state] ?? state;
 }
 
+/** What came of the reads that both servers were asked. */
+export function alike({ percent, equal, different, sampled }) {
+  if (sampled === 0) return percent ? "No read was compared yet." : "No read is asked of both.";
+  if (equal + different === 0) return "No read has said anything yet.";
+  return different === 0 ? `All of ${many(equal, "read")} were answered alike.`
+    : `${many(different, "read")} of ${count(equal + different)} were answered otherwise; the keys were copied again.`;
+}
+
 /** What a deed asks before it is done. `force` is what it takes to do it all the same. */
 export function question(deed, status, rate) {
   const { source, target, mirror, verify, clients, backfill } = status;
@@ -165,6 +173,11 @@ export function question(deed, status, rate) {
       stakes: [`${count(backfill.scanned)} of about ${many(backfill.total_estimate, "key")} so far`],
     };
     case "resume": return { title: "Resume the copy?", verb: "Resume", text: "Keys are copied again where it stopped.", stakes: [] };
+    case "shadow": return {
+      title: rate ? `Ask both servers ${rate} % of the reads?` : "Ask both servers no more?", verb: "Set",
+      text: "The one that follows is asked off the clients' path. What it answers otherwise is copied again.",
+      stakes: [`now: ${status.shadow.percent} % of the reads`],
+    };
     default: return {
       title: rate ? `Copy ${many(rate, "key")} a second at most?` : "Copy without a limit?", verb: "Set",
       text: "It takes effect at once and lasts until it is changed.",

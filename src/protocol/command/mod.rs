@@ -9,6 +9,7 @@
 //! *Must not know:* sockets, clocks, sessions, what is migrated.
 
 mod keys;
+mod likeness;
 mod markdown;
 mod mirror;
 mod spec;
@@ -19,6 +20,7 @@ use smallvec::SmallVec;
 use crate::protocol::resp::Request;
 
 pub use keys::KeyError;
+pub use likeness::Likeness;
 pub use markdown::markdown;
 pub use mirror::Mirror;
 pub use spec::databases;

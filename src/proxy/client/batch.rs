@@ -5,12 +5,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use crate::engine::{Keyer, Unit, Write};
-use crate::lane::{Job, Lane, ReplyQueue, Shape, Sink};
+use crate::engine::{Unit, Write};
+use crate::lane::{Job, Lane, ReplyQueue, Sample, Shape, SharedEngine, Sink};
 use crate::metrics::CommandKind;
 use crate::protocol::command::Command;
 use crate::protocol::databases::Databases;
-use crate::protocol::resp::Request;
+use crate::protocol::resp::{Protocol, Request};
 use crate::proxy::session::{Queued, translated};
 
 pub(in crate::proxy) type Requests = SmallVec<[Request; 1]>;
@@ -110,10 +110,11 @@ impl Batch {
 
 /// What a step becomes a job for.
 pub(super) struct Destination<'a> {
-    pub(super) keyer: &'a Keyer,
+    pub(super) engine: &'a SharedEngine,
     pub(super) databases: &'a Databases,
     /// The client's database, by the server's number.
     pub(super) db: u32,
+    pub(super) protocol: Protocol,
     pub(super) replies: &'a Arc<ReplyQueue>,
 }
 
@@ -134,10 +135,21 @@ impl Step {
         let requests: Requests =
             self.requests.iter().map(|request| translated(request, there.databases)).collect();
         let unit = self.meaning.unit(&requests, there).map(Box::new);
-        let replies = there.replies.clone();
+        let (replies, sample) = (there.replies.clone(), self.sample(&requests, there));
         let sink = if self.silent { Sink::Silent(replies) } else { Sink::Client(replies) };
         let repeatable = matches!(self.meaning, Meaning::Read);
-        Job { requests, unit, sink, shape: self.meaning.shape(), repeatable }
+        Job { requests, unit, sink, shape: self.meaning.shape(), repeatable, sample }
+    }
+
+    /// A share of the reads is asked of the secondary too.
+    fn sample(&self, requests: &[Request], there: &Destination<'_>) -> Option<Box<Sample>> {
+        if !there.engine.shadow.rate.is_on()
+            || self.silent
+            || !matches!(self.meaning, Meaning::Read)
+        {
+            return None;
+        }
+        there.engine.sample(requests.first()?, there.db, there.protocol)
     }
 }
 
@@ -161,7 +173,8 @@ impl Meaning {
     }
 
     fn unit(&self, requests: &[Request], there: &Destination<'_>) -> Option<Unit> {
-        let Destination { keyer, databases, db, .. } = *there;
+        let Destination { databases, db, .. } = *there;
+        let keyer = there.engine.keyer();
         match self {
             Self::Read | Self::Pass | Self::Queue => None,
             Self::Write(command, unknown) => {

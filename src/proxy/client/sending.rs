@@ -126,9 +126,10 @@ impl Client {
     fn submit_to(&mut self, lane: &Lane) -> bool {
         let (databases, db) = (&self.route.databases, self.session.context.db);
         let there = Destination {
-            keyer: self.route.engine.keyer(),
+            engine: &self.route.engine,
             databases,
             db: databases.to(db).unwrap_or(db),
+            protocol: self.session.context.protocol,
             replies: &self.replies,
         };
         let room = self.room();

@@ -1,0 +1,74 @@
+//! Connections to one server, for reads of clients.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio::time::timeout;
+
+use super::PATIENCE;
+use crate::protocol::resp::{Protocol, Request};
+use crate::server::{Broken, Connection, Endpoint, Setup};
+
+/// Open ones at once; one more, and all begin anew.
+const OPEN: usize = 16;
+
+/// The database and the protocol version of one.
+pub(super) type Line = (u32, Protocol);
+
+/// What was answered, and how long that took.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) reply: Bytes,
+    pub(super) took: Duration,
+}
+
+#[derive(Debug)]
+pub(super) struct Lines {
+    endpoint: Endpoint,
+    open: HashMap<Line, Connection>,
+}
+
+impl Lines {
+    pub(super) fn to(endpoint: Endpoint) -> Self {
+        Self { endpoint, open: HashMap::new() }
+    }
+
+    /// Asks all at once. `None`: no answer could be had.
+    pub(super) async fn ask<'a>(
+        &mut self,
+        line: Line,
+        requests: impl IntoIterator<Item = &'a Request>,
+    ) -> Option<Vec<Answer>> {
+        // Taken out: what is not answered in time is answered to nobody.
+        let mut connection = match self.open.remove(&line) {
+            Some(connection) => connection,
+            None => self.open(line).await?,
+        };
+        let answers = timeout(PATIENCE, answers(&mut connection, requests)).await.ok()?.ok()?;
+        self.open.insert(line, connection);
+        Some(answers)
+    }
+
+    async fn open(&mut self, (db, protocol): Line) -> Option<Connection> {
+        if self.open.len() >= OPEN {
+            self.open.clear();
+        }
+        let setup = Setup::own(&self.endpoint, db, "crossfade-shadow");
+        let setup = Setup { protocol, no_touch: true, ..setup };
+        Connection::open(&self.endpoint, &setup).await.ok()
+    }
+}
+
+async fn answers<'a>(
+    connection: &mut Connection,
+    requests: impl IntoIterator<Item = &'a Request>,
+) -> Result<Vec<Answer>, Broken> {
+    let count = requests.into_iter().map(|request| connection.queue(request)).count();
+    let (since, mut answers) = (Instant::now(), Vec::with_capacity(count));
+    for _ in 0..count {
+        let reply = connection.frame().await?;
+        answers.push(Answer { reply, took: since.elapsed() });
+    }
+    Ok(answers)
+}
