@@ -56,8 +56,8 @@
 //! 3. The lane asks [`Engine::begin`](engine::Engine::begin). It waits while a write to one of the
 //!    keys is in flight on another connection; then request and probes go out as they are.
 //! 4. The primary answers. [`Engine::finish`](engine::Engine::finish) settles the step under one
-//!    lock: [`engine::effect::of`] says what the write did. Are all its keys migrated, the effect goes to
-//!    the end of the log; else the keys become dirty, and are copied later.
+//!    lock: [`engine::effect::of`] says what the write did. If all its keys are migrated, the effect goes
+//!    to the end of the log; else the keys become dirty, and are copied later.
 //! 5. The reply goes to the client, as it came. With `--ack both` it is held back until
 //!    [`Engine::has_arrived`](engine::Engine::has_arrived).
 //! 6. The [`mirror`] takes the effect from the log, sends it, and compares the secondary's answer
@@ -121,7 +121,7 @@
 //! | copy without a race | a copy counts only if no write came between its claim and its place, or what came was read again | `engine/copies.rs`, `engine/catch_up.rs` |
 //! | never twice | a write is sent to the primary once; unknown outcomes are in doubt | `lane/driver.rs`, `engine/unit.rs` |
 //! | no early doubt | what broke in flight is copied only when the server is done with that connection | `lane/upstream.rs`; for the secondary `mirror/apply.rs` |
-//! | who answers is who answered | another process at a server's address, or one with another history, may hold anything: everything is copied again | [`server::Lineage`], `lane/server_identity.rs`; for the secondary `mirror/apply.rs` |
+//! | a server is identified before it is trusted | another process at a server's address, or one with another history, may hold anything: everything is copied again | [`server::Lineage`], `lane/server_identity.rs`; for the secondary `mirror/apply.rs` |
 //! | one node of a side takes the writes | every connection is dialled to the one that the sentinels name, and breaks when they name another, before what it answers is believed | `server/nodes.rs`; under the engine's lock `lane/driver.rs`, `mirror/apply.rs` |
 //! | the only copy is nobody's to destroy | a primary that comes back (nearly) empty has nothing mirrored until the operator decides | `control/phase/halt.rs`, `control/halting.rs`, `Engine::halt` |
 //! | scripts are overheard | what a script writes undeclared is told by the primary, and copied; none is sent while nobody listens | `engine/scripts.rs`, `mirror/tracker.rs` |
@@ -130,14 +130,14 @@
 //! | expiry is absolute | what could create a key carries its end, and the end is compared | `engine/effect/expiry.rs`, `engine/effect/rules/` |
 //! | two clocks | ends are told in the time of the server where they stand; a clock that is set is noticed | [`server::ClockGap`], `pipeline/clocks.rs` |
 //! | parity | every answer of the secondary is held against the primary's | `mirror/judge.rs`, [`engine::effect::Expect`] |
-//! | payloads travel only where they are read alike | what a server takes is tried at the start | `protocol/payload/acceptance.rs`, `value/probe.rs` |
+//! | payloads travel only where they are read alike | what a server takes is tried at the start | `protocol/payload/acceptance.rs`, `value/scratch.rs` |
 //! | clients go first | while they are served, backfill, verify, copy and compare take small steps with rests between | `server/throttle/mod.rs`; for clients that do not come through us `server/throttle/foreign_load.rs` |
 //! | nobody waits for what nobody reads | the larger a client's replies are, the less is under way to it; what one that has gone would read is not asked; past a sum the worst reader goes | `lane/window.rs`, `lane/unread.rs`, `lane/job.rs` |
-//! | connections are for those who use them | lanes are the user's and not the password's, are closed when nobody holds them, end when the server refuses their user; while it is away one tries for all | `lane/lanes.rs`, `lane/shared.rs`, `lane/reach.rs` |
-//! | who left the source needs it no more | while it does not answer, what was learnt of it and the target decide who may connect | `proxy/authority.rs`, `control/users.rs` |
+//! | connections live while they are used | lanes are the user's and not the password's, are closed when nobody holds them, end when the server refuses their user; while it is away one tries for all | `lane/lanes.rs`, `lane/shared.rs`, `lane/reach.rs` |
+//! | clients that have left the source need it no more | while it does not answer, what was learnt of it and the target decide who may connect | `proxy/authority.rs`, `control/users.rs` |
 //! | leave no trace | eviction clocks are left alone and carried over | `backfill/read.rs`, [`server::Setup`] |
 //! | big values stall nobody | parts of bounded size, built under a scratch name; writes meanwhile are followed, or the copy waits for none | `backfill/whole.rs`, `engine/catch_up.rs`, `engine/resting.rs`, [`value`] |
-//! | a wait is for those who need the key | other clients' writes of other keys pass a write that waits | `engine/passing.rs`, `lane/driver.rs` |
+//! | only writes of the same key wait | other clients' writes of other keys pass a write that waits | `engine/passing.rs`, `lane/driver.rs` |
 //! | a difference is one | it is looked at again when nothing is on its way | `verify/settle.rs` |
 //! | no false alarm | two answers are held against each other only if their keys were at rest from before the first until after the second | `engine/watch.rs`, `verify/shadow/` |
 //! | a client is the same wherever it is served | what it is in is a state machine without connections; one function makes it anew on any other | `proxy/session/` |

@@ -118,7 +118,7 @@ pub struct Status {
     pub version: String,
     /// How far the migration has come.
     pub phase: Phase,
-    /// Who serves clients.
+    /// Which side serves clients.
     pub primary: Side,
     /// Since the process started.
     pub uptime_seconds: f64,
@@ -427,7 +427,7 @@ pub struct Cutover {
     pub hold_ms: Option<u64>,
     /// When it happened, in Unix seconds.
     pub at: Option<f64>,
-    /// Who serves since.
+    /// Which side serves since.
     pub to: Option<Side>,
     /// Why the last attempt changed nothing, when it did not.
     pub last_error: Option<String>,

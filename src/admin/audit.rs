@@ -41,7 +41,6 @@ pub(crate) struct Deed {
     pub outcome: String,
 }
 
-/// The last deeds.
 #[derive(Debug, Default)]
 pub(crate) struct Audit(Mutex<Inner>);
 

@@ -33,16 +33,12 @@ pub(crate) trait Control: Send + Sync + 'static {
     /// What has happened in the whole of this migration.
     fn report(&self) -> report::Report;
 
-    /// What was done.
     fn audit(&self) -> &Audit;
 
     /// Everything that is counted, now, in Prometheus' text format.
     fn metrics(&self) -> String;
 
     /// Whether clients can be served; the error says why not.
-    ///
-    /// # Errors
-    /// They can't.
     fn ready(&self) -> Result<(), String>;
 
     /// Starts a full comparison in the background. Once it is accepted, [`Self::status`] says that
@@ -116,7 +112,6 @@ impl fmt::Display for Rate {
     }
 }
 
-/// A flip that happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Flipped {
     /// Where it led.
@@ -125,7 +120,6 @@ pub(crate) struct Flipped {
     pub hold: Duration,
 }
 
-/// Why something was not done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
     /// Not now, for these reasons.

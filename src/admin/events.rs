@@ -1,6 +1,6 @@
 //! `GET /v1/events`: the status as server-sent events, one a second and one at each change.
 //!
-//! *Guarantees:* there are no more than [`LISTENERS`] at once; one who does not listen gets fewer
+//! *Guarantees:* there are no more than [`LISTENERS`] at once; one that reads too slowly gets fewer
 //! events and takes no more memory than one event.
 
 use std::convert::Infallible;
@@ -34,7 +34,7 @@ pub(super) async fn get<C: Control>(State(admin): Shared<C>) -> Response {
     tokio::spawn(async move {
         let _place = place;
         tokio::select! {
-            // Whoever has hung up wants no more of it.
+            // One that has hung up wants no more of it.
             _ = tell(news, near) => {}
             () = stop.cancelled() => {}
         }

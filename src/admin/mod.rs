@@ -53,11 +53,10 @@ pub(crate) struct Access {
     pub hosts: Vec<String>,
 }
 
-/// What the handlers share.
 struct Admin<C> {
     control: Arc<C>,
     access: Access,
-    /// Places for those who listen to events.
+    /// Places for listeners to events.
     listeners: Arc<Semaphore>,
     stop: CancellationToken,
 }
@@ -66,9 +65,6 @@ struct Admin<C> {
 type Shared<C> = axum::extract::State<Arc<Admin<C>>>;
 
 /// Serves the API, over TLS where there are settings for it, until `stop` is cancelled and the calls in flight are answered.
-///
-/// # Errors
-/// The listener is broken.
 pub(crate) async fn serve<C: Control>(
     listener: TcpListener,
     control: Arc<C>,

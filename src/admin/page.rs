@@ -15,7 +15,6 @@ pub(super) const POLICY: &str = "default-src 'none'; script-src 'self'; style-sr
 const OPENER: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
 const RESOURCES: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
-/// A part of the page.
 struct Part {
     path: &'static str,
     kind: &'static str,
@@ -36,7 +35,6 @@ const PARTS: [Part; 6] = [
 ];
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
-/// Where its parts are.
 pub(super) fn paths() -> impl Iterator<Item = &'static str> {
     PARTS.iter().map(|part| part.path)
 }

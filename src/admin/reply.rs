@@ -12,12 +12,10 @@ pub(super) fn error(status: StatusCode, message: &str) -> Response {
     (status, Json(json!({"error": message}))).into_response()
 }
 
-/// No such path.
 pub(super) async fn not_found() -> Response {
     error(StatusCode::NOT_FOUND, "there is nothing here")
 }
 
-/// Not that method.
 pub(super) async fn method_not_allowed() -> Response {
     error(StatusCode::METHOD_NOT_ALLOWED, "this path does not take that method")
 }

@@ -40,9 +40,6 @@ pub struct Options {
 }
 
 /// Looks at both servers and says what stands in the way.
-///
-/// # Errors
-/// One of the servers can't be reached or refuses the credentials.
 pub async fn run(options: Options) -> Result<Report, Error> {
     let mut source = connect(&options.source).await.map_err(Error::Source)?;
     let mut target = connect(&options.target).await.map_err(Error::Target)?;

@@ -43,7 +43,6 @@ pub(super) struct Api {
 }
 
 impl Api {
-    /// Asks for something.
     pub(super) fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
         let request = self.introduce(self.agent(PATIENCE)?.get(self.url(path)));
         let answer = self.read(request.call())?;
@@ -61,7 +60,6 @@ impl Api {
         self.read(self.introduce(request).send_json(body))
     }
 
-    /// Says who asks.
     fn introduce<B>(&self, mut request: RequestBuilder<B>) -> RequestBuilder<B> {
         if let Some(token) = &self.admin_token {
             request = request.header("authorization", format!("Bearer {token}"));

@@ -11,7 +11,6 @@ pub(super) fn print(text: &str) {
     let _ = stdout.write_all(tame(text).as_bytes()).and_then(|()| stdout.flush());
 }
 
-/// Prints one JSON object.
 pub(super) fn print_json(value: &impl serde::Serialize) {
     if let Ok(text) = serde_json::to_string(value) {
         print(&format!("{text}\n"));

@@ -10,7 +10,6 @@ use std::time::Duration;
 use crate::protocol::databases::Databases;
 use crate::server::Secret;
 
-/// What is wrong, for people.
 type Parsed<T> = Result<T, String>;
 
 /// `1024`, `256mib`, `1gb`, `64k`.

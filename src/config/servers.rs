@@ -87,7 +87,6 @@ pub struct Servers {
 }
 
 impl Servers {
-    /// One of the two.
     pub(crate) fn endpoint(&self, side: Side) -> &Endpoint {
         match side {
             Side::Source => &self.source,

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-/// Counts and time.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct Summary {
     /// Keys that the target has now.

@@ -5,8 +5,8 @@
 //! sorted sets and hashes, and bytes of strings, are noted, and the copier reads them again behind
 //! the parts. Lists have a [way of their own](list).
 //!
-//! *Rule:* a note is taken when the write is answered. Whoever takes the notes and reads the elements
-//! after that finds what the writes did; what they do later is noted again. While the copier holds
+//! *Rule:* a note is taken when the write is answered. A copier that takes the notes and reads the
+//! elements after that finds what the writes did; what they do later is noted again. While the copier holds
 //! the key nothing is added, and what has been read by then is the value. A copy with notes that
 //! nobody has taken is void.
 //!
@@ -127,7 +127,6 @@ impl Engine {
         }
     }
 
-    /// How many elements are noted.
     pub(crate) fn noted(&self, ticket: &Ticket) -> usize {
         self.notes(ticket).map_or(0, |notes| notes.elements.len() + notes.edits.len())
     }

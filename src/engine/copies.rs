@@ -46,7 +46,6 @@ pub(crate) struct Copied {
     pub in_position: bool,
 }
 
-/// What became of a copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Accepted {
     /// It stands in the log here; effects follow it.

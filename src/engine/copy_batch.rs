@@ -33,12 +33,10 @@ impl<'a> Copies<'a> {
         self.parts.push((ticket, self.commands.len()));
     }
 
-    /// The commands' bytes.
     pub(crate) fn bytes(&self) -> usize {
         self.commands.len()
     }
 
-    /// The keys' fingerprints.
     pub(crate) fn fingerprints(&self) -> impl Iterator<Item = Fingerprint> {
         self.parts.iter().map(|(ticket, _)| ticket.key_ref().fingerprint)
     }

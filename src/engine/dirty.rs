@@ -41,7 +41,6 @@ pub(crate) enum Cause {
 }
 
 impl Cause {
-    /// Every cause, for labels.
     pub(crate) const ALL: [Self; 12] = [
         Self::Unmigrated,
         Self::Effect,
@@ -57,7 +56,6 @@ impl Cause {
         Self::Resync,
     ];
 
-    /// The metric's label.
     pub(crate) fn label(self) -> &'static str {
         match self {
             Self::Unmigrated => "unmigrated",

@@ -9,7 +9,7 @@
 //! for a whole round, and whose effects of the rounds before have all been acknowledged, is let go
 //! unless it is found among what is under way. So an event costs two bits, and counts nothing.
 //!
-//! *Must not know:* where the record is kept. Whoever shares the engine writes [`Engine::intent`]
+//! *Must not know:* where the record is kept. The owner of the engine writes [`Engine::intent`]
 //! down before anything that was decided takes effect.
 
 use super::log::Position;

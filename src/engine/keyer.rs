@@ -38,7 +38,6 @@ impl Keyer {
         }
     }
 
-    /// Nothing is mirrored any more.
     pub(super) fn let_go(&self) {
         self.mirroring.store(false, Ordering::Relaxed);
     }
@@ -126,7 +125,6 @@ impl Spaces {
         self.moved.iter().find(|(_, moved)| *moved == space).map_or(space, |(number, _)| *number)
     }
 
-    /// Two numbers change spaces.
     pub(super) fn swap(&mut self, a: u32, b: u32) {
         let (space_a, space_b) = (self.of(a), self.of(b));
         self.moved.retain(|(number, _)| *number != a && *number != b);
@@ -134,7 +132,6 @@ impl Spaces {
         self.numbering += 1;
     }
 
-    /// Changes with every swap.
     pub(super) fn numbering(&self) -> u32 {
         self.numbering
     }

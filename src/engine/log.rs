@@ -47,7 +47,6 @@ pub(crate) struct KeyRef {
     pub key: Bytes,
 }
 
-/// What an entry is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// Keys: an effect.
@@ -103,7 +102,6 @@ struct OnTheWay {
     effects: usize,
 }
 
-/// What is to be appended.
 #[derive(Debug)]
 pub(super) struct Draft {
     /// When the primary had done it.
@@ -118,7 +116,6 @@ pub(super) struct Draft {
     pub kind: Kind,
 }
 
-/// The queue.
 #[derive(Debug)]
 pub(super) struct Log {
     entries: VecDeque<Entry>,
@@ -153,9 +150,6 @@ impl Log {
     }
 
     /// Appends an effect; gives its place, or the keys back when there is no room.
-    ///
-    /// # Errors
-    /// The log is full.
     pub(super) fn append<'a>(
         &mut self,
         draft: Draft,
@@ -269,12 +263,10 @@ impl Log {
         on_the_way.or_else(|| self.entries.front().map(|entry| entry.since))
     }
 
-    /// Effects that are not acknowledged.
     pub(super) fn len(&self) -> usize {
         self.effects
     }
 
-    /// Whether everything is acknowledged.
     pub(super) fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -294,7 +286,6 @@ impl Log {
         self.bytes < (self.limit / 2).min(COPIES)
     }
 
-    /// The last place given.
     pub(super) fn last(&self) -> Position {
         self.next - 1
     }

@@ -223,7 +223,6 @@ impl Engine {
         }
     }
 
-    /// Tells the time.
     pub(crate) fn tick(&mut self, now: Millis) {
         self.now = self.now.max(now);
     }

@@ -128,7 +128,6 @@ impl Engine {
         }
     }
 
-    /// Any key may be written.
     pub(super) fn invalidate_all_observed(&mut self) {
         self.invalidations.all = self.invalidations.all.wrapping_add(1);
     }

@@ -1,10 +1,10 @@
-//! One order: who may write to which keys now.
+//! One order: which connection may write to which keys now.
 //!
 //! *Rule:* two writes to one key are never in flight to the primary on two upstream connections at
 //! once, so the order of replies is the order of execution. On one connection any number may be in
 //! flight: a server runs one connection's commands in order.
 //!
-//! *Guarantees:* whoever waits holds nothing that another waits for, so nobody waits for ever;
+//! *Guarantees:* a step that waits holds nothing that another waits for, so none waits for ever;
 //! waiters of a key are served in the order of their coming, so nobody starves.
 
 use std::collections::{HashMap, VecDeque};
@@ -53,7 +53,7 @@ struct Held {
     /// How many of those in flight, the first of them, were sent before something was learnt of the
     /// key that did not come in order.
     overtaken: u32,
-    /// Who waits, first come first served.
+    /// Connections that wait, first come first served.
     waiting: VecDeque<Place>,
 }
 
@@ -64,7 +64,7 @@ impl Held {
     }
 }
 
-/// The writes in flight and who waits for them.
+/// The writes in flight, and the connections that wait for them.
 #[derive(Debug, Default)]
 pub(super) struct Order {
     keys: HashMap<Fingerprint, Held, crate::engine::ledger::Passthrough>,
@@ -166,7 +166,7 @@ impl Order {
         woken
     }
 
-    /// The keys have changed their fingerprints: whoever waits leaves its lines and asks again.
+    /// The keys have changed their fingerprints: all that wait leave their queues and ask again.
     pub(super) fn disperse(&mut self) -> Woken {
         self.keys.retain(|_, held| {
             held.waiting.clear();
@@ -272,7 +272,7 @@ impl Order {
         }
     }
 
-    /// Nobody wants everything any more: those who wait for keys may try.
+    /// No step claims everything any more: those that wait for keys may try.
     fn wake_all(&self, woken: &mut Woken) {
         if !self.wants_everything() {
             woken.extend(self.waiting.keys().map(|place| place.conn));

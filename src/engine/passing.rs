@@ -1,12 +1,12 @@
-//! Who passes whom in front of one connection that many clients share.
+//! Which steps pass which in front of one connection that many clients share.
 //!
 //! *Rule:* a step that has to wait for a key is passed by steps of other clients for other keys. A
 //! client's own steps never overtake each other, and two steps for one key keep the order of their
-//! coming, whoever sent them: each takes its place in the lines of its keys when it comes, also when
-//! it may not ask yet because its client's earlier one waits. Nobody passes a step that claims
-//! everything.
+//! coming, whichever client sent them: each takes its place in the lines of its keys when it comes, also when
+//! it may not ask yet because its client's earlier one waits. A step that claims
+//! everything is not passed.
 //!
-//! *Guarantees:* every wait is for somebody who came earlier, so nobody waits for ever.
+//! *Guarantees:* every wait is for a step that came earlier, so none waits for ever.
 
 use std::collections::VecDeque;
 
@@ -37,12 +37,10 @@ pub(crate) struct Passing<S> {
 }
 
 impl<S: Passable> Passing<S> {
-    /// Nobody waits.
     pub(crate) fn new(conn: ConnId) -> Self {
         Self { conn, waiting: VecDeque::new(), number: 1 }
     }
 
-    /// Whether nobody does.
     pub(crate) fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }

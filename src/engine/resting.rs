@@ -3,8 +3,8 @@
 //! *Rule:* a copy that was in vain is tried again when nobody has written to the key for twice as long
 //! as it took, or after a rest that gets twice as long each time. After one that counted the key rests
 //! a few times as long as it took. So what is written all the time, in ways that no copy can follow,
-//! stays dirty, and takes no more than a part of the primary's time. Who waits until no key is dirty
-//! may end all rests.
+//! stays dirty, and takes no more than a part of the primary's time. A flip, which waits until no key is
+//! dirty, ends all rests.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -14,8 +14,7 @@ use crate::engine::ledger::{Fingerprint, Passthrough};
 
 /// Copies that take less are of no account.
 const LONG: Millis = 20;
-/// The longest rest.
-const MOST: Millis = 30_000;
+const LONGEST: Millis = 30_000;
 /// How many times as long as a copy that counted its key rests.
 const AFTER: Millis = 4;
 /// After so many copies in vain a key is told of.
@@ -50,7 +49,6 @@ impl Rests {
         !self.suspended && self.keys.get(&key).is_some_and(|rest| rest.lasts(now))
     }
 
-    /// The key was written.
     pub(super) fn was_written(&mut self, key: Fingerprint, now: Millis) {
         if !self.keys.is_empty() {
             self.keys.entry(key).and_modify(|rest| rest.written = now);
@@ -75,7 +73,7 @@ impl Engine {
     /// A copy that began then was in vain, as so many before it.
     pub(super) fn rest_in_vain(&mut self, key: Fingerprint, began: Option<Millis>, attempts: u8) {
         let Some(took) = self.took_long(began) else { return };
-        let rest = took.saturating_mul(1 << attempts.min(6)).min(MOST);
+        let rest = took.saturating_mul(1 << attempts.min(6)).min(LONGEST);
         let (until, quiet) = (self.now + rest, Some(2 * took));
         self.rests.insert(key, Rest { until, quiet, written: self.now });
     }
@@ -86,7 +84,7 @@ impl Engine {
             self.rests.remove(key);
             return;
         };
-        let until = self.now + (AFTER * took).min(MOST);
+        let until = self.now + (AFTER * took).min(LONGEST);
         self.rests.insert(key, Rest { until, quiet: None, written: self.now });
     }
 

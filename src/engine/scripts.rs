@@ -145,7 +145,6 @@ impl Scripts {
         self.known = Known::default();
     }
 
-    /// Scripts answered since the start.
     pub(super) fn finished(&self) -> u64 {
         self.finished
     }
@@ -259,7 +258,6 @@ impl Engine {
         self.scripts.tracking == Tracking::Wanted || self.scripts.question().is_some()
     }
 
-    /// Whether scripts have come.
     pub(crate) fn has_scripts(&self) -> bool {
         matches!(self.scripts.tracking, Tracking::Wanted | Tracking::On)
     }

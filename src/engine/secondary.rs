@@ -135,12 +135,10 @@ impl Engine {
         }
     }
 
-    /// Whether [`Self::halt`] holds.
     pub(crate) fn is_halted(&self) -> bool {
         self.halted.is_some()
     }
 
-    /// Whether writes are carried over.
     pub(super) fn is_mirroring(&self) -> bool {
         self.settings.mirroring && self.halted.is_none()
     }

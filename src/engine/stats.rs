@@ -42,7 +42,6 @@ impl Engine {
         &self.settings
     }
 
-    /// Counts since the start.
     pub(crate) fn counters(&self) -> &Counters {
         &self.counters
     }

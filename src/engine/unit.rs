@@ -16,7 +16,6 @@ pub(super) struct Touch {
     pub(super) written: bool,
 }
 
-/// One command that may write.
 #[derive(Clone, Debug)]
 pub(crate) struct Write {
     /// Its entry in the table; `None` for a command that only the server knows.
@@ -78,7 +77,7 @@ impl Engine {
         self.begin_from(Place::only(conn), unit)
     }
 
-    /// Waits behind everybody who waits for one of the step's keys now, without asking yet.
+    /// Queues the step behind all that wait for one of its keys now, without asking to be sent yet.
     pub(super) fn line_up(&mut self, place: Place, unit: &mut Unit) {
         if unit.waits.is_some() {
             return;

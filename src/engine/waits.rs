@@ -16,11 +16,10 @@ use super::{Answer, Cause, Engine, KeyRef, Unit, Write};
 use crate::engine::ledger::{Fingerprint, Group, Passthrough};
 use crate::protocol::resp::Reply;
 
-/// The waits under way.
 #[derive(Debug, Default)]
 pub(super) struct Waits {
     units: HashMap<u64, Unit>,
-    /// Who waits for a key, under today's numbering of databases.
+    /// The waits for a key, under today's numbering of databases.
     on: HashMap<Fingerprint, SmallVec<[u64; 2]>, Passthrough>,
     /// Waits that the step which is being settled may have served.
     stirred: Vec<u64>,
@@ -102,7 +101,7 @@ impl Engine {
         }
     }
 
-    /// A key has been written: whoever waits for it may have been served.
+    /// A key has been written: a wait for it may have been served.
     pub(super) fn stir(&mut self, fingerprint: Fingerprint) {
         if let Some(waiting) = self.waits.on.get(&fingerprint) {
             self.waits.stirred.extend(waiting);
@@ -124,7 +123,7 @@ impl Engine {
         }
     }
 
-    /// Databases change places by `swap`: those who wait stay where they are, by number, and may
+    /// Databases change places by `swap`: waits stay where they are, by number, and may
     /// have been served before and after.
     pub(super) fn swap_waits(&mut self, swap: impl FnOnce(&mut Self)) {
         let waiting: Vec<(u64, Unit)> = self.waits.units.drain().collect();

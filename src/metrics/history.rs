@@ -36,12 +36,10 @@ pub(crate) struct Point {
     pub target_reads: Times,
 }
 
-/// The last hour.
 #[derive(Debug, Default)]
 pub(crate) struct History(VecDeque<Point>);
 
 impl History {
-    /// One more point.
     pub(crate) fn add(&mut self, point: Point) {
         if self.0.len() == KEPT {
             self.0.pop_front();

@@ -44,7 +44,6 @@ pub(crate) struct Took {
 }
 
 impl Histogram {
-    /// Something took so long.
     pub(crate) fn add(&self, took: Duration) {
         let nanoseconds = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
         let bucket = BOUNDS.partition_point(|bound| *bound < nanoseconds);
@@ -54,7 +53,6 @@ impl Histogram {
         self.time.fetch_add(nanoseconds, Ordering::Relaxed);
     }
 
-    /// What has been counted.
     pub(crate) fn counts(&self) -> Vec<u64> {
         self.counts.iter().map(|count| count.load(Ordering::Relaxed)).collect()
     }

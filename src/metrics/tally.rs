@@ -1,7 +1,7 @@
 //! What clients' commands were, and how long they took.
 //!
 //! Each client has a [`Tally`] of its own, which only its task writes: nothing that all threads
-//! share is touched on the way of a command. Whoever wants to know adds them up, as [`Totals`].
+//! share is touched on the way of a command. They are added up on demand, as [`Totals`].
 
 use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -33,7 +33,6 @@ const BOUNDS: [u64; 16] = [
 const KINDS: usize = CommandKind::ALL.len();
 const NANOSECONDS: f64 = 1e9;
 
-/// One client's counts.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     kinds: [Counts<AtomicU64>; KINDS],
@@ -58,14 +57,12 @@ struct Counts<N> {
 }
 
 impl Tally {
-    /// A command has come.
     pub(crate) fn came(&self, kind: CommandKind) {
         if let Some(counts) = self.kinds.get(kind.index()) {
             add(&counts.commands, 1);
         }
     }
 
-    /// Commands that have come.
     pub(crate) fn commands(&self) -> u64 {
         self.kinds.iter().map(|counts| counts.commands.load(Ordering::Relaxed)).sum()
     }
@@ -91,7 +88,6 @@ fn add(counter: &AtomicU64, by: u64) {
 }
 
 impl Totals {
-    /// Adds one client's.
     pub(crate) fn add(&mut self, tally: &Tally) {
         self.longest = self.longest.max(tally.longest.load(Ordering::Relaxed));
         for (total, counts) in self.kinds.iter_mut().zip(&tally.kinds) {
@@ -108,7 +104,6 @@ impl Totals {
         self.kinds.get(kind.index()).map_or(0, |counts| counts.commands)
     }
 
-    /// Commands that have come.
     pub(crate) fn all_commands(&self) -> u64 {
         self.kinds.iter().map(|counts| counts.commands).sum()
     }

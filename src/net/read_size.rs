@@ -22,7 +22,6 @@ impl ReadSize {
         self.0
     }
 
-    /// So many bytes were read.
     pub(crate) fn learn(&mut self, read: usize) {
         if read >= self.0 {
             self.0 = (self.0 * 4).min(MOST);

@@ -81,9 +81,6 @@ const QUESTIONS: u32 = 3;
 /// whether it is still there, and as long after that, or after bytes that nobody takes, the
 /// connection is broken. Without the second limit, what is on its way when a network is cut would be
 /// sent again for a quarter of an hour.
-///
-/// # Errors
-/// The system's.
 pub(crate) fn tune(tcp: &TcpStream, silence: Duration) -> io::Result<()> {
     tcp.set_nodelay(true)?;
     let socket = socket2::SockRef::from(tcp);

@@ -49,9 +49,6 @@ pub enum TlsError {
 }
 
 /// Builds the client side's settings.
-///
-/// # Errors
-/// A file is missing or holds something else.
 pub fn client_config(options: &TlsOptions) -> Result<Arc<ClientConfig>, TlsError> {
     let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
@@ -109,9 +106,6 @@ fn roots(options: &TlsOptions) -> Result<RootCertStore, TlsError> {
 }
 
 /// Who is trusted: the authorities of a PEM file, or the system's.
-///
-/// # Errors
-/// The file is missing or holds something else.
 pub(crate) fn authorities(ca: Option<&Path>) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     match ca {
         Some(path) => certificates(path),
@@ -120,9 +114,6 @@ pub(crate) fn authorities(ca: Option<&Path>) -> Result<Vec<CertificateDer<'stati
 }
 
 /// The certificates of a PEM file.
-///
-/// # Errors
-/// The file is missing or holds something else.
 pub(crate) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let found: Result<Vec<_>, _> =
         CertificateDer::pem_file_iter(path).map_err(|e| file(path, &e))?.collect();

@@ -22,9 +22,6 @@ impl From<Wire> for Connection {
 
 impl Connection {
     /// Connects and logs in.
-    ///
-    /// # Errors
-    /// The server can't be reached or refuses.
     pub async fn open(endpoint: &Endpoint, setup: &Setup) -> Result<Self, ConnectError> {
         Ok(endpoint.connect(setup).await?.into())
     }
@@ -39,9 +36,6 @@ impl Connection {
     }
 
     /// Asks for a list of arguments.
-    ///
-    /// # Errors
-    /// As [`Self::ask`].
     pub async fn command<A: AsRef<[u8]>>(
         &mut self,
         args: impl IntoIterator<Item = A>,
@@ -50,9 +44,6 @@ impl Connection {
     }
 
     /// Asks all at once and collects the answers in order.
-    ///
-    /// # Errors
-    /// As [`Self::ask`].
     pub async fn ask_all(&mut self, requests: &[Request]) -> Result<Vec<Reply>, Broken> {
         for request in requests {
             self.queue(request);
@@ -75,9 +66,6 @@ impl Connection {
     }
 
     /// Waits for the next answer that is not a push.
-    ///
-    /// # Errors
-    /// As [`Self::ask`].
     pub async fn answer(&mut self) -> Result<Reply, Broken> {
         Ok(Reply::parse(&self.frame().await?)?)
     }
@@ -100,7 +88,7 @@ impl Connection {
         self.wire
     }
 
-    /// The wire, for who takes the frames as they come.
+    /// The wire, to take the frames as they come.
     pub fn wire(&mut self) -> &mut Wire {
         &mut self.wire
     }
@@ -111,9 +99,6 @@ pub(crate) type Answer<T> = RedisResult<T>;
 
 impl Connection {
     /// Asks a question. The inner error is the server's, or an answer of another kind than `T`.
-    ///
-    /// # Errors
-    /// The connection is broken.
     pub async fn query<T: FromRedisValue>(&mut self, question: &Cmd) -> Result<Answer<T>, Broken> {
         self.wire().push(&question.get_packed_command().into());
         let frame = self.frame().await?;
@@ -121,9 +106,6 @@ impl Connection {
     }
 
     /// Asks for `INFO`, of some section or (empty) of the usual ones.
-    ///
-    /// # Errors
-    /// As [`Self::query`].
     pub async fn info(&mut self, section: &str) -> Result<Answer<Info>, Broken> {
         match section {
             "" => self.query(&cmd("INFO")).await,

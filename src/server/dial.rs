@@ -32,7 +32,7 @@ pub struct Setup {
     pub db: u32,
     /// Whether the URL's user selects it, before the login.
     pub selected_for: bool,
-    /// Who to be; `None` logs in as nobody.
+    /// The user to log in as; `None` does not log in.
     pub login: Option<(Option<String>, Secret)>,
     /// The name shown by `CLIENT LIST`, where the endpoint's tag follows it.
     pub name: &'static str,
@@ -90,9 +90,6 @@ impl ConnectError {
 
 impl Endpoint {
     /// Connects and logs in.
-    ///
-    /// # Errors
-    /// The server can't be reached or refuses.
     pub async fn connect(&self, setup: &Setup) -> Result<Wire, ConnectError> {
         let node = self.serving().await?;
         let connected = self.connect_to(&node, setup).await;

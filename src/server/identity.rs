@@ -1,4 +1,4 @@
-//! Who is who: what a server says of itself, how far its clock is from another's, and a number that
+//! Identities: what a server says of itself, how far its clock is from another's, and a number that
 //! tells this process from others.
 
 use std::hash::{BuildHasher, RandomState};
@@ -13,7 +13,7 @@ use crate::protocol::resp::{Reply, Request};
 /// finer, and equal clocks keep expiries equal to the millisecond.
 const CLOCK_NOISE: i64 = 20;
 
-/// Who a server is.
+/// A server's process, data and abilities.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ServerInfo {
     /// The version as it prints it (`7.0.15`).
@@ -108,7 +108,7 @@ impl ServerInfo {
         Ok(Self::of(&connection.info("").await?.unwrap_or_default()))
     }
 
-    /// The questions whose answers say who a server is, cheaper than all of `INFO`.
+    /// The questions whose answers identify a server, cheaper than all of `INFO`.
     pub fn questions() -> [Request; 2] {
         ["server", "replication"].map(|section| Request::new(["INFO", section]))
     }
@@ -172,9 +172,6 @@ pub(crate) struct ClockGap {
 
 impl ClockGap {
     /// Asks both servers, some times, and believes what took the least time.
-    ///
-    /// # Errors
-    /// A connection is broken.
     pub(crate) async fn measure(a: &mut Connection, b: &mut Connection) -> Result<Self, Broken> {
         let mut best: Option<Self> = None;
         for _ in 0..5 {

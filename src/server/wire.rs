@@ -65,26 +65,17 @@ impl Wire {
     }
 
     /// Writes until nothing waits (ready) or the server takes no more (pending).
-    ///
-    /// # Errors
-    /// The connection is broken.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
         let written = self.outgoing.poll_write(&mut self.stream, cx).map_err(Broken::Io);
         written.map_err(|error| self.broken(error))
     }
 
     /// The next reply among the bytes that are here already.
-    ///
-    /// # Errors
-    /// What came is not RESP.
     pub fn buffered(&mut self) -> Result<Option<Frame>, Broken> {
         Ok(self.scanner.next(&mut self.incoming)?)
     }
 
     /// Reads once; ready when bytes have come.
-    ///
-    /// # Errors
-    /// The connection is broken.
     pub fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
         if self.tether.as_mut().is_some_and(|tether| tether.poll(cx).is_ready()) {
             return Poll::Ready(Err(Broken::Left));
@@ -111,17 +102,11 @@ impl Wire {
     }
 
     /// Waits for the next reply, writing what is queued meanwhile.
-    ///
-    /// # Errors
-    /// The connection is broken.
     pub async fn frame(&mut self) -> Result<Frame, Broken> {
         std::future::poll_fn(|cx| self.poll_frame(cx)).await
     }
 
     /// Waits for the next `replies` replies, as one frame. None of them may be a push.
-    ///
-    /// # Errors
-    /// The connection is broken.
     pub async fn row(&mut self, replies: usize) -> Result<Bytes, Broken> {
         if replies == 0 {
             return Ok(Bytes::new());

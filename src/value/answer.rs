@@ -84,7 +84,6 @@ impl Answer {
         self.items()?.try_into().map_err(|_| ReadError::Unexpected(question))
     }
 
-    /// The elements as texts.
     pub(super) fn texts(self) -> Result<Vec<Bytes>, ReadError> {
         self.items()?.into_iter().map(Self::text).collect()
     }

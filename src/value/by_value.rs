@@ -27,7 +27,6 @@ pub(super) struct Dumps {
 }
 
 impl Dumps {
-    /// Asks for all of them.
     pub(super) async fn ask(
         keys: &[&Bytes],
         connection: &mut Connection,

@@ -71,9 +71,6 @@ impl Comparer {
 
     /// As [`Self::compare`], and whatever differs is looked at again a few times, for up to a third
     /// of a second in all: what still differs then did not just change.
-    ///
-    /// # Errors
-    /// A server can't be asked.
     pub async fn settle(&mut self, keys: &[Bytes]) -> Result<Vec<Verdict>, CompareError> {
         let mut verdicts = self.compare(keys).await?;
         for pause in PAUSES {
@@ -96,9 +93,6 @@ impl Comparer {
     }
 
     /// One verdict a key, in order; after an error the comparer can't be used any more. Several hundred keys at once keep both servers busy.
-    ///
-    /// # Errors
-    /// A server can't be asked.
     pub async fn compare(&mut self, keys: &[Bytes]) -> Result<Vec<Verdict>, CompareError> {
         let (first, second) = both(
             outlines(keys, &self.first.server, &mut self.first.connection),
@@ -120,9 +114,6 @@ impl Comparer {
     }
 
     /// Those of the keys that the first server does not have.
-    ///
-    /// # Errors
-    /// A server can't be asked.
     pub async fn lacking_first(&mut self, keys: &[Bytes]) -> Result<Vec<Bytes>, CompareError> {
         lacking(keys, &mut self.first.connection).await.map_err(CompareError::First)
     }

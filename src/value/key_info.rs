@@ -19,7 +19,6 @@ pub(crate) struct KeyInfo {
     pub expires_at: Option<i64>,
 }
 
-/// The type of a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Type {
     /// One that commands can read and write.
@@ -29,9 +28,6 @@ pub(crate) enum Type {
 }
 
 /// Asks for type and expiry; `None` when there is no such key.
-///
-/// # Errors
-/// The connection is broken or the server refuses.
 pub(crate) async fn key_info(
     key: &[u8],
     connection: &mut Connection,

@@ -14,9 +14,6 @@ const LIFETIME: &str = "10000";
 
 /// What the server takes, found by restoring tiny values under one scratch key that is removed
 /// again. Where it may not be asked (no permission, read-only, full), the table stands.
-///
-/// # Errors
-/// The connection is broken.
 pub async fn probe(
     server: &Capabilities,
     connection: &mut Connection,

@@ -13,7 +13,7 @@ use crate::server::Connection;
 use crate::value::diff::{Field, Kind, Part};
 
 /// Reads one value from one server, a part at a time; every question may find the key changed,
-/// and whoever needs one moment's state keeps writers away meanwhile or reads again.
+/// for one moment's state, keep writers away meanwhile or read again.
 #[derive(Debug)]
 pub(crate) struct Reader {
     key: Bytes,
@@ -31,7 +31,6 @@ pub(super) struct Elements {
     pub(super) missing: Vec<Bytes>,
 }
 
-/// Where the next part begins.
 #[derive(Debug)]
 enum Place {
     /// So many bytes have been read; nothing at all before the beginning.
@@ -92,9 +91,6 @@ impl Reader {
 
     /// Reads elements of a set, a sorted set or a hash again, as many of `names` as make a part, and
     /// takes their names out. Bytes of a string have [a way of their own](Self::bytes_again).
-    ///
-    /// # Errors
-    /// As [`Self::next`]'s.
     pub(super) async fn again(
         &mut self,
         kind: Kind,
@@ -160,9 +156,6 @@ impl Reader {
 
     /// Reads bytes of a string again, as far as they have been read: the block that stands last in
     /// `blocks`, told by its first and its last byte, which is taken out. Gives its place too.
-    ///
-    /// # Errors
-    /// As [`Self::next`]'s.
     pub(super) async fn bytes_again(
         &mut self,
         blocks: &mut Vec<Bytes>,
@@ -180,9 +173,6 @@ impl Reader {
     }
 
     /// The elements of a list from `index` on, as many as make a part, and how many the list has.
-    ///
-    /// # Errors
-    /// As [`Self::next`]'s.
     pub(super) async fn elements_at(
         &mut self,
         index: usize,

@@ -84,9 +84,6 @@ impl Transcription {
     }
 
     /// Reads a batch of the named pieces again, takes their names out, and says what to write.
-    ///
-    /// # Errors
-    /// As [`Self::next_part`]'s.
     pub(crate) async fn read_again(
         &mut self,
         names: &mut Vec<Bytes>,
@@ -105,9 +102,6 @@ impl Transcription {
 
     /// Reads the elements of a list behind the first so many, says what to write for them, and tells
     /// how many they are and how many the list has.
-    ///
-    /// # Errors
-    /// As [`Self::next_part`]'s.
     pub(crate) async fn next_elements(
         &mut self,
         copied: usize,
@@ -144,9 +138,6 @@ impl Transcription {
 
     /// Asks when the value ends by now, while nobody writes to it; `noted` is the first of the ends
     /// that it was given since. False when it may have ended, and another begun.
-    ///
-    /// # Errors
-    /// As [`Self::next_part`]'s.
     pub(crate) async fn still_lives(
         &mut self,
         noted: Option<i64>,
@@ -163,9 +154,6 @@ impl Transcription {
 
     /// What shows on the other server that nothing is missing, to be asked behind the last chunk, and
     /// the reading server's answer to it; `None` where they may differ.
-    ///
-    /// # Errors
-    /// The value can't be read.
     pub(crate) async fn size(
         &self,
         from: &mut Connection,

@@ -32,9 +32,6 @@ impl Way {
     }
 
     /// Those of a page that must be compared.
-    ///
-    /// # Errors
-    /// The first server can't be asked.
     pub(crate) async fn candidates<'a>(
         self,
         page: &'a Page,
@@ -77,9 +74,6 @@ impl Pages {
     }
 
     /// The next page; `None` after the last.
-    ///
-    /// # Errors
-    /// The server can't be asked.
     pub(crate) async fn next(&self) -> Result<Option<Page>, ScanError> {
         let mut scan = self.scan.lock().await;
         let (scan, connection) = &mut *scan;

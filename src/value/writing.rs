@@ -198,7 +198,7 @@ impl Writing {
         if self.server.since_redis(6, 2) {
             return self.xgroup("CREATECONSUMER", &group.name).push(consumer).finish();
         }
-        // Who reads its own past there comes to be, and gets nothing.
+        // A consumer that reads its own past there comes to be, and gets nothing.
         let read = [b"XREADGROUP".as_ref(), b"GROUP", &group.name, consumer];
         Request::new(read.into_iter().chain([b"STREAMS".as_ref(), &self.temporary, b"0"]))
     }

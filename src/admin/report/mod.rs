@@ -24,7 +24,6 @@ const FILE: &str = "report.json";
 /// Starts, flips and comparisons that are told, each.
 const KEPT: usize = 100;
 
-/// A migration as a whole.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Report {
@@ -129,9 +128,6 @@ impl Report {
     }
 
     /// Keeps it in the directory.
-    ///
-    /// # Errors
-    /// The system's.
     pub(crate) fn save(&self, directory: &Path) -> io::Result<()> {
         let fresh = directory.join("report.json.new");
         fs::write(&fresh, serde_json::to_vec(self)?)?;
@@ -171,7 +167,6 @@ impl Report {
         }
     }
 
-    /// For a terminal.
     pub(crate) fn text(&self) -> String {
         text::render(self)
     }

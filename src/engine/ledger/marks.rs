@@ -2,7 +2,7 @@
 //! the engine changes it.
 //!
 //! Only the engine marks, behind its own lock, so that a mark and its place in the log are one step.
-//! Whoever looks without that lock sees what was true at some moment of the look.
+//! A look-up without that lock sees what was true at some moment of the look-up.
 //!
 //! A slot is a fingerprint, a mark and the table's own byte, ten bytes, of which at least 7 of 16 are
 //! in use in a table that has grown. There are many tables, which grow one by one: none holds up for
@@ -48,12 +48,10 @@ impl Marks {
         Self { map: DashMap::with_hasher_and_shard_amount(Passthrough, TABLES) }
     }
 
-    /// How many there are.
     pub(super) fn len(&self) -> usize {
         self.map.len()
     }
 
-    /// Memory, in bytes.
     pub(super) fn bytes(&self) -> usize {
         let tables = self.map.shards().iter();
         tables.map(|table| table.read().allocation_info().1.size()).sum()

@@ -7,7 +7,7 @@
 //! the rest stays migrated.
 //!
 //! *Guarantees:* at most 24 bytes a key however many there are, and nearly the same time for each.
-//! Marks can be looked up from any task ([`Ledger::marks`]) while the one who holds the ledger
+//! Marks can be looked up from any task ([`Ledger::marks`]) while the owner of the ledger
 //! changes them.
 //!
 //! *Must not know:* the keys' names, what a write is, time.

@@ -43,7 +43,6 @@ impl Names {
     }
 }
 
-/// One copy under way.
 pub(super) struct Copy {
     ticket: Ticket,
     /// No other copy's.

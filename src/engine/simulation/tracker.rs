@@ -17,13 +17,11 @@ struct Asked {
 }
 
 impl Tracker {
-    /// Begins to listen.
     pub(super) fn connect(&mut self, primary: &mut Server) {
         primary.words = Some(std::collections::VecDeque::new());
         self.asked = Some(Asked { question: None, read: false });
     }
 
-    /// The connection breaks.
     pub(super) fn cut(&mut self, engine: &mut Engine, primary: &mut Server) {
         if primary.words.take().is_some() {
             engine.tracking_ended();

@@ -23,7 +23,6 @@ enum State {
     Over,
 }
 
-/// One wait.
 pub(super) struct Waiter {
     /// The connection, as the primary numbers it.
     who: u64,

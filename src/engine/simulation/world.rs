@@ -92,7 +92,6 @@ impl World {
         }
     }
 
-    /// Something happens.
     pub(super) fn happen(&mut self) {
         match self.rng.below(100) {
             0..20 => self.ask(),

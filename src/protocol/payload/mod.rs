@@ -40,17 +40,11 @@ pub struct Payload<'a> {
 
 impl<'a> Payload<'a> {
     /// Takes what `DUMP` answered.
-    ///
-    /// # Errors
-    /// It is too short to hold a type byte and a footer.
     pub fn new(raw: &'a [u8]) -> Result<Self, TooShort> {
         if raw.len() > FOOTER { Ok(Self { raw: raw.into() }) } else { Err(TooShort) }
     }
 
     /// A payload of `version` around a body that begins with its type byte.
-    ///
-    /// # Errors
-    /// The body is empty.
     pub fn around(body: &[u8], version: u16) -> Result<Self, TooShort> {
         if body.is_empty() { Err(TooShort) } else { Ok(Self { raw: seal(body, version).into() }) }
     }

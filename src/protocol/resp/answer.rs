@@ -18,12 +18,10 @@ pub(crate) fn error(out: &mut BytesMut, text: &str) {
     append(out, &Frame2::Error(&text.replace(['\r', '\n'], " ")));
 }
 
-/// Appends an integer reply.
 pub(crate) fn integer(out: &mut BytesMut, value: i64) {
     append(out, &Frame2::Integer(value));
 }
 
-/// Appends a bulk string.
 pub(crate) fn text(out: &mut BytesMut, text: &[u8]) {
     append(out, &Frame2::BulkString(text));
 }

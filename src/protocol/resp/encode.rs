@@ -13,7 +13,6 @@ pub(crate) fn bulk_len(out: &mut BytesMut, len: usize) {
     header(out, b'$', len);
 }
 
-/// Appends a whole bulk string.
 pub(crate) fn bulk(out: &mut BytesMut, bytes: &[u8]) {
     bulk_len(out, bytes.len());
     out.put_slice(bytes);

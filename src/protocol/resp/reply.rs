@@ -61,9 +61,6 @@ pub enum Reply {
 
 impl Reply {
     /// Understands one whole frame. Attributes (`|`) are skipped.
-    ///
-    /// # Errors
-    /// The bytes are not one whole reply.
     pub fn parse(raw: &Bytes) -> Result<Self, ReplyError> {
         Cursor { raw, position: 0 }.reply(0)
     }

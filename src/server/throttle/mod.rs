@@ -72,7 +72,6 @@ impl Courtesy {
         self.left.store(left, Ordering::Relaxed);
     }
 
-    /// A client has come.
     pub(crate) fn expect(&self) {
         self.left.fetch_max(EXPECTANT, Ordering::Relaxed);
     }

@@ -103,7 +103,7 @@ pub struct Group {
 pub struct Pending {
     /// Which entry.
     pub id: StreamId,
-    /// Who has it.
+    /// The consumer that has it.
     pub consumer: Bytes,
     /// When it was handed out last, in Unix milliseconds of the server's clock.
     pub delivered_at: i64,

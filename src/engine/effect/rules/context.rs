@@ -29,7 +29,6 @@ pub(super) fn succeeds(request: Request) -> Step {
     Step { request, expect: Expect::Success }
 }
 
-/// The steps and nothing else.
 pub(super) fn steps(steps: impl IntoIterator<Item = Step>) -> Outcome {
     Outcome::Apply(Effect { steps: steps.into_iter().collect(), ..Effect::default() })
 }
@@ -62,7 +61,6 @@ pub(super) fn without(request: &Request, drop: impl Fn(usize) -> bool) -> Reques
 }
 
 impl<'a> Executed<'a> {
-    /// Argument `index`.
     pub(super) fn arg(&self, index: usize) -> Option<&'a [u8]> {
         self.request.arg(index)
     }
@@ -132,7 +130,6 @@ impl<'a> Executed<'a> {
     }
 }
 
-/// `PEXPIREAT key time`.
 pub(super) fn expire_at(key: &[u8], time: i64) -> Request {
     let mut builder = Builder::default();
     builder.push(b"PEXPIREAT").push(key).push_integer(time);

@@ -5,7 +5,6 @@ use crate::engine::effect::{Executed, Expiry, Outcome, Probes};
 use crate::protocol::capability::Capabilities;
 use crate::protocol::resp::{Reply, Request};
 
-/// The options of a `SET`.
 #[derive(Default)]
 struct SetOptions<'a> {
     /// `EX`, `PX`, `EXAT`, `PXAT` or `KEEPTTL`: the key may have an end.

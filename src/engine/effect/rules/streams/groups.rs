@@ -14,7 +14,6 @@ use crate::protocol::capability::Capabilities;
 use crate::protocol::command::Command;
 use crate::protocol::resp::{Builder, Reply, Request};
 
-/// `XINFO GROUPS key`.
 fn ask_groups(key: &[u8]) -> Request {
     Request::new([b"XINFO".as_ref(), b"GROUPS", key])
 }
@@ -189,7 +188,7 @@ impl Stream<'_> {
         self.executed.primary.since_redis(7, 2).then(|| self.consumer())
     }
 
-    /// Whoever reads becomes a consumer.
+    /// A reader becomes a consumer.
     fn consumer(&self) -> Step {
         let Reading { group, consumer, .. } = self.reading;
         create_consumer(self.executed, self.key, group, consumer)
