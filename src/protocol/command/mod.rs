@@ -8,7 +8,6 @@
 //!
 //! *Must not know:* sockets, clocks, sessions, what is migrated.
 
-mod keys;
 mod likeness;
 mod markdown;
 mod mirror;
@@ -16,10 +15,10 @@ mod spec;
 mod table;
 
 use smallvec::SmallVec;
+use thiserror::Error;
 
 use crate::protocol::resp::Request;
 
-pub use keys::KeyError;
 pub use likeness::Likeness;
 pub use markdown::markdown;
 pub use mirror::Mirror;
@@ -133,12 +132,24 @@ pub enum Reach {
     Code,
 }
 
+/// The arguments do not follow the command's grammar.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[error("the keys of this request cannot be told")]
+pub struct KeyError;
+
 impl Command {
     /// The keys of `request`, with what it does to each, as `COMMAND GETKEYSANDFLAGS` would say.
     ///
     /// # Errors
     /// The arguments do not follow the command's grammar; the server will refuse it too.
     pub fn keys(&self, request: &Request) -> Result<Keys, KeyError> {
-        keys::of(self, request)
+        if !self.takes(request.len()) {
+            return Err(KeyError);
+        }
+        let mut keys = Keys::new();
+        for spec in self.specs {
+            spec.find(request, &mut keys)?;
+        }
+        Ok(keys)
     }
 }
