@@ -14,7 +14,7 @@ use crate::lane::{KeyGuard, SharedEngine};
 use crate::protocol::capability::Capabilities;
 use crate::protocol::payload::Acceptance;
 use crate::protocol::resp::{Flat, Row, about, command};
-use crate::server::throttle::Courtesy;
+use crate::server::throttle::Throttle;
 use crate::server::{Broken, ConnectError, Connection, Endpoint, Info, Setup};
 
 /// From this estimate of its memory on, a value is copied in chunks, in bytes.
@@ -51,7 +51,7 @@ pub(crate) struct Route {
     /// Counts.
     pub progress: Arc<Progress>,
     /// When to give way to clients.
-    pub courtesy: Arc<Courtesy>,
+    pub throttle: Arc<Throttle>,
 }
 
 impl Route {

@@ -52,7 +52,7 @@ impl Pass {
         let mut primary = Keyspace::new(self.route.endpoint.clone());
         let size = primary.size(&self.databases).await;
         self.route.progress.begin(size);
-        let _hurry = (self.doubtful && size <= HURRIED).then(|| self.route.courtesy.hurry());
+        let _hurry = (self.doubtful && size <= HURRIED).then(|| self.route.throttle.hurry());
         let mut claimed = 0;
         loop {
             let numbering = engine.look(Engine::numbering);
@@ -91,7 +91,7 @@ impl Pass {
         for db in scan.databases(&self.databases).await {
             scan.start(db);
             let lookup = self.route.engine.with(|engine| engine.lookup(db));
-            while let Some(keys) = scan.next(self.route.courtesy.step(COUNT)).await {
+            while let Some(keys) = scan.next(self.route.throttle.step(COUNT)).await {
                 let progress = &self.route.progress;
                 progress.scanned_more(keys.len());
                 let tickets = self.claim(db, lookup.unclaimed(keys));
@@ -156,7 +156,7 @@ async fn work(route: Arc<Route>, batches: Arc<tokio::sync::Mutex<mpsc::Receiver<
             // What was not copied is dirty, and the recopier's.
             Err(error) => warn!(%error, "a copier lost its connection"),
         }
-        route.courtesy.rest(keys, began.elapsed()).await;
+        route.throttle.rest(keys, began.elapsed()).await;
     }
 }
 

@@ -121,7 +121,7 @@ impl Copier {
         let mut began = Instant::now();
         while let Some(part) = copy.next_part(&mut self.connection).await? {
             if !in_position {
-                self.route.courtesy.rest(SMALL_STEP, began.elapsed()).await;
+                self.route.throttle.rest(SMALL_STEP, began.elapsed()).await;
                 began = Instant::now();
             }
             let sent = self.part(ticket, part, in_position).await;
@@ -187,7 +187,7 @@ impl Copier {
                 Extended::Partly => {}
             }
             drop(held);
-            self.route.courtesy.rest(SMALL_STEP, began.elapsed()).await;
+            self.route.throttle.rest(SMALL_STEP, began.elapsed()).await;
         }
     }
 

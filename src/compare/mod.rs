@@ -18,7 +18,7 @@ use tokio::sync::watch;
 
 use crate::failure::ServerError as Error;
 use crate::protocol::databases::Databases;
-use crate::server::throttle::Courtesy;
+use crate::server::throttle::Throttle;
 use crate::server::throttle::foreign_load::give_way;
 use crate::server::{ClockGap, Connection, Endpoint, ServerInfo, Setup};
 use crate::status::Progress;
@@ -59,18 +59,18 @@ pub async fn run(options: Options) -> Result<Report, Error> {
     let pairs = pairs(&options.databases, &mut source, &mut target).await?;
     let mut report = Report::new(options.show);
     let options = Arc::new(options);
-    let courtesy = Arc::new(Courtesy::default());
+    let throttle = Arc::new(Throttle::default());
     let passes = async {
         for (from, to) in pairs {
-            let (options, courtesy) = (options.clone(), courtesy.clone());
-            let pass = pass::Pass { options, from, to, leeway, courtesy };
+            let (options, throttle) = (options.clone(), throttle.clone());
+            let pass = pass::Pass { options, from, to, leeway, throttle };
             report.add(pass.run().await?);
         }
         Ok(report)
     };
     tokio::select! {
         report = passes => report,
-        never = give_way(&options.source, &courtesy) => match never {},
+        never = give_way(&options.source, &throttle) => match never {},
     }
 }
 

@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 
 use super::report::Report;
 use super::{Error, Fault, Options, side};
-use crate::server::throttle::Courtesy;
+use crate::server::throttle::Throttle;
 use crate::value::diff::{Difference, Leeway};
 use crate::value::{Comparer, Pages, Verdict, Way};
 
@@ -26,7 +26,7 @@ pub(super) struct Pass {
     pub(super) from: u32,
     pub(super) to: u32,
     pub(super) leeway: Leeway,
-    pub(super) courtesy: Arc<Courtesy>,
+    pub(super) throttle: Arc<Throttle>,
 }
 
 impl Pass {
@@ -61,7 +61,7 @@ impl Pass {
         let mut connection = side(endpoint, db).await?.connection;
         let size = connection.command(["DBSIZE"]).await?.integer().unwrap_or(0);
         self.options.progress.send_modify(|progress| progress.total += size.unsigned_abs());
-        Ok(Pages::new(connection, db, PAGE, self.courtesy.clone()))
+        Ok(Pages::new(connection, db, PAGE, self.throttle.clone()))
     }
 
     async fn work(&self, way: Way, pages: &Pages) -> Result<Report, Error> {

@@ -248,8 +248,8 @@ pub(super) async fn watch_traffic(migration: Arc<Migration>) {
     loop {
         let Some(registry) = migration.registry() else { return };
         if timeout(throttle::LOOK, registry.somebody_came()).await.is_ok() {
-            migration.env.courtesy.expect();
+            migration.env.throttle.expect();
         }
-        migration.env.courtesy.look(registry.commands());
+        migration.env.throttle.look(registry.commands());
     }
 }

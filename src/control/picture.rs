@@ -170,7 +170,7 @@ fn held_by(direction: &Direction, env: &Environment) -> Option<String> {
         _ if !direction.peer.is_connected() => "the other server is not reached".to_owned(),
         _ if !may_copy => "the other server takes no more for now".to_owned(),
         Some(rate) => format!("the limit of {rate} keys a second"),
-        None if env.courtesy.clients_are_served() => "clients go first".to_owned(),
+        None if env.throttle.clients_are_served() => "clients go first".to_owned(),
         None => return None,
     };
     Some(reason)

@@ -73,7 +73,7 @@ fn prepared(migration: &Migration, direction: &Direction, tally: &Arc<Tally>) ->
             tolerance: i64::try_from(tolerance).unwrap_or(i64::MAX),
         },
         keeps_extras: env.keeps_extras(secondary),
-        courtesy: env.courtesy.clone(),
+        throttle: env.throttle.clone(),
         tally: tally.clone(),
     }
 }

@@ -61,7 +61,7 @@ pub(crate) async fn run(
     let summary = tokio::select! {
         summary = copy(&env, &direction) => Ok(summary),
         failure = lose(&env) => Err(failure),
-        never = give_way(&env.config.servers.source, &env.courtesy) => match never {},
+        never = give_way(&env.config.servers.source, &env.throttle) => match never {},
         never = tell(&env, &progress) => match never {},
     };
     direction.stop.cancel();

@@ -84,7 +84,7 @@ impl Direction {
             trials: backfill::Trials::new(env.endpoint(secondary).clone()),
             by_frequency: survey.by_frequency,
             progress: env.progress.clone(),
-            courtesy: env.courtesy.clone(),
+            throttle: env.throttle.clone(),
         });
         let (peer, stop) =
             (Arc::new(Peer::new(survey.secondary.clone())), CancellationToken::new());

@@ -19,7 +19,7 @@ use crate::protocol::payload::Acceptance;
 use crate::protocol::resp::{Reply, Request};
 use crate::proxy::DefaultUser;
 use crate::server::Endpoint;
-use crate::server::throttle::Courtesy;
+use crate::server::throttle::Throttle;
 use crate::status::Side;
 use crate::verify::ReadTally;
 
@@ -50,7 +50,7 @@ pub(crate) struct Environment {
     pub(crate) started: Instant,
     pub(crate) tasks: TaskTracker,
     pub(crate) progress: Arc<Progress>,
-    pub(crate) courtesy: Arc<Courtesy>,
+    pub(crate) throttle: Arc<Throttle>,
     /// Which reads the secondary is asked too.
     pub(crate) shadow: Arc<SampleRate>,
     /// What has come of those.
@@ -77,7 +77,7 @@ impl Environment {
             started: Instant::now(),
             tasks: TaskTracker::new(),
             progress,
-            courtesy: Arc::default(),
+            throttle: Arc::default(),
             shadow,
             reads: Arc::default(),
             acceptances: facts.acceptances,

@@ -10,7 +10,7 @@ use tokio::sync::Mutex;
 
 use super::{CompareError, Comparer};
 use crate::protocol::reserved_keys::is_reserved;
-use crate::server::throttle::Courtesy;
+use crate::server::throttle::Throttle;
 use crate::server::{Connection, Scan, ScanError};
 
 /// Which server's keys are gone over.
@@ -50,7 +50,7 @@ pub(crate) struct Pages {
     scan: Mutex<(Scan, Connection)>,
     db: u32,
     most: usize,
-    courtesy: Arc<Courtesy>,
+    throttle: Arc<Throttle>,
 }
 
 /// One of them.
@@ -68,16 +68,16 @@ impl Pages {
         connection: Connection,
         db: u32,
         most: usize,
-        courtesy: Arc<Courtesy>,
+        throttle: Arc<Throttle>,
     ) -> Self {
-        Self { scan: Mutex::new((Scan::default(), connection)), db, most, courtesy }
+        Self { scan: Mutex::new((Scan::default(), connection)), db, most, throttle }
     }
 
     /// The next page; `None` after the last.
     pub(crate) async fn next(&self) -> Result<Option<Page>, ScanError> {
         let mut scan = self.scan.lock().await;
         let (scan, connection) = &mut *scan;
-        let Some(mut keys) = scan.next(self.courtesy.step(self.most), connection).await? else {
+        let Some(mut keys) = scan.next(self.throttle.step(self.most), connection).await? else {
             return Ok(None);
         };
         keys.retain(|key| !is_reserved(self.db, key));
@@ -86,6 +86,6 @@ impl Pages {
 
     /// Rests after what was done with a page.
     pub(crate) async fn rest(&self, page: Page) {
-        self.courtesy.rest(page.keys.len(), page.began.elapsed()).await;
+        self.throttle.rest(page.keys.len(), page.began.elapsed()).await;
     }
 }

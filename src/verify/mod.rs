@@ -26,7 +26,7 @@ use crate::lane::SharedEngine;
 use crate::protocol::capability::Capabilities;
 use crate::protocol::databases::Databases;
 use crate::server::Endpoint;
-use crate::server::throttle::Courtesy;
+use crate::server::throttle::Throttle;
 use crate::value::diff::Leeway;
 
 pub(crate) use found::{Alike, Found, Sample};
@@ -48,7 +48,7 @@ pub(crate) struct Verify {
     /// Whether keys that only the secondary holds stay (they were there before).
     pub keeps_extras: bool,
     /// When to give way to clients.
-    pub courtesy: Arc<Courtesy>,
+    pub throttle: Arc<Throttle>,
     /// What has been found so far.
     pub tally: Arc<Tally>,
 }

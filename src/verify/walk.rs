@@ -82,7 +82,7 @@ impl Verify {
     /// Goes over the keys of `db` on one of the servers; `home` is its number on the primary.
     async fn go(&self, way: Way, db: u32, home: u32, wrong: &Wrongs) -> Result<(), VerifyError> {
         let endpoint = way.of(&self.primary.0, &self.secondary.0);
-        let pages = Pages::new(open(endpoint, db).await?, db, BATCH, self.courtesy.clone());
+        let pages = Pages::new(open(endpoint, db).await?, db, BATCH, self.throttle.clone());
         let work = || self.work(way, home, &pages, wrong);
         // While one waits for a server, the others keep it busy.
         tokio::try_join!(work(), work(), work()).map(drop)

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use crate::server::throttle::{Courtesy, LOOK};
+use crate::server::throttle::{LOOK, Throttle};
 use crate::server::{Connection, Endpoint, Info, Setup};
 
 /// What copies and comparisons send, and what connections are opened, kept and watched with;
@@ -53,14 +53,14 @@ const OURS: [&str; 34] = [
 const RETRY: Duration = Duration::from_secs(5);
 
 /// Looks for as long as it is asked to.
-pub(crate) async fn give_way(endpoint: &Endpoint, courtesy: &Courtesy) -> Infallible {
+pub(crate) async fn give_way(endpoint: &Endpoint, throttle: &Throttle) -> Infallible {
     let setup = Setup::own(endpoint, 0, "crossfade-watch");
     loop {
         if let Ok(mut server) = Connection::open(endpoint, &setup).await {
             let mut before = None;
             while let Ok(Ok(info)) = server.info("commandstats").await {
                 let served = served(&info);
-                courtesy.look(served.saturating_sub(*before.get_or_insert(served)));
+                throttle.look(served.saturating_sub(*before.get_or_insert(served)));
                 sleep(LOOK).await;
             }
         }

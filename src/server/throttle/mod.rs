@@ -1,14 +1,14 @@
 //! Giving way to clients: background work takes small steps and rests between them while clients are
 //! served, and goes at full speed while none is.
 //!
-//! *What it is:* whoever knows how many commands clients have sent says so every [`LOOK`], and at
-//! once when a client comes; whoever works through all keys asks how large a step may be, and rests
-//! after each.
+//! *What it is:* the proxy, or a look at the server, tells every [`LOOK`] how many commands clients
+//! have sent, and at once when a client comes; what works through all keys asks how large a step may be,
+//! and rests after each.
 //!
 //! *Guarantees:* a command waits for one small step of each worker at most, and most commands for
 //! none; work is slowed down, never stopped: where clients keep a server so busy that small steps
 //! take long, steps grow, and rests go, until each worker gets `FLOOR` keys a second done. Keys in
-//! doubt are nobody's background: whoever copies them is in a hurry, and its floor is higher.
+//! doubt are no background work: their copying is in a hurry, and its floor is higher.
 //!
 //! *Must not know:* what the work is, who the clients are.
 
@@ -25,7 +25,7 @@ pub(crate) const LOOK: Duration = Duration::from_millis(25);
 const TRAFFIC: u64 = 3;
 /// Clients count as served for so many looks after their last traffic.
 const PATIENCE: u32 = 80;
-/// … and for so many after one has come, who may be about to send.
+/// … and for so many after one has come, which may be about to send.
 const EXPECTANT: u32 = 10;
 /// Keys in a step while clients are served: some tens of microseconds of a server's time.
 pub(crate) const SMALL_STEP: usize = 16;
@@ -40,20 +40,20 @@ const HURRIED_STEPS: usize = 4;
 
 /// What background work knows of clients.
 #[derive(Debug, Default)]
-pub(crate) struct Courtesy {
+pub(crate) struct Throttle {
     /// Commands until the last look.
     seen: AtomicU64,
     /// Looks for which clients still count as served.
     left: AtomicU32,
     /// Keys that the floor asks for in the time that the last step took.
     due: AtomicUsize,
-    /// Who is in a hurry.
+    /// How many are in a hurry.
     hurried: AtomicUsize,
 }
 
 /// Work is done in a hurry as long as this lives.
 #[derive(Debug)]
-pub(crate) struct Hurry<'a>(&'a Courtesy);
+pub(crate) struct Hurry<'a>(&'a Throttle);
 
 impl Drop for Hurry<'_> {
     fn drop(&mut self) {
@@ -61,7 +61,7 @@ impl Drop for Hurry<'_> {
     }
 }
 
-impl Courtesy {
+impl Throttle {
     /// Clients have sent so many commands in all. By one caller, every [`LOOK`].
     pub(crate) fn look(&self, commands: u64) {
         let new = commands.saturating_sub(self.seen.swap(commands, Ordering::Relaxed));
@@ -130,19 +130,19 @@ mod tests {
 
     #[test]
     fn steps_are_small_from_the_first_traffic_until_a_while_after_the_last() {
-        let courtesy = Courtesy::default();
-        courtesy.look(TRAFFIC - 1);
-        assert_eq!(courtesy.step(500), 500);
-        courtesy.expect();
-        assert_eq!(courtesy.step(500), SMALL_STEP);
-        courtesy.look(3 * TRAFFIC);
-        assert_eq!((courtesy.step(500), courtesy.step(8)), (SMALL_STEP, 8));
+        let throttle = Throttle::default();
+        throttle.look(TRAFFIC - 1);
+        assert_eq!(throttle.step(500), 500);
+        throttle.expect();
+        assert_eq!(throttle.step(500), SMALL_STEP);
+        throttle.look(3 * TRAFFIC);
+        assert_eq!((throttle.step(500), throttle.step(8)), (SMALL_STEP, 8));
         for _ in 1..PATIENCE {
-            courtesy.look(3 * TRAFFIC);
+            throttle.look(3 * TRAFFIC);
         }
-        assert_eq!(courtesy.step(500), SMALL_STEP);
-        courtesy.look(3 * TRAFFIC + 1);
-        assert_eq!(courtesy.step(500), 500);
+        assert_eq!(throttle.step(500), SMALL_STEP);
+        throttle.look(3 * TRAFFIC + 1);
+        assert_eq!(throttle.step(500), 500);
     }
 
     #[test]
@@ -155,27 +155,27 @@ mod tests {
 
     #[tokio::test]
     async fn who_is_in_a_hurry_takes_larger_steps_and_hardly_rests() {
-        let courtesy = Courtesy::default();
-        courtesy.look(TRAFFIC);
-        let hurry = courtesy.hurry();
-        assert_eq!(courtesy.step(500), SMALL_STEP);
-        courtesy.rest(16, Duration::from_millis(1)).await;
-        assert_eq!((courtesy.step(500), courtesy.floor()), (64, HURRIED_FLOOR));
-        assert_eq!(length(16, Duration::from_millis(1), courtesy.floor()), Duration::ZERO);
-        courtesy.rest(64, Duration::from_millis(10)).await;
-        assert_eq!((courtesy.step(128), courtesy.step(500)), (512, 640));
+        let throttle = Throttle::default();
+        throttle.look(TRAFFIC);
+        let hurry = throttle.hurry();
+        assert_eq!(throttle.step(500), SMALL_STEP);
+        throttle.rest(16, Duration::from_millis(1)).await;
+        assert_eq!((throttle.step(500), throttle.floor()), (64, HURRIED_FLOOR));
+        assert_eq!(length(16, Duration::from_millis(1), throttle.floor()), Duration::ZERO);
+        throttle.rest(64, Duration::from_millis(10)).await;
+        assert_eq!((throttle.step(128), throttle.step(500)), (512, 640));
         drop(hurry);
-        courtesy.rest(16, Duration::from_millis(1)).await;
-        assert_eq!(courtesy.step(500), SMALL_STEP);
+        throttle.rest(16, Duration::from_millis(1)).await;
+        assert_eq!(throttle.step(500), SMALL_STEP);
     }
 
     #[tokio::test]
     async fn steps_grow_where_small_ones_take_long() {
-        let courtesy = Courtesy::default();
-        courtesy.look(TRAFFIC);
-        courtesy.rest(16, Duration::from_millis(10)).await;
-        assert_eq!((courtesy.step(500), courtesy.step(20)), (80, 20));
-        courtesy.rest(80, Duration::from_millis(1)).await;
-        assert_eq!(courtesy.step(500), SMALL_STEP);
+        let throttle = Throttle::default();
+        throttle.look(TRAFFIC);
+        throttle.rest(16, Duration::from_millis(10)).await;
+        assert_eq!((throttle.step(500), throttle.step(20)), (80, 20));
+        throttle.rest(80, Duration::from_millis(1)).await;
+        assert_eq!(throttle.step(500), SMALL_STEP);
     }
 }
