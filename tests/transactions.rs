@@ -9,7 +9,7 @@
 
 mod support;
 
-use support::{Migration, Resp, Server, Twins, Value, wait_until};
+use support::{Migration, Resp, Server, Twins, Value, encode, wait_until};
 
 #[test]
 fn client_commands_in_a_transaction_are_answered_as_by_the_server() {
@@ -370,4 +370,46 @@ fn a_client_that_tracks_goes_on_after_a_flip_has_broken_its_transaction() {
     assert_eq!(client.ok("EXEC").texts(), ["2"]);
     drop(client);
     migration.finish();
+}
+
+#[test]
+fn a_user_who_may_not_end_a_transaction_or_a_watch_stays_in_it() {
+    let twins = Twins::start();
+    for server in [&twins.plain, &twins.migration.source] {
+        server.ok("ACL SETUSER bound on >secret ~* +@all -unwatch -discard");
+    }
+    twins.agree_on(&[
+        (0, "AUTH bound secret"),
+        (0, "WATCH k"),
+        (0, "UNWATCH"),
+        (1, "SET k other"),
+        (0, "MULTI"),
+        (0, "INCR n"),
+        (0, "EXEC"),
+        (0, "MULTI"),
+        (0, "INCR n"),
+        (0, "DISCARD"),
+        (0, "INCR n"),
+        (0, "EXEC"),
+        (0, "WATCH k"),
+        (0, "UNWATCH x"),
+        (1, "SET k another"),
+        (0, "MULTI"),
+        (0, "EXEC"),
+        (0, "GET n"),
+    ]);
+    twins.migration.finish();
+}
+
+#[test]
+fn only_the_next_reply_is_skipped_when_a_whole_transaction_follows() {
+    let twins = Twins::start();
+    let lines = ["CLIENT REPLY SKIP", "MULTI", "INCR n", "GET n", "EXEC", "GET n"];
+    let requests: Vec<u8> = lines.iter().flat_map(|line| encode(*line)).collect();
+    let answered = |mut client: Resp| {
+        client.send_raw(&requests);
+        (0..4).map(|_| client.raw_reply()).collect::<Vec<_>>()
+    };
+    assert_eq!(answered(twins.migration.client()), answered(twins.plain.client()));
+    twins.migration.finish();
 }

@@ -39,7 +39,7 @@ pub(crate) enum Shape {
     /// Those to all requests.
     Each,
     /// Those to all requests; that one is an error is news of its own, because nothing can come of
-    /// the transaction that the server was to queue it for.
+    /// the transaction that the server was to queue it for, or was to end.
     Queue,
     /// A blocking command wrapped in a transaction, which never waits: its own reply if it found
     /// something, else the news that it would wait.

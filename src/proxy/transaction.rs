@@ -48,7 +48,9 @@ impl Client {
     /// `MULTI` and what has come behind it, up to the `EXEC`.
     fn rest_of_block(&mut self, multi: Request) -> Requests {
         let mut requests = Requests::from_iter([multi]);
-        while !self.session.needs_connection() && requests.len() < BLOCK_LIMIT {
+        // One reply of a block can't be left out.
+        let stepwise = self.session.needs_connection() || self.session.skips_one();
+        while !stepwise && requests.len() < BLOCK_LIMIT {
             let Some(request) = self.next_buffered() else { break };
             let is_whole = is_exec(&request);
             requests.push(request);
@@ -107,8 +109,9 @@ impl Client {
 
     /// Has the server end the transaction, or the watch.
     pub(super) async fn end_by(&mut self, request: Request) -> Result<(), Close> {
-        self.perform(Way::Own, Requests::from_iter([request]), Meaning::Pass).await?;
-        self.session.end_transaction();
+        self.session.ending();
+        self.perform(Way::Own, Requests::from_iter([request]), Meaning::End).await?;
+        self.session.ended();
         Ok(())
     }
 

@@ -41,6 +41,8 @@ pub(in crate::proxy) enum Meaning {
     Pass,
     /// Nothing yet: the server queues it for an `EXEC`.
     Queue,
+    /// Nothing: the server ends a transaction or a watch, unless it refuses.
+    End,
     /// One write.
     Write(Option<&'static Command>, Vec<Bytes>),
     /// A whole transaction, `MULTI` first and `EXEC` last.
@@ -157,7 +159,7 @@ impl Meaning {
     fn shape(&self) -> Shape {
         match self {
             Self::Attempt(_) => Shape::Attempt,
-            Self::Queue => Shape::Queue,
+            Self::Queue | Self::End => Shape::Queue,
             _ => Shape::Each,
         }
     }
@@ -165,7 +167,7 @@ impl Meaning {
     fn kind(&self) -> CommandKind {
         match self {
             Self::Read => CommandKind::Read,
-            Self::Pass | Self::Queue => CommandKind::Other,
+            Self::Pass | Self::Queue | Self::End => CommandKind::Other,
             Self::Write(..) | Self::Block(_) | Self::Exec(_) | Self::Attempt(_) => {
                 CommandKind::Write
             }
@@ -176,7 +178,7 @@ impl Meaning {
         let Destination { databases, db, .. } = *there;
         let keyer = there.engine.keyer();
         match self {
-            Self::Read | Self::Pass | Self::Queue => None,
+            Self::Read | Self::Pass | Self::Queue | Self::End => None,
             Self::Write(command, unknown) => {
                 let request = requests.first()?.clone();
                 Some(keyer.unit([keyer.write(*command, request, db, unknown)], false))

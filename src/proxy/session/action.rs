@@ -139,11 +139,10 @@ impl Action {
             | Self::Write
             | Self::ReadByScript
             | Self::Queue
-            | Self::Unwatch
             | Self::Confined => Needs::Nothing,
             Self::Multi => Needs::Route,
             // A question finds the route by itself, and is asked again where another one serves.
-            Self::Refuse(_) | Self::Scan(_) | Self::Block => Needs::Answers,
+            Self::Refuse(_) | Self::Scan(_) | Self::Block | Self::Unwatch => Needs::Answers,
             Self::Subscribe => Needs::AnswersAndRoute,
             Self::BeginQueue | Self::Watch(_) | Self::Alone => Needs::Connection,
             Self::Connection(kind) => needs_of(kind),
@@ -168,8 +167,8 @@ fn needs_of(kind: Connection) -> Needs {
 impl Queueing {
     pub(in crate::proxy) fn needs(&self) -> Needs {
         match self {
-            Self::Keep(_) | Self::Pass | Self::Discard => Needs::Nothing,
-            Self::Exec | Self::Leave(_) | Self::Poison(_) => Needs::Answers,
+            Self::Keep(_) | Self::Pass => Needs::Nothing,
+            Self::Exec | Self::Discard | Self::Leave(_) | Self::Poison(_) => Needs::Answers,
             Self::Select => Needs::AnswersAndRoute,
         }
     }

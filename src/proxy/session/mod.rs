@@ -76,6 +76,11 @@ impl Session {
         self.replies != Replies::On
     }
 
+    /// Whether that is so of this command alone.
+    pub(super) fn skips_one(&self) -> bool {
+        self.replies == Replies::Skip
+    }
+
     /// A request has come: `CLIENT REPLY SKIP` means the next one, once.
     pub(super) fn take_skip(&mut self) {
         self.replies = match self.replies {

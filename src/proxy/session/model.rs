@@ -219,8 +219,12 @@ impl Proxy {
     }
 
     fn end_by(&mut self, request: &Request) -> String {
+        self.session.ending();
         let answer = self.on_own(request);
-        self.session.end_transaction();
+        if answer.starts_with('-') {
+            self.session.spoil();
+        }
+        self.session.ended();
         answer
     }
 

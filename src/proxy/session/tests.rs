@@ -78,7 +78,7 @@ fn what_is_answered_here_waits_for_what_came_before_and_what_is_sent_on_goes_beh
     }
     for (line, expected) in [
         ("SET k v", Needs::Nothing),
-        ("DISCARD", Needs::Nothing),
+        ("DISCARD", Needs::Answers),
         ("EXEC", Needs::Answers),
         ("SHUTDOWN", Needs::Answers),
         ("SELECT 1", Needs::AnswersAndRoute),
@@ -162,6 +162,19 @@ fn a_refused_multi_begins_nothing_and_leaves_the_watch() {
     session.spoil();
     session.begun();
     assert_eq!((session.is_queueing(), session.watched()), (false, 2));
+}
+
+#[test]
+fn a_refused_discard_or_unwatch_ends_nothing() {
+    let mut session = queueing();
+    session.watch(1);
+    session.ending();
+    session.spoil();
+    session.ended();
+    assert!(session.is_queueing() && session.watched() == 1);
+    session.ending();
+    session.ended();
+    assert!(!session.has_transaction(), "the next one was not refused");
 }
 
 #[test]

@@ -77,6 +77,8 @@ pub(super) struct Transaction {
     watched: usize,
     /// They were left behind with the connection: `EXEC` answers nil.
     broken: bool,
+    /// The server was asked to end it, and has not refused.
+    ending: bool,
     queue: Option<Queue>,
 }
 
@@ -240,6 +242,9 @@ impl Session {
     /// The server has refused to queue something: nothing that was queued will be run, and no server
     /// needs to be told of it again.
     pub(in crate::proxy) fn spoil(&mut self) {
+        if let Some(open) = &mut self.transaction {
+            open.ending = false;
+        }
         if let Some(queue) = self.queue_mut() {
             queue.spoiled = true;
             queue.commands = Vec::new();
@@ -265,7 +270,19 @@ impl Session {
         }
     }
 
-    /// `EXEC`, `DISCARD` or `UNWATCH` has been answered.
+    /// `DISCARD` or `UNWATCH` is sent.
+    pub(in crate::proxy) fn ending(&mut self) {
+        if let Some(open) = &mut self.transaction {
+            open.ending = true;
+        }
+    }
+
+    /// It has been answered. A user who may not is refused, and what is open stays so.
+    pub(in crate::proxy) fn ended(&mut self) {
+        self.transaction = self.transaction.take().filter(|open| !open.ending);
+    }
+
+    /// `EXEC` has been answered, or the client leaves its connection.
     pub(in crate::proxy) fn end_transaction(&mut self) {
         self.transaction = None;
     }
