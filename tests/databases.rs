@@ -258,3 +258,87 @@ fn a_client_that_wants_no_replies_is_where_its_transaction_went() {
     drop(client);
     migration.finish();
 }
+
+/// Keys in databases that are nobody's business here.
+fn strangers(servers: [&Server; 2], dbs: &[u32]) {
+    for server in servers {
+        for db in dbs {
+            server.client().pipeline([format!("SELECT {db}"), "SET stranger 1".to_owned()]);
+        }
+    }
+}
+
+fn strangers_are_there(servers: [&Server; 2], dbs: &[u32]) {
+    for server in servers {
+        for db in dbs {
+            assert_eq!(server.size(*db), 1, "database {db}");
+        }
+    }
+}
+
+/// Empties both databases in all ways that a client has, and holds the answers against a server's.
+fn flush_both(twins: &Twins, phase: &str) {
+    let Migration { crossfade, source, target } = &twins.migration;
+    for flush in ["FLUSHALL", "FLUSHALL ASYNC", "flushall SYNC"] {
+        let lines = ["SET k 1", "SELECT 1", "SET k 1", flush, "DBSIZE", "SELECT 0", "DBSIZE"];
+        twins.agree_on(&lines.map(|line| (0, line)));
+        crossfade.wait_converged();
+        let left = [source.size(1), target.size(0), target.size(1)];
+        assert_eq!(left, [0; 3], "{phase}: {flush}");
+        strangers_are_there([source, target], &[2]);
+    }
+    let lines = ["SET k 1", "FLUSHALL x", "FLUSHALL ASYNC SYNC", "GET k", "FLUSHALL"];
+    twins.agree_on(&lines.map(|line| (0, line)));
+}
+
+#[test]
+fn flushall_empties_every_database_that_is_migrated_and_no_other() {
+    let migration = Migration::with(Server::source(), Server::target(), |launch| {
+        let launch = launch.option("--databases", "0,1");
+        launch.option("--target-policy", "overwrite")
+    });
+    let twins = Twins { plain: Server::source(), migration };
+    let Migration { crossfade, source, target } = &twins.migration;
+    strangers([source, target], &[2]);
+    flush_both(&twins, "mirroring");
+    let mut client = twins.migration.client();
+    client.ok("SET k 1");
+    client.ok("MULTI");
+    let refused = client.call("FLUSHALL").text();
+    assert_eq!(refused, "ERR crossfade: FLUSHALL can't be used in a transaction");
+    assert!(client.call("EXEC").text().starts_with("EXECABORT"));
+    for line in ["CLIENT REPLY SKIP", "FLUSHALL", "INCR k"] {
+        client.send(line);
+    }
+    assert_eq!(client.reply().integer(), 1, "the first that is answered");
+    crossfade.wait_converged();
+    assert_eq!(crossfade.admin().cutover(5_000, true).code, 200);
+    flush_both(&twins, "cut over");
+    strangers_are_there([source, target], &[2]);
+    drop(client);
+}
+
+#[test]
+fn flushall_empties_a_mapped_database_alone_wherever_it_is() {
+    let mapped = Mapped::start();
+    let Migration { crossfade, source, target } = &mapped.migration;
+    strangers([source, target], &[5]);
+    for phase in ["mirroring", "cut over", "rolled back"] {
+        let mut client = mapped.client();
+        for flush in [&["FLUSHALL"][..], &["MULTI", "INCR n", "FLUSHALL", "EXEC"]] {
+            client.ok("SET k 1");
+            let answers: Vec<Value> = flush.iter().map(|line| client.ok(*line)).collect();
+            assert_eq!(client.ok("DBSIZE").integer(), 0, "{phase}: {answers:?}");
+            client.ok("SET k 1");
+            client.pipeline(flush.iter().copied());
+            assert_eq!(client.ok("DBSIZE").integer(), 0, "{phase}, in one packet");
+            mapped.assert_equal();
+            strangers_are_there([source, target], &[5]);
+        }
+        match phase {
+            "mirroring" => drop(crossfade.cut_over()),
+            "cut over" => drop(crossfade.roll_back()),
+            _ => {}
+        }
+    }
+}

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use smallvec::SmallVec;
 use thiserror::Error;
 use tokio::sync::oneshot;
 
 use super::{Refusal, ReplyQueue, Sample};
 use crate::engine::{Gate, Passable, Unit};
-use crate::protocol::resp::Request;
+use crate::protocol::resp::{Request, Scanner};
 
 /// Why a step has no answer.
 #[derive(Clone, Debug, Error)]
@@ -44,12 +44,14 @@ pub(crate) enum Shape {
     /// A blocking command wrapped in a transaction, which never waits: its own reply if it found
     /// something, else the news that it would wait.
     Attempt,
+    /// One for all of a transaction: what the server refuses first, or that it is done.
+    AsOne,
 }
 
 impl Shape {
     /// How many replies a client waits for that has sent so many requests in one step.
     pub(crate) fn answers(self, requests: usize) -> usize {
-        if self == Self::Attempt { 1 } else { requests }
+        if matches!(self, Self::Attempt | Self::AsOne) { 1 } else { requests }
     }
 }
 
@@ -166,7 +168,11 @@ impl Sink {
             Self::Client(client) => (client, false),
         };
         let own = replies.get(..requests).unwrap_or(replies);
-        let reply = (shape == Shape::Attempt).then(|| attempted(own));
+        let reply = match shape {
+            Shape::Each | Shape::Queue => None,
+            Shape::AsOne => Some(Some(as_one(own))),
+            Shape::Attempt => Some(attempted(own)),
+        };
         let own = match &reply {
             None => own,
             Some(Some(reply)) => std::slice::from_ref(reply),
@@ -207,5 +213,47 @@ fn attempted(replies: &[Bytes]) -> Option<Bytes> {
         None => Some(queued.clone()),
         Some(b"$-1\r\n" | b"*-1\r\n" | b"_\r\n") => None,
         Some(_) => Some(exec.slice(4..)),
+    }
+}
+
+/// From the replies to `MULTI`, its commands and `EXEC`.
+fn as_one(replies: &[Bytes]) -> Bytes {
+    let refusal = replies.iter().find_map(first_error);
+    refusal.unwrap_or_else(|| Bytes::from_static(b"+OK\r\n"))
+}
+
+/// The error that a reply is, or holds.
+fn first_error(reply: &Bytes) -> Option<Bytes> {
+    let mut frames = Scanner::default();
+    let mut rest = BytesMut::from(elements(reply));
+    loop {
+        let frame = frames.next(&mut rest).ok()??;
+        if frame.is_error() {
+            return Some(frame.raw);
+        }
+    }
+}
+
+/// What an array holds; anything else as it is.
+fn elements(reply: &[u8]) -> &[u8] {
+    let header = reply.iter().position(|byte| *byte == b'\n').filter(|_| reply.starts_with(b"*"));
+    header.and_then(|end| reply.get(end + 1..)).unwrap_or(reply)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_transaction_that_is_answered_once_is_done_or_says_what_was_refused_first() {
+        let one = |replies: &[&'static str]| {
+            let replies: Vec<Bytes> = replies.iter().map(|reply| Bytes::from(*reply)).collect();
+            String::from_utf8(as_one(&replies).to_vec()).unwrap()
+        };
+        let (ok, queued) = ("+OK\r\n", "+QUEUED\r\n");
+        assert_eq!(one(&[ok, queued, "*2\r\n+OK\r\n+OK\r\n"]), ok);
+        let refused = "*2\r\n+OK\r\n-ERR syntax error\r\n";
+        assert_eq!(one(&[ok, queued, refused]), "-ERR syntax error\r\n");
+        assert_eq!(one(&[ok, "-NOPERM no\r\n", "-EXECABORT x\r\n"]), "-NOPERM no\r\n");
     }
 }

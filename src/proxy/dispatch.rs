@@ -79,6 +79,7 @@ impl Client {
             }
             Action::Once { .. } => self.pass(request).await,
             Action::Write => self.write(request, Some(command), Vec::new()).await,
+            Action::Flush => self.flush_migrated(&request).await,
             Action::Scan(place) => self.scan(request, place).await,
             Action::Block => self.block(request, command).await,
             Action::Multi => self.multi(request, command).await,

@@ -16,6 +16,7 @@ mod client;
 mod client_command;
 mod connection;
 mod dispatch;
+mod flush;
 mod info;
 mod listener;
 mod listing;

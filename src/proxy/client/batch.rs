@@ -47,6 +47,8 @@ pub(in crate::proxy) enum Meaning {
     Write(Option<&'static Command>, Vec<Bytes>),
     /// A whole transaction, `MULTI` first and `EXEC` last.
     Block(Vec<Queued>),
+    /// One like it for a single command, which is answered once.
+    Flush(Vec<Queued>),
     /// The `EXEC` of a transaction that a session has queued.
     Exec(Vec<Queued>),
     /// A blocking command wrapped in a transaction.
@@ -128,7 +130,9 @@ impl Step {
     /// The requests that the client is answered one by one.
     fn answered(self) -> SmallVec<[Request; 1]> {
         match self.meaning {
-            Meaning::Attempt(_) => self.requests.into_iter().skip(1).take(1).collect(),
+            Meaning::Attempt(_) | Meaning::Flush(_) => {
+                self.requests.into_iter().skip(1).take(1).collect()
+            }
             _ => self.requests,
         }
     }
@@ -159,6 +163,7 @@ impl Meaning {
     fn shape(&self) -> Shape {
         match self {
             Self::Attempt(_) => Shape::Attempt,
+            Self::Flush(_) => Shape::AsOne,
             Self::Queue | Self::End => Shape::Queue,
             _ => Shape::Each,
         }
@@ -168,9 +173,11 @@ impl Meaning {
         match self {
             Self::Read => CommandKind::Read,
             Self::Pass | Self::Queue | Self::End => CommandKind::Other,
-            Self::Write(..) | Self::Block(_) | Self::Exec(_) | Self::Attempt(_) => {
-                CommandKind::Write
-            }
+            Self::Write(..)
+            | Self::Block(_)
+            | Self::Flush(_)
+            | Self::Exec(_)
+            | Self::Attempt(_) => CommandKind::Write,
         }
     }
 
@@ -187,7 +194,7 @@ impl Meaning {
                 let request = requests.get(1)?.clone();
                 Some(keyer.unit([keyer.write(Some(command), request, db, &[])], true))
             }
-            Self::Block(queued) | Self::Exec(queued) => {
+            Self::Block(queued) | Self::Flush(queued) | Self::Exec(queued) => {
                 let writes = queued.iter().map(|queued| {
                     let request = translated(&queued.request, databases);
                     // Where one of them leads elsewhere, probes behind all would ask there.

@@ -4,6 +4,7 @@ use std::fmt;
 
 use bytes::Bytes;
 
+use super::flush::{Flush, queued_flush};
 use super::translation::{number, queueable_question, unmigrated};
 use super::{Queued, Session};
 use crate::protocol::command::{Command, Connection, Mirror, Serve, Transaction, lookup};
@@ -48,6 +49,9 @@ pub(in crate::proxy) enum Action {
         rides: bool,
     },
     Write,
+    /// It empties all databases that are migrated, and not all that there are: see
+    /// [`Session::flush`].
+    Flush,
     /// It only reads, by a script whose body both servers are to know.
     ReadByScript,
     /// It goes on at the cursor in this argument.
@@ -98,6 +102,7 @@ pub(in crate::proxy) enum Reason {
     NotQueueable(&'static str),
     ClientNotQueueable,
     QueuesAreFull,
+    FlushNeedsMulti,
 }
 
 impl fmt::Display for Reason {
@@ -109,6 +114,9 @@ impl fmt::Display for Reason {
             Self::NotQueueable(name) => write!(out, "{name} can't be used in a transaction"),
             Self::ClientNotQueueable => {
                 out.write_str("this CLIENT command can't be used in a transaction")
+            }
+            Self::FlushNeedsMulti => {
+                out.write_str("FLUSHALL of some databases needs the right to use MULTI")
             }
             Self::QueuesAreFull => {
                 out.write_str("transactions have queued more than there is room for")
@@ -143,7 +151,7 @@ impl Action {
             Self::Multi => Needs::Route,
             // A question finds the route by itself, and is asked again where another one serves.
             Self::Refuse(_) | Self::Scan(_) | Self::Block | Self::Unwatch => Needs::Answers,
-            Self::Subscribe => Needs::AnswersAndRoute,
+            Self::Subscribe | Self::Flush => Needs::AnswersAndRoute,
             Self::BeginQueue | Self::Watch(_) | Self::Alone => Needs::Connection,
             Self::Connection(kind) => needs_of(kind),
         }
@@ -190,6 +198,9 @@ impl Session {
         }
         if let Some(db) = unmigrated(request, rules.databases) {
             return Action::Refuse(Reason::Unmigrated(db));
+        }
+        if Flush::is_confined(request, rules.databases) {
+            return Action::Flush;
         }
         match serve {
             Serve::Read { bulky } => read(command, bulky, rules),
@@ -238,6 +249,11 @@ impl Session {
             return Queueing::Poison(Reason::Unmigrated(db));
         }
         let db = self.db_of_queue();
+        if Flush::is_confined(request, rules.databases) {
+            let refusal = Queueing::Poison(Reason::NotQueueable(command.name));
+            return Flush::of_one(request, rules.databases)
+                .map_or(refusal, |flush| Queueing::Keep(queued_flush(&flush, db)));
+        }
         match command.serve(request) {
             Serve::Transaction(Transaction::Exec) if request.len() == 1 => Queueing::Exec,
             Serve::Transaction(Transaction::Discard) if request.len() == 1 => Queueing::Discard,
@@ -309,7 +325,9 @@ impl Session {
         let plain = |request: &Request| {
             let command = lookup(request)?;
             let serve = command.serve(request);
-            let is_plain = is_plain(serve) && unmigrated(request, databases).is_none();
+            let is_plain = is_plain(serve)
+                && unmigrated(request, databases).is_none()
+                && !Flush::is_confined(request, databases);
             is_plain.then(|| Queued::of(request, command, serve, self.context.db))
         };
         inner.iter().map(plain).collect()

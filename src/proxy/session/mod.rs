@@ -13,6 +13,7 @@
 
 mod action;
 mod channels;
+mod flush;
 #[cfg(test)]
 mod model;
 mod standing;
@@ -25,6 +26,7 @@ pub(crate) use transaction::Budget;
 
 pub(super) use action::{Action, Needs, Queueing, Reason, Rules};
 pub(super) use channels::Channels;
+pub(super) use flush::Flush;
 pub(super) use standing::{Redirection, Standing};
 pub(super) use transaction::{Queued, Share};
 pub(super) use translation::{harmless, number, translated};
