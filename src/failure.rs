@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use thiserror::Error;
 
-use crate::server::ConnectError;
+use crate::server::{ConnectError, OneBroke};
 use crate::value::{CompareError, Fault, ReadError};
 
 /// What the exit status of the process says.
@@ -39,6 +39,16 @@ impl From<CompareError> for ServerError {
         match error {
             CompareError::First(error) => Self::Source(error.into()),
             CompareError::Second(error) => Self::Target(error.into()),
+        }
+    }
+}
+
+/// The source is asked first.
+impl From<OneBroke> for ServerError {
+    fn from(error: OneBroke) -> Self {
+        match error {
+            OneBroke::First(broken) => Self::Source(broken.into()),
+            OneBroke::Second(broken) => Self::Target(broken.into()),
         }
     }
 }

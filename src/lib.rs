@@ -169,7 +169,7 @@
 //! on; while it is held nobody does. A start with the state of an earlier process serves from the
 //! side that the durable phase names; its first pass goes over the groups of keys that the [record](lane::record)
 //! leaves in doubt, copies them and removes what the primary no longer holds. No believable record
-//! means every group.
+//! means every group. The side that follows may be away; it is remembered, and judged when it is back.
 
 pub(crate) mod admin;
 pub(crate) mod backfill;

@@ -59,7 +59,7 @@ pub async fn run(options: Options) -> Result<Report, Error> {
         permissions::of_target(&there.capabilities, &mut target).await.map_err(at_target)?;
     let taken = probe(&there.capabilities, &mut target).await.map_err(at_target)?;
     let gap = ClockGap::measure(&mut source, &mut target).await;
-    let gap = gap.map_err(|error| at_source(error.into()))?;
+    let gap = gap.map_err(Error::from)?;
 
     let watched =
         (sentinels::gather(&options.source).await, sentinels::gather(&options.target).await);

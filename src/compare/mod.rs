@@ -53,7 +53,7 @@ pub async fn run(options: Options) -> Result<Report, Error> {
     let mut target = side(&options.target, 0).await.map_err(Error::Target)?;
     let gap = ClockGap::measure(&mut source.connection, &mut target.connection).await;
     let leeway = Leeway {
-        clock_offset: gap.map_err(|error| Error::Source(error.into()))?.offset,
+        clock_offset: gap.map_err(Error::from)?.offset,
         tolerance: options.expiry_tolerance.as_millis() as i64,
     };
     let pairs = pairs(&options.databases, &mut source, &mut target).await?;

@@ -10,7 +10,7 @@ use tracing::{info, warn};
 
 use super::foreign::{Baseline, Books, Foreign, Writers};
 use super::halting::weigh;
-use super::intent_file::note_processes_if_settled;
+use super::intent_file::{note_processes_if_settled, remember_servers};
 use super::migration::{Course, Migration};
 use super::phase::Blocker;
 use super::users::{User, lacking, users};
@@ -79,6 +79,7 @@ impl Health {
             self.recognize_secondary(&direction).await;
             weigh(migration, &direction).await;
             note_processes_if_settled(&direction);
+            remember_servers(migration, &direction);
             self.keep_marker().await;
             self.count_calls(&direction, false).await;
         }

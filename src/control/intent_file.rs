@@ -93,7 +93,7 @@ pub(super) fn identity(state: &State, primary: Side, survey: &Survey) -> Identit
 }
 
 /// What belongs to the primary and to the secondary, source first.
-fn in_order(primary: Side, first: String, second: String) -> (String, String) {
+pub(super) fn in_order<T>(primary: Side, first: T, second: T) -> (T, T) {
     match primary {
         Side::Source => (first, second),
         Side::Target => (second, first),
@@ -126,6 +126,18 @@ pub(super) fn note_processes_if_settled(direction: &Direction) {
     if direction.engine.look(Engine::is_settled_throughout) {
         note_processes(direction);
     }
+}
+
+/// Keeps who the servers are now: one of them may be another process, or hold other data, and a start
+/// that took it for the one before would have to copy everything.
+pub(super) fn remember_servers(migration: &Migration, direction: &Direction) {
+    let first = direction.route.pool.upstream().identity.info();
+    let (source, target) = in_order(direction.primary, first, direction.peer.info());
+    let known = migration.course().state().remembered.clone();
+    let Some(known) = known.filter(|known| !known.names(&source, &target)) else { return };
+    let remembered = known.with(source, target);
+    // What can't be kept is tried again soon.
+    let _ = migration.keep(|state| state.remembered = Some(remembered));
 }
 
 /// Lets groups go and replaces a record that can't be written, until the process ends.

@@ -25,6 +25,7 @@ mod operations;
 mod phase;
 mod picture;
 mod prepare;
+mod remembered;
 mod reporting;
 mod shadowing;
 mod start;

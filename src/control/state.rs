@@ -12,8 +12,9 @@ use thiserror::Error;
 use tracing::error;
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::remembered::Remembered;
 use crate::proxy::DefaultUser;
-use crate::status::Phase;
+use crate::status::{Phase, Side};
 
 const VERSION: u32 = 1;
 const FILE: &str = "state.json";
@@ -44,6 +45,9 @@ pub struct State {
     /// Function libraries on the target that are somebody else's, once that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spared_libraries: Option<BTreeSet<String>>,
+    /// The servers, for a start that finds one of them away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remembered: Option<Remembered>,
 }
 
 /// The state as it is written.
@@ -119,7 +123,13 @@ impl State {
             passwords: Vec::new(),
             emptied: false,
             spared_libraries: None,
+            remembered: None,
         }
+    }
+
+    /// The side that serves.
+    pub(super) fn primary(&self) -> Side {
+        self.phase.primary()
     }
 
     /// What is asked of the default user.

@@ -40,6 +40,8 @@ impl Supervisor {
         let engine = &self.direction.engine;
         self.until_mirroring().await;
         if beginning != Beginning::Flipped {
+            // One that was away at the start has first what an earlier process left there ended.
+            self.direction.peer.connected().await;
             engine.with(Engine::mark_code_stale);
             self.copy_libraries().await;
         }

@@ -47,7 +47,7 @@ pub(crate) async fn run(
     pipeline::check_marker(&config).await?;
     pipeline::check_target(&config, &mut target).await?;
     let survey = Survey::ask(&mut source, &mut target).await;
-    let survey = survey.map_err(|error| Failure::unreachable(error.to_string()))?;
+    let survey = survey.map_err(|error| pipeline::lost_one(&config, Side::Source, &error))?;
     let facts = ServerFacts::without_clients((
         Acceptance::expected(&survey.primary.capabilities),
         pipeline::acceptance(&survey.secondary, &mut target).await,

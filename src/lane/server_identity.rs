@@ -36,6 +36,11 @@ impl ServerIdentity {
         self.0.lock().identity()
     }
 
+    /// What it said of itself when it answered last.
+    pub(crate) fn info(&self) -> ServerInfo {
+        self.0.lock().clone()
+    }
+
     /// Whether it followed another server when it answered last.
     pub(crate) fn is_replica(&self) -> bool {
         self.0.lock().is_replica()

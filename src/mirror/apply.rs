@@ -19,7 +19,8 @@ use crate::lane::SharedEngine;
 use crate::metrics::latency::Sampler;
 use crate::protocol::resp::{Frame, Request};
 use crate::server::{
-    Broken, Connection, Endpoint, RECONNECT_AFTER, ServerInfo, Setup, Wire, end_connection, ended,
+    Broken, Connection, Endpoint, RECONNECT_AFTER, ServerInfo, Setup, Wire, end_connection,
+    end_left_behind, ended,
 };
 
 /// Effects on their way to the secondary at once, in bytes: what is in doubt when it fails.
@@ -77,6 +78,11 @@ impl Peer {
         self.known.lock().identity()
     }
 
+    /// What it said of itself when it answered last.
+    pub(crate) fn info(&self) -> ServerInfo {
+        self.known.lock().clone()
+    }
+
     /// Takes note of who answers now. One whose data may be others is copied to again.
     pub(crate) fn note(&self, now: ServerInfo, name: &str, engine: &SharedEngine) {
         let mut known = self.known.lock();
@@ -100,8 +106,20 @@ pub(crate) struct Mirror {
     pub name: &'static str,
     /// What others see.
     pub peer: Arc<Peer>,
-    /// The connection before this one, as the server numbers it.
-    pub before: Option<i64>,
+    /// Who may have left something there that is not executed yet.
+    pub before: Before,
+}
+
+/// What was connected before: what the server has received on it would come after what the next
+/// connection sends, so it is ended first.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Before {
+    /// Nothing that is not ended.
+    Nobody,
+    /// This one, as the server numbers it.
+    Connection(i64),
+    /// An earlier process, and the server was away when this one was started.
+    Process,
 }
 
 /// Entries sent and not wholly answered.
@@ -189,15 +207,29 @@ impl Mirror {
         if info.is_replica() {
             return Err("it is a replica now".to_owned());
         }
-        // Another process knows nothing of it, and the number means another connection there.
-        let same = self.peer.is_process(&info);
-        if let Some(before) = self.before.take().filter(|_| same) {
-            let answer = connection.ask(&end_connection(before)).await;
-            ended(&answer.map_err(|error| error.to_string())?).await;
-        }
-        self.before = connection.wire().id;
+        self.end_before(&mut connection, &info).await.map_err(|error| error.to_string())?;
+        self.before = connection.wire().id.map_or(Before::Nobody, Before::Connection);
         self.peer.note(info, self.name, &self.engine);
         Ok(connection.into_wire())
+    }
+
+    async fn end_before(
+        &self,
+        connection: &mut Connection,
+        now: &ServerInfo,
+    ) -> Result<(), Broken> {
+        match self.before {
+            Before::Connection(id) if self.peer.is_process(now) => {
+                ended(&connection.ask(&end_connection(id)).await?).await;
+            }
+            // Another process knows nothing of it, and the number means another connection there.
+            Before::Nobody | Before::Connection(_) => {}
+            Before::Process => {
+                let tag = self.endpoint.tag.as_deref().unwrap_or_default();
+                end_left_behind(tag, connection).await?;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -10,5 +10,5 @@ mod apply;
 mod judge;
 mod tracker;
 
-pub(crate) use apply::{Mirror, Peer};
+pub(crate) use apply::{Before, Mirror, Peer};
 pub(crate) use tracker::Tracker;

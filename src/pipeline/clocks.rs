@@ -13,7 +13,7 @@ use tracing::warn;
 
 use super::survey::connect;
 use crate::lane::SharedEngine;
-use crate::server::{Broken, ClockGap, Connection, Endpoint};
+use crate::server::{ClockGap, Connection, Endpoint, OneBroke};
 
 /// How often the clocks are looked at.
 const LOOK: Duration = Duration::from_secs(1);
@@ -52,7 +52,7 @@ impl Clocks {
         &self,
         primary: &mut Connection,
         secondary: &mut Connection,
-    ) -> Result<(), Broken> {
+    ) -> Result<(), OneBroke> {
         loop {
             let gap = ClockGap::measure(primary, secondary).await?;
             let known = self.engine.look(|engine| engine.settings().clock_offset);

@@ -18,7 +18,7 @@ use crate::engine::{Engine, Group, Settings};
 use crate::lane::{
     Busy, ControlConnection, Identity, Pool, Reach, ServerIdentity, SharedEngine, StandIn, Upstream,
 };
-use crate::mirror::{Mirror, Peer, Tracker};
+use crate::mirror::{Before, Mirror, Peer, Tracker};
 use crate::proxy;
 use crate::server::ServerInfo;
 use crate::status::Side;
@@ -155,7 +155,7 @@ impl Direction {
             endpoint: env.endpoint(secondary).clone(),
             name: secondary.name(),
             peer: self.peer.clone(),
-            before: None,
+            before: if self.survey.alone { Before::Process } else { Before::Nobody },
         };
         env.tasks.spawn(mirror.run(self.stop.clone()));
         if self.engine.acks().is_some() {

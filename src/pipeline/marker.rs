@@ -4,13 +4,13 @@
 use redis::cmd;
 use tracing::warn;
 
-use super::survey::connect;
+use super::survey::{connect, lost};
 use crate::config::RunConfig;
 use crate::failure::Failure;
 use crate::protocol::reserved_keys::MARKER;
 use crate::protocol::resp::{Reply, Request};
 use crate::server::{Broken, ConnectError, Connection, Endpoint};
-use crate::status::Phase;
+use crate::status::{Phase, Side};
 
 const TEXT: &[u8] = b"clients have been cut over to the target";
 
@@ -64,21 +64,18 @@ pub(crate) async fn check_marker(config: &RunConfig) -> Result<(), Failure> {
              of that migration, or with --ignore-cutover-marker if you are sure",
         )),
         Ok(_) => Ok(()),
-        Err(error) => Err(Failure::unreachable(format!("source {error}"))),
+        Err(error) => Err(lost(config, Side::Source, &error)),
     }
 }
 
 /// A crash in the middle of a flip may have left the source with the marker of the other phase.
-pub(crate) async fn align_marker(config: &RunConfig, phase: Phase) -> Result<(), Failure> {
-    match mark(&mut database_zero(config).await?, phase == Phase::CutOver).await {
-        Ok(done) => {
-            if let Err(error) = done {
-                warn!(error, "the source refuses the marker of a cut-over, or its removal");
-            }
-            Ok(())
-        }
-        Err(error) => Err(Failure::unreachable(format!("source {error}"))),
+pub(crate) async fn align_marker(source: &Endpoint, phase: Phase) -> Result<(), ConnectError> {
+    let mut connection = connect_to_zero(source).await?;
+    let done = mark(&mut connection, phase == Phase::CutOver).await;
+    if let Err(error) = done.map_err(|error| source.lost(&error))? {
+        warn!(error, "the source refuses the marker of a cut-over, or its removal");
     }
+    Ok(())
 }
 
 async fn database_zero(config: &RunConfig) -> Result<Connection, Failure> {

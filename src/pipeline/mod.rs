@@ -20,5 +20,5 @@ pub(crate) use direction::Direction;
 pub(crate) use environment::{Environment, ServerFacts, UNREACHABLE_AFTER};
 pub(crate) use libraries::copy as copy_libraries;
 pub(crate) use marker::{align_marker, check_marker, connect_to_zero, mark};
-pub(crate) use survey::{Survey, acceptance, connect, open};
+pub(crate) use survey::{Survey, acceptance, connect, lost, lost_one, open};
 pub(crate) use target::check_target;

@@ -3,7 +3,9 @@
 use crate::config::RunConfig;
 use crate::failure::Failure;
 use crate::protocol::payload::Acceptance;
-use crate::server::{Broken, ClockGap, ConnectError, Connection, Endpoint, ServerInfo, Setup};
+use crate::server::{
+    Broken, ClockGap, ConnectError, Connection, Endpoint, OneBroke, ServerInfo, Setup,
+};
 use crate::status::Side;
 use crate::value::probe;
 
@@ -12,36 +14,51 @@ use crate::value::probe;
 pub(crate) struct Survey {
     pub(crate) primary: ServerInfo,
     pub(crate) secondary: ServerInfo,
+    /// Whether the secondary was not there to be asked, and this is what was known of it.
+    pub(crate) alone: bool,
     pub(crate) by_frequency: bool,
     pub(crate) clock_offset: i64,
 }
 
 impl Survey {
     /// Asks both.
-    pub(crate) async fn make(primary: &Endpoint, secondary: &Endpoint) -> Result<Self, String> {
-        let mut first = connect(primary).await.map_err(|error| error.to_string())?;
-        let mut second = connect(secondary).await.map_err(|error| error.to_string())?;
-        Self::ask(&mut first, &mut second).await.map_err(|error| error.to_string())
+    pub(crate) async fn make(
+        primary: &Endpoint,
+        secondary: &Endpoint,
+    ) -> Result<Self, ConnectError> {
+        let (mut first, mut second) = (connect(primary).await?, connect(secondary).await?);
+        let survey = Self::ask(&mut first, &mut second).await;
+        survey.map_err(|error| match error {
+            OneBroke::First(broken) => primary.lost(&broken),
+            OneBroke::Second(broken) => secondary.lost(&broken),
+        })
     }
 
-    /// Asks a server that has no other beside it any more.
-    pub(crate) async fn of_one(primary: &mut Connection) -> Result<Self, Broken> {
-        let primary = ServerInfo::ask(primary).await?;
-        let secondary = ServerInfo::default();
-        Ok(Self { primary, secondary, by_frequency: false, clock_offset: 0 })
+    /// Asks the one that serves; of the other one stands what is known of it, and of their clocks.
+    pub(crate) async fn beside(
+        primary: &mut Connection,
+        secondary: ServerInfo,
+        clock_offset: i64,
+    ) -> Result<Self, Broken> {
+        let (info, by_frequency) = (ServerInfo::ask(primary).await?, by_frequency(primary).await?);
+        Ok(Self { primary: info, secondary, alone: true, by_frequency, clock_offset })
     }
 
     pub(crate) async fn ask(
         first: &mut Connection,
         second: &mut Connection,
-    ) -> Result<Self, Broken> {
-        let primary = ServerInfo::ask(first).await?;
-        let secondary = ServerInfo::ask(second).await?;
-        let memory = first.info("memory").await?.unwrap_or_default();
-        let by_frequency = memory.text("maxmemory_policy").ends_with("-lfu");
+    ) -> Result<Self, OneBroke> {
+        let secondary = ServerInfo::ask(second).await.map_err(OneBroke::Second)?;
         let clock_offset = ClockGap::measure(first, second).await?.offset;
-        Ok(Self { primary, secondary, by_frequency, clock_offset })
+        let survey = Self::beside(first, secondary, clock_offset).await;
+        Ok(Self { alone: false, ..survey.map_err(OneBroke::First)? })
     }
+}
+
+/// Whether the server evicts by how often keys are used.
+async fn by_frequency(connection: &mut Connection) -> Result<bool, Broken> {
+    let memory = connection.info("memory").await?.unwrap_or_default();
+    Ok(memory.text("maxmemory_policy").ends_with("-lfu"))
 }
 
 /// Asks a server which payloads it takes. Where the question is not let in, the table of versions
@@ -60,4 +77,17 @@ pub(crate) async fn connect(endpoint: &Endpoint) -> Result<Connection, ConnectEr
 pub(crate) async fn open(config: &RunConfig, side: Side) -> Result<Connection, Failure> {
     let endpoint = config.servers.endpoint(side);
     connect(endpoint).await.map_err(|error| Failure::connect(side.name(), &error))
+}
+
+/// A server that went away while it was asked.
+pub(crate) fn lost(config: &RunConfig, side: Side, error: &Broken) -> Failure {
+    Failure::connect(side, &config.servers.endpoint(side).lost(error))
+}
+
+/// The same of one of two, of which `primary` was asked first.
+pub(crate) fn lost_one(config: &RunConfig, primary: Side, error: &OneBroke) -> Failure {
+    match error {
+        OneBroke::First(error) => lost(config, primary, error),
+        OneBroke::Second(error) => lost(config, primary.other(), error),
+    }
 }

@@ -2,10 +2,12 @@
 
 use redis::{Cmd, cmd};
 
+use super::survey::lost;
 use crate::config::{RunConfig, TargetPolicy};
 use crate::failure::Failure;
 use crate::protocol::databases::Databases;
 use crate::server::{Answer, Broken, Connection, words};
+use crate::status::Side;
 
 /// Does with the target's keys what the policy says.
 pub(crate) async fn check_target(
@@ -13,45 +15,51 @@ pub(crate) async fn check_target(
     target: &mut Connection,
 ) -> Result<(), Failure> {
     let databases = config.servers.databases.reversed();
-    match config.copying.target_policy {
-        TargetPolicy::Overwrite => Ok(()),
+    let done = match config.copying.target_policy {
+        TargetPolicy::Overwrite => Ok(Ok(())),
         TargetPolicy::Flush => flush(&databases, target).await,
         TargetPolicy::RequireEmpty => require_empty(&databases, target).await,
-    }
+    };
+    done.map_err(|error| lost(config, Side::Target, &error))?.map_err(Failure::no)
 }
 
-/// One by one: a FLUSHDB sent along with a SELECT that is refused would empty another database.
-async fn flush(databases: &Databases, target: &mut Connection) -> Result<(), Failure> {
+/// One by one: a FLUSHDB sent along with a SELECT that is refused would empty another database. The
+/// inner error is for people.
+async fn flush(
+    databases: &Databases,
+    target: &mut Connection,
+) -> Result<Result<(), String>, Broken> {
     let questions = match databases {
         Databases::All => vec![cmd("FLUSHALL")],
         Databases::Only(pairs) => pairs.iter().flat_map(|(db, _)| flush_one(*db)).collect(),
     };
     for question in questions {
-        let done: Answer<()> = target.query(&question).await.map_err(|error| lost(&error))?;
-        let refused = |error| format!("the target can't be flushed: {}", words(&error));
-        done.map_err(|error| Failure::no(refused(error)))?;
+        let done: Answer<()> = target.query(&question).await?;
+        if let Err(refusal) = done {
+            return Ok(Err(format!("the target can't be flushed: {}", words(&refusal))));
+        }
     }
-    Ok(())
+    Ok(Ok(()))
 }
 
 fn flush_one(db: u32) -> [Cmd; 2] {
     [cmd("SELECT").arg(db).clone(), cmd("FLUSHDB")]
 }
 
-async fn require_empty(databases: &Databases, target: &mut Connection) -> Result<(), Failure> {
-    let info = target.info("keyspace").await.map_err(|error| lost(&error))?;
-    let info = info.map_err(|_| Failure::no("the target refuses INFO"))?;
+async fn require_empty(
+    databases: &Databases,
+    target: &mut Connection,
+) -> Result<Result<(), String>, Broken> {
+    let Ok(info) = target.info("keyspace").await? else {
+        return Ok(Err("the target refuses INFO".to_owned()));
+    };
     let ours = info.keyspace().into_iter().filter(|(db, _)| databases.to(*db).is_some());
     let held: Vec<String> = ours.map(|(db, keys)| format!("{keys} in database {db}")).collect();
     if held.is_empty() {
-        return Ok(());
+        return Ok(Ok(()));
     }
-    Err(Failure::no(format!(
+    Ok(Err(format!(
         "the target holds keys ({}): empty it, or choose --target-policy overwrite or flush",
         held.join(", ")
     )))
-}
-
-fn lost(error: &Broken) -> Failure {
-    Failure::unreachable(format!("target {error}"))
 }

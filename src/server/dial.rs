@@ -89,6 +89,11 @@ impl ConnectError {
 }
 
 impl Endpoint {
+    /// A connection that broke before anything came of it is none.
+    pub(crate) fn lost(&self, why: &dyn std::fmt::Display) -> ConnectError {
+        ConnectError::Unreachable { address: self.address(), reason: why.to_string() }
+    }
+
     /// Connects and logs in.
     pub async fn connect(&self, setup: &Setup) -> Result<Wire, ConnectError> {
         let node = self.serving().await?;
@@ -120,6 +125,19 @@ impl Endpoint {
             Ok(result) => result,
             Err(_) => Err(unreachable(format!("no answer for {} s", CONNECT_TIMEOUT.as_secs()))),
         }
+    }
+
+    /// What comes of asking this server, unless that takes longer than `patience`.
+    ///
+    /// # Errors
+    /// Those of `asking`, or that there is no answer.
+    pub(crate) async fn within<T>(
+        &self,
+        patience: Duration,
+        asking: impl Future<Output = Result<T, ConnectError>>,
+    ) -> Result<T, ConnectError> {
+        let silent = |_| Err(self.lost(&format_args!("no answer for {} s", patience.as_secs())));
+        timeout(patience, asking).await.unwrap_or_else(silent)
     }
 
     /// Connects without saying a word.

@@ -4,6 +4,8 @@
 use std::hash::{BuildHasher, RandomState};
 
 use redis::cmd;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
 
 use super::{Answer, Broken, Connection, Info};
 use crate::protocol::capability::{Capabilities, Family};
@@ -14,7 +16,7 @@ use crate::protocol::resp::{Reply, Request};
 const CLOCK_NOISE: i64 = 20;
 
 /// A server's process, data and abilities.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServerInfo {
     /// The version as it prints it (`7.0.15`).
     pub version: String,
@@ -27,6 +29,7 @@ pub struct ServerInfo {
     /// Kind and version, for questions.
     pub capabilities: Capabilities,
     /// Who follows it.
+    #[serde(skip)]
     pub replicas: Vec<Replica>,
 }
 
@@ -57,7 +60,7 @@ impl Replica {
 
 /// Whose data a server holds, by the history of its replication: a process that was demoted,
 /// synchronised with another server and promoted again is the same process with other data.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lineage {
     /// Names the history (`master_replid`).
     id: String,
@@ -170,14 +173,25 @@ pub(crate) struct ClockGap {
     pub uncertainty: i64,
 }
 
+/// Which of two connections broke.
+#[derive(Debug, Error)]
+pub(crate) enum OneBroke {
+    /// The first.
+    #[error(transparent)]
+    First(Broken),
+    /// The other one.
+    #[error(transparent)]
+    Second(Broken),
+}
+
 impl ClockGap {
     /// Asks both servers, some times, and believes what took the least time.
-    pub(crate) async fn measure(a: &mut Connection, b: &mut Connection) -> Result<Self, Broken> {
+    pub(crate) async fn measure(a: &mut Connection, b: &mut Connection) -> Result<Self, OneBroke> {
         let mut best: Option<Self> = None;
         for _ in 0..5 {
-            let before = clock(a).await?;
-            let other = clock(b).await?;
-            let after = clock(a).await?;
+            let before = clock(a).await.map_err(OneBroke::First)?;
+            let other = clock(b).await.map_err(OneBroke::Second)?;
+            let after = clock(a).await.map_err(OneBroke::First)?;
             let offset = other - i64::midpoint(before, after);
             // Whatever it says while the first clock is being set.
             let uncertainty = (after - before).abs();

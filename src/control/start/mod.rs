@@ -1,7 +1,7 @@
 //! From settings to a running migration: what must be so, and what must be known, before anything runs.
 
+mod meeting;
 mod memory;
-mod orphans;
 mod running;
 mod signpost;
 
@@ -12,26 +12,15 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::intent_file::{self, Beginning, Opened};
 use super::state::{State, StateDir, StateError};
-use super::users::ask_default;
 use crate::config::RunConfig;
 use crate::engine::ledger::{Groups, Seed};
 use crate::failure::Failure;
-use crate::pipeline::{
-    Environment, ServerFacts, Survey, acceptance, align_marker, check_marker, check_target, open,
-};
-use crate::protocol::payload::Acceptance;
+use crate::pipeline::{Environment, ServerFacts};
 use crate::proxy::Listener;
-use crate::server::{self, Broken};
-use crate::status::{Phase, Side};
+use crate::server;
+use crate::status::Phase;
+use meeting::{Discovered, check_beginning, meet, meet_target};
 use running::Running;
-
-/// What was learnt of the servers before anything is started.
-struct Discovered {
-    primary: Side,
-    survey: Survey,
-    /// What payloads the source takes, and the target.
-    acceptances: (Acceptance, Acceptance),
-}
 
 /// Runs a migration until a signal stops it.
 ///
@@ -53,9 +42,13 @@ pub(crate) async fn start(mut config: RunConfig) -> Result<(), Failure> {
     let signposts = signpost::bind(&config).await?;
     let (found, opened) = if state.phase == Phase::Finalized {
         let beginning = Beginning::Resumed(Groups::default());
-        (ask_target(&config).await?, Opened { record: None, beginning, why: None })
+        let found = meet_target(&config, &state).await?;
+        (found, Opened { record: None, beginning, why: None })
     } else {
-        let found = ask_both(&config, &mut state, resumed).await?;
+        if !resumed {
+            check_beginning(&config).await?;
+        }
+        let found = meet(&config, &mut state, resumed).await?;
         let identity = intent_file::identity(&state, found.primary, &found.survey);
         (found, intent_file::open(store.as_ref(), resumed, identity)?)
     };
@@ -75,50 +68,6 @@ fn survive_file_limits() -> Result<(), Failure> {
     const FILE_TOO_LARGE: i32 = 25;
     let caught = signal(SignalKind::from_raw(FILE_TOO_LARGE));
     caught.map(drop).map_err(|error| Failure::no(format!("signals: {error}")))
-}
-
-/// Looks at both servers, and at the target's keys when nothing has been copied yet.
-async fn ask_both(
-    config: &RunConfig,
-    state: &mut State,
-    resumed: bool,
-) -> Result<Discovered, Failure> {
-    let lost = |error: Broken| Failure::unreachable(error.to_string());
-    let mut source = open(config, Side::Source).await?;
-    let mut target = open(config, Side::Target).await?;
-    if resumed {
-        orphans::end(&state.tag(), &mut source).await.map_err(lost)?;
-        orphans::end(&state.tag(), &mut target).await.map_err(lost)?;
-        align_marker(config, state.phase).await?;
-    } else {
-        check_marker(config).await?;
-        check_target(config, &mut target).await?;
-    }
-    let known = ask_default(&config.servers.source).await;
-    let known = known.map_err(|error| Failure::unreachable(error.to_string()))?;
-    (state.admits_anonymous, state.passwords) = (known.anonymous, known.passwords);
-    let primary = if state.phase == Phase::CutOver { Side::Target } else { Side::Source };
-    let survey = match primary {
-        Side::Source => Survey::ask(&mut source, &mut target).await,
-        Side::Target => Survey::ask(&mut target, &mut source).await,
-    };
-    let survey = survey.map_err(lost)?;
-    let (source_info, target_info) = match primary {
-        Side::Source => (&survey.primary, &survey.secondary),
-        Side::Target => (&survey.secondary, &survey.primary),
-    };
-    let acceptances =
-        (acceptance(source_info, &mut source).await, acceptance(target_info, &mut target).await);
-    Ok(Discovered { primary, survey, acceptances })
-}
-
-/// Looks at the target alone: the source has been let go, and may be gone.
-async fn ask_target(config: &RunConfig) -> Result<Discovered, Failure> {
-    let mut target = open(config, Side::Target).await?;
-    let survey = Survey::of_one(&mut target).await;
-    let survey = survey.map_err(|error| Failure::unreachable(error.to_string()))?;
-    let acceptance = Acceptance::expected(&survey.primary.capabilities);
-    Ok(Discovered { primary: Side::Target, survey, acceptances: (acceptance, acceptance) })
 }
 
 fn open_state(config: &RunConfig) -> Result<(Option<StateDir>, State, bool), Failure> {

@@ -57,7 +57,11 @@ impl Running {
     ) -> Self {
         let resumed = beginning != Beginning::Fresh;
         let doubtful = beginning.doubtful();
+        let is_source_away = primary == Side::Target && survey.alone;
         let direction = Direction::new(&env, primary, survey, doubtful.others(), resumed);
+        if is_source_away {
+            direction.route.authority.heard(false);
+        }
         if let Some(record) = record {
             direction.engine.keep(record);
         }

@@ -3,6 +3,8 @@
 
 use bytes::{BufMut, BytesMut};
 
+use serde::{Deserialize, Serialize};
+
 use super::Payload;
 use crate::protocol::capability::{Capabilities, Family};
 
@@ -25,7 +27,7 @@ pub enum Way {
 }
 
 /// What a server's `RESTORE` takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Acceptance {
     family: Family,
     version: u16,

@@ -1,24 +1,26 @@
-//! What a process that was killed has left behind on the servers.
+//! What a process that was killed has left behind on a server.
 //!
 //! A server may still hold requests of its connections that it has not executed yet. They would come
 //! after what is copied now, so these connections are ended first.
 
 use tracing::info;
 
-use crate::server::{Broken, Client, Clients, Connection, end_connection, ended};
+use super::{Broken, Client, Clients, Connection, end_connection, ended};
 
 /// How our connections that write are named.
 const WRITERS: [&str; 3] = ["crossfade-lane:", "crossfade-session:", "crossfade-mirror:"];
 
-/// Ends the writing connections of an earlier process of the same migration.
+/// Ends the writing connections of an earlier process whose names end with `tag`.
 ///
 /// # Errors
 /// The connection is broken.
-pub(super) async fn end(tag: &str, connection: &mut Connection) -> Result<(), Broken> {
+pub(crate) async fn end_left_behind(tag: &str, connection: &mut Connection) -> Result<(), Broken> {
     let reply = connection.command(["CLIENT", "LIST"]).await?;
     // Not allowed to look counts as not allowed to end.
     let mut last = reply.clone();
-    for id in left_behind(&Clients::answered(&reply), tag) {
+    let own = connection.wire().id;
+    let others = left_behind(&Clients::answered(&reply), tag).into_iter();
+    for id in others.filter(|id| Some(*id) != own) {
         info!(id, "a connection that an earlier process left behind is ended");
         last = connection.ask(&end_connection(id)).await?;
         if last.is_error() {
