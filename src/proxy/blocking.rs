@@ -7,18 +7,22 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use tokio::sync::oneshot;
+use bytes::{Bytes, BytesMut};
+use tokio::sync::{Notify, oneshot};
+use tokio::time::timeout;
 
 use super::client::{Client, Close, Meaning, Requests, Until, Way};
-use super::registry::Wait;
 use super::session::Needs;
 use super::turns::Turn;
 use crate::engine::Unit;
 use crate::lane::{Job, Lost, Purpose, Sink};
 use crate::protocol::command::{Access, Command};
-use crate::protocol::resp::{self, Protocol, Reply, Request};
+use crate::protocol::resp::{Reply, Request};
 use crate::server::ServerInfo;
+
+/// How long a wait that is ended may take to be answered, and how often it is ended again.
+const UNBLOCK_TIMEOUT: Duration = Duration::from_millis(100);
+const UNBLOCK_ATTEMPTS: u32 = 20;
 
 type Replies = Result<Vec<Bytes>, Lost>;
 
@@ -47,8 +51,20 @@ impl Client {
         request: Request,
         command: &'static Command,
     ) -> Result<(), Close> {
-        let deadline = Deadline::of(&request);
-        let Some(mut request) = self.with_last_ids(request, command).await? else { return Ok(()) };
+        let since = Instant::now();
+        let Some(request) = self.with_last_ids(request, command).await? else { return Ok(()) };
+        self.session.block(request.clone());
+        let done = self.wait_for_data(request, command, since).await;
+        self.session.unblock();
+        done
+    }
+
+    async fn wait_for_data(
+        &mut self,
+        mut request: Request,
+        command: &'static Command,
+        since: Instant,
+    ) -> Result<(), Close> {
         let mut turn = self.turn(&request, command);
         loop {
             turn.take().await;
@@ -73,18 +89,24 @@ impl Client {
                     return Ok(());
                 }
                 Some(Woken::Unblocked { error: false }) => {
-                    self.answer_nothing(&request);
+                    self.answer_nothing();
                     return Ok(());
                 }
                 Some(Woken::Flip) => {
-                    let Some(rest) = deadline.rest(&request) else {
-                        self.answer_nothing(&request);
+                    let Some(rest) = self.session.blocked_again(since.elapsed()) else {
+                        self.answer_nothing();
                         return Ok(());
                     };
                     request = rest;
                 }
             }
         }
+    }
+
+    fn answer_nothing(&mut self) {
+        let mut nothing = BytesMut::new();
+        self.session.answer_nothing(&mut nothing);
+        self.reply(|out| out.extend_from_slice(&nothing));
     }
 
     /// Answers what a wait has brought.
@@ -131,15 +153,6 @@ impl Client {
             }
         }
         Ok(Some(Request::new(args)))
-    }
-
-    fn answer_nothing(&mut self, request: &Request) {
-        let protocol = self.session.context.protocol;
-        let bulk = request.is(0, "BLMOVE") || request.is(0, "BRPOPLPUSH");
-        self.reply(|out| match protocol {
-            Protocol::Resp2 if bulk => resp::null(out, protocol),
-            _ => resp::null_array(out, protocol),
-        });
     }
 
     /// Tries without waiting.
@@ -226,9 +239,7 @@ impl Client {
         if !own.submit(&mut jobs) {
             return Ok(Some(Woken::Flip));
         }
-        let ends = Deadline::of(request).ends.is_some();
-        let kind = if ends { Wait::Timed } else { Wait::Endless };
-        let woken = self.until_served(&mut begins, &mut receiver, kind, turn).await;
+        let woken = self.until_served(&mut begins, &mut receiver, turn).await;
         let reply = match woken {
             Some(Ok(ref replies)) => replies.first().cloned(),
             Some(Err(_)) => None,
@@ -254,10 +265,9 @@ impl Client {
         &mut self,
         begins: &mut oneshot::Receiver<Replies>,
         receiver: &mut oneshot::Receiver<Replies>,
-        kind: Wait,
         turn: &mut Turn,
     ) -> Option<Replies> {
-        let notify = Arc::new(tokio::sync::Notify::new());
+        let notify = Arc::new(Notify::new());
         let mut begun = false;
         self.show();
         let mut stage = self.stage.clone();
@@ -276,7 +286,7 @@ impl Client {
                     begun = true;
                     turn.pass_on(false);
                     let mut seen = self.entry.seen.lock();
-                    (seen.blocked, seen.wait) = (Some(notify.clone()), Some(kind));
+                    (seen.blocked, seen.wait) = (Some(notify.clone()), self.session.wait());
                 }
                 changed = stage.changed() => if changed.is_err() { break None },
                 () = notify.notified() => break None,
@@ -298,11 +308,10 @@ impl Client {
         receiver: &mut oneshot::Receiver<Replies>,
     ) -> Option<Bytes> {
         let id = id?;
-        for _ in 0..20 {
+        for _ in 0..UNBLOCK_ATTEMPTS {
             let unblock = Request::new(["CLIENT", "UNBLOCK", &id.to_string()]);
             route.pool.upstream().ask(&unblock).await?;
-            let patience = Duration::from_millis(100);
-            if let Ok(Ok(Ok(replies))) = tokio::time::timeout(patience, &mut *receiver).await {
+            if let Ok(Ok(Ok(replies))) = timeout(UNBLOCK_TIMEOUT, &mut *receiver).await {
                 return replies.first().cloned();
             }
         }
@@ -321,68 +330,4 @@ fn last_id(answer: &Bytes) -> Option<Bytes> {
 
 fn is_nothing(reply: &Bytes) -> bool {
     matches!(reply.as_ref(), b"$-1\r\n" | b"*-1\r\n" | b"_\r\n") || reply.first() == Some(&b'-')
-}
-
-/// When a wait ends by itself, and where its request says so.
-struct Deadline {
-    ends: Option<Instant>,
-    argument: Option<usize>,
-    milliseconds: bool,
-}
-
-impl Deadline {
-    fn of(request: &Request) -> Self {
-        let block = (1..request.len()).find(|index| request.is(*index, "BLOCK"));
-        let milliseconds = request.is(0, "XREAD") || request.is(0, "XREADGROUP");
-        let argument = match block {
-            _ if !milliseconds && (request.is(0, "BLMPOP") || request.is(0, "BZMPOP")) => Some(1),
-            _ if !milliseconds => request.len().checked_sub(1),
-            Some(block) => Some(block + 1),
-            None => None,
-        };
-        let number = argument.and_then(|index| request.arg(index));
-        let number = number.and_then(|text| std::str::from_utf8(text).ok()?.parse::<f64>().ok());
-        let unit = if milliseconds { 0.001 } else { 1.0 };
-        let ends = number
-            .filter(|number| *number > 0.0 && number.is_finite())
-            .and_then(|number| Duration::try_from_secs_f64(number * unit).ok())
-            .and_then(|wait| Instant::now().checked_add(wait));
-        Self { ends, argument, milliseconds }
-    }
-
-    /// The request with what is left of its timeout; `None` when nothing is left.
-    fn rest(&self, request: &Request) -> Option<Request> {
-        let (Some(ends), Some(argument)) = (self.ends, self.argument) else {
-            return Some(request.clone());
-        };
-        let left = ends.checked_duration_since(Instant::now())?.as_millis().max(1);
-        let text = if self.milliseconds {
-            left.to_string()
-        } else {
-            format!("{}.{:03}", left / 1000, left % 1000)
-        };
-        let mut args: Vec<&[u8]> = request.args().collect();
-        if let Some(slot) = args.get_mut(argument) {
-            *slot = text.as_bytes();
-        }
-        Some(Request::new(args))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::protocol::resp::parse_integer;
-
-    #[test]
-    fn a_wait_goes_on_with_what_is_left_of_its_timeout() {
-        let request = Request::new(["BLPOP", "k", "100"]);
-        let rest = Deadline::of(&request).rest(&request).unwrap();
-        assert!(rest.arg(2).unwrap().starts_with(b"99."), "{rest:?}");
-        let request = Request::new(["XREAD", "BLOCK", "60000", "STREAMS", "s", "$"]);
-        let rest = Deadline::of(&request).rest(&request).unwrap();
-        assert!(parse_integer(rest.arg(2).unwrap()).unwrap() <= 60_000);
-        let request = Request::new(["BLMOVE", "a", "b", "LEFT", "LEFT", "0"]);
-        assert_eq!(Deadline::of(&request).rest(&request), Some(request));
-    }
 }

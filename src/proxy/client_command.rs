@@ -44,17 +44,12 @@ impl Client {
         match request.arg(1).unwrap_or_default().to_ascii_uppercase().as_slice() {
             b"ID" => self.reply_integer(self.entry.id as i64),
             b"GETNAME" => self.client_getname(),
-            b"SETNAME" => self.client_setname(request, answer),
-            b"SETINFO" => self.client_setinfo(request, answer),
+            b"SETNAME" | b"SETINFO" | b"NO-EVICT" => self.take_note(request, answer),
             b"INFO" => {
                 let line = describe(&self.entry, &fields(answer), request.raw().len());
                 self.reply_text(&line);
             }
             b"LIST" => self.client_list(request, answer),
-            b"NO-EVICT" => {
-                self.entry.seen.lock().no_evict = request.is(2, "ON");
-                self.reply(|out| out.extend_from_slice(answer));
-            }
             b"KILL" => return self.client_kill(request),
             b"UNBLOCK" => self.client_unblock(request),
             b"PAUSE" => {
@@ -107,22 +102,10 @@ impl Client {
         });
     }
 
-    fn client_setname(&mut self, request: &Request, answer: &Bytes) {
+    /// Answers what says something of the client itself.
+    pub(super) fn take_note(&mut self, request: &Request, answer: &Bytes) {
         self.session.on_answer(request, answer);
         self.show_identity();
-        self.reply(|out| out.extend_from_slice(answer));
-    }
-
-    fn client_setinfo(&mut self, request: &Request, answer: &Bytes) {
-        let value = request.arg(3).unwrap_or_default();
-        let value = String::from_utf8_lossy(value).into_owned();
-        let mut seen = self.entry.seen.lock();
-        if request.is(2, "LIB-NAME") {
-            seen.library = value;
-        } else {
-            seen.library_version = value;
-        }
-        drop(seen);
         self.reply(|out| out.extend_from_slice(answer));
     }
 

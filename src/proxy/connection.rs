@@ -43,9 +43,6 @@ impl Client {
         // What it was shown until now comes before the reply; after it nothing does.
         self.replies.take_messages(&mut self.out);
         self.show_identity();
-        let mut seen = self.entry.seen.lock();
-        (seen.monitors, seen.no_evict) = (false, false);
-        drop(seen);
         self.forget_lane();
     }
 
@@ -55,6 +52,8 @@ impl Client {
         let context = &self.session.context;
         context.identity.user().clone_into(&mut seen.user);
         self.session.name.clone_into(&mut seen.name);
+        seen.library.clone_from(&self.session.library);
+        (seen.monitors, seen.no_evict) = (self.session.monitors, self.session.no_evict);
         seen.db = context.db;
         seen.resp = if context.protocol == Protocol::Resp3 { 3 } else { 2 };
         let is_restricted = self.shared.limits.login && context.identity == Identity::Anonymous;

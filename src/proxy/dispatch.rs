@@ -5,8 +5,7 @@ use std::fmt::Display;
 use bytes::Bytes;
 
 use super::client::{Client, Close, Meaning, Requests, Way};
-use super::registry::Wait;
-use super::session::{Action, Rules};
+use super::session::{Action, Rules, Wait};
 use crate::lane::Purpose;
 use crate::metrics::{ClientErrorKind, CommandKind};
 use crate::protocol::command::{self, Command, Serve};

@@ -4,7 +4,8 @@ use bytes::{Bytes, BytesMut};
 
 use super::Shared;
 use super::client::{Client, Close};
-use super::registry::{Seen, Wait};
+use super::registry::Seen;
+use super::session::Wait;
 use crate::protocol::resp::Request;
 
 impl Client {

@@ -8,7 +8,8 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::client::Client;
-use super::registry::{Entry, Seen, Tracking, Wait};
+use super::registry::{Entry, Seen, Tracking};
+use super::session::Wait;
 use crate::protocol::resp::parse_integer;
 
 impl Client {
@@ -118,8 +119,8 @@ fn value(field: &str, entry: &Entry, seen: &Seen, asks: usize) -> String {
         "user" => seen.user.clone(),
         "redir" => redirection(seen).to_string(),
         "resp" => seen.resp.to_string(),
-        "lib-name" => seen.library.clone(),
-        "lib-ver" => seen.library_version.clone(),
+        "lib-name" => seen.library.name.clone(),
+        "lib-ver" => seen.library.version.clone(),
         "capa" => String::new(),
         _ => "0".to_owned(),
     }
@@ -270,8 +271,8 @@ impl Wanted {
                 let flags = flags(seen);
                 wanted.chars().all(|flag| flags.contains(flag))
             }
-            Self::Library(library) => *library == seen.library,
-            Self::LibraryVersion(version) => *version == seen.library_version,
+            Self::Library(library) => *library == seen.library.name,
+            Self::LibraryVersion(version) => *version == seen.library.version,
             Self::Database(db) => *db == i64::from(seen.db),
             Self::Age(least) => seconds(entry.since) >= *least,
             Self::Idle(least) => seconds(seen.last_active) >= *least,

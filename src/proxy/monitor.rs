@@ -23,10 +23,10 @@ impl Client {
                 return Ok(());
             }
         };
-        let answer = connection.ask(Job::pass, request).await;
+        let answer = connection.ask(Job::pass, request.clone()).await;
         let answer = answer.and_then(Result::ok).ok_or(Close::Now)?;
-        self.reply(|out| out.extend_from_slice(&answer));
-        if !answer.starts_with(b"-") {
+        self.take_note(&request, &answer);
+        if self.session.monitors {
             self.shared.registry.monitor(&self.entry);
         }
         Ok(())

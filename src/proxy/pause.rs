@@ -11,8 +11,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use super::client::{Client, Close, Until};
-use super::registry::Wait;
-use super::session::Needs;
+use super::session::{Needs, Wait};
 use crate::protocol::resp::{Request, parse_integer};
 
 /// The longest pause, so that the end is a moment that exists: ten years.

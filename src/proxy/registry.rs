@@ -9,6 +9,7 @@ use std::time::Instant;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use super::session::{Library, Wait};
 use crate::lane::ReplyQueue;
 use crate::metrics::{Tally, Totals};
 
@@ -31,8 +32,7 @@ pub(super) struct Seen {
     pub(super) user: String,
     pub(super) db: u32,
     pub(super) resp: u8,
-    pub(super) library: String,
-    pub(super) library_version: String,
+    pub(super) library: Library,
     pub(super) last_command: &'static str,
     pub(super) last_active: Instant,
     /// Open channels, patterns and shard channels.
@@ -53,17 +53,6 @@ pub(super) struct Seen {
     pub(super) unblocked: Option<bool>,
 }
 
-/// What a command waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wait {
-    /// Data.
-    Endless,
-    /// Data, for so long and no longer.
-    Timed,
-    /// The end of a pause, or replicas.
-    Other,
-}
-
 /// What of `CLIENT TRACKING` others see.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Tracking {
@@ -80,8 +69,7 @@ impl Seen {
             user: "default".to_owned(),
             db: 0,
             resp: 2,
-            library: String::new(),
-            library_version: String::new(),
+            library: Library::default(),
             last_command: "NULL",
             last_active: now,
             subscriptions: [0; 3],
@@ -162,8 +150,9 @@ impl Registry {
 
     /// This client is shown every command from now on.
     pub(super) fn monitor(&self, entry: &Arc<Entry>) {
-        if !std::mem::replace(&mut entry.seen.lock().monitors, true) {
-            self.monitors.lock().push(entry.clone());
+        let mut monitors = self.monitors.lock();
+        if monitors.iter().all(|monitor| monitor.id != entry.id) {
+            monitors.push(entry.clone());
             self.is_monitored.store(true, Ordering::Relaxed);
         }
     }

@@ -217,9 +217,7 @@ impl Client {
             return self.answer_client(request, answer);
         }
         if request.is(0, "SELECT") {
-            self.session.on_answer(request, answer);
-            self.show_identity();
-            self.reply(|out| out.extend_from_slice(answer));
+            self.take_note(request, answer);
         } else {
             self.answer_info(answer);
         }

@@ -291,3 +291,18 @@ fn kind(refusal: &Refusal) -> ClientErrorKind {
         Refusal::Unmigrated(_) => ClientErrorKind::Refused,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size<F: Future>(_: fn(Client) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn a_client_that_waits_keeps_no_room_for_what_is_seldom() {
+        let bytes = size(Client::run);
+        assert!(bytes <= 6 * 1024, "{bytes} bytes");
+    }
+}

@@ -1,7 +1,8 @@
 //! What a client is in: a state machine, requests and answers in, actions out.
 //!
 //! *What it is:* who the client is, its database and protocol version, what it watches, what it has
-//! queued, how it tracks keys, which channels it listens to, whether it wants replies. From that
+//! queued, how it tracks keys, which channels it listens to, what it waits for, whether it monitors, how
+//! it describes itself, whether it wants replies. From that
 //! follows what becomes of a request ([`Session::on_request`], [`Session::on_queued`]), what an answer
 //! changes ([`Session::on_answer`]), and how the same state is made anew on any other connection
 //! ([`Session::anew`]).
@@ -12,6 +13,7 @@
 //! *Must not know:* connections, tasks, clocks, who serves.
 
 mod action;
+mod blocked;
 mod channels;
 mod flush;
 #[cfg(test)]
@@ -25,6 +27,7 @@ mod translation;
 pub(crate) use transaction::Budget;
 
 pub(super) use action::{Action, Needs, Queueing, Reason, Rules};
+pub(super) use blocked::Wait;
 pub(super) use channels::Channels;
 pub(super) use flush::Flush;
 pub(super) use standing::{Redirection, Standing};
@@ -41,13 +44,29 @@ pub(super) struct Session {
     /// Who and where it is; the database by the source's number.
     pub(super) context: Context,
     pub(super) name: String,
+    pub(super) library: Library,
     replies: Replies,
     transaction: Option<transaction::Transaction>,
     pub(super) standing: Standing,
     pub(super) channels: Channels,
+    blocked: Option<blocked::Blocked>,
+    /// It is shown every command.
+    pub(super) monitors: bool,
+    /// Its connection is not closed for the memory that it takes (`CLIENT NO-EVICT`).
+    pub(super) no_evict: bool,
 }
 
-/// What makes a fresh connection the client's. Its commands and its messages may come over two.
+/// What the client is built with (`CLIENT SETINFO`).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Library {
+    pub(super) name: String,
+    pub(super) version: String,
+}
+
+/// What makes a fresh connection the client's: all that a server has to know. What the proxy itself does
+/// for a client (its name and library, a monitor, a wait) needs no connection.
+///
+/// Commands and messages may come over two.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::proxy) struct Anew {
     /// As whom to log in, in which protocol version and in which of the server's databases.
@@ -58,6 +77,14 @@ pub(in crate::proxy) struct Anew {
     pub(in crate::proxy) queue: Vec<Request>,
     /// Subscriptions, and how many confirmations of them will come.
     pub(in crate::proxy) subscriptions: (Vec<Request>, usize),
+}
+
+impl Library {
+    fn learn(&mut self, request: &Request) {
+        let value = String::from_utf8_lossy(request.arg(3).unwrap_or_default()).into_owned();
+        let field = if request.is(2, "LIB-NAME") { &mut self.name } else { &mut self.version };
+        *field = value;
+    }
 }
 
 /// Whether replies are sent (`CLIENT REPLY`).
@@ -119,6 +146,12 @@ impl Session {
             self.standing.track(request);
         } else if request.is(1, "NO-TOUCH") {
             self.standing.touch(request);
+        } else if request.is(1, "NO-EVICT") {
+            self.no_evict = request.is(2, "ON");
+        } else if request.is(1, "SETINFO") {
+            self.library.learn(request);
+        } else if request.is(0, "MONITOR") {
+            self.monitors = true;
         }
     }
 
@@ -150,9 +183,10 @@ impl Session {
         changes
     }
 
-    /// `RESET`: as a client that has just come.
+    /// `RESET`: as a client that has just come, built with what it is built with.
     pub(super) fn reset(&mut self) {
-        *self = Self::default();
+        let library = std::mem::take(&mut self.library);
+        *self = Self { library, ..Self::default() };
     }
 
     /// Whether all its commands need a connection of its own, from now on.

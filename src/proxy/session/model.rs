@@ -29,6 +29,9 @@ struct Server {
     tracking: BTreeSet<String>,
     no_touch: bool,
     channels: BTreeSet<Vec<u8>>,
+    library: String,
+    no_evict: bool,
+    monitors: bool,
     done: Vec<(u32, String)>,
 }
 
@@ -97,10 +100,17 @@ impl Server {
             }
             ["CLIENT", "TRACKING", ..] => self.tracking.clear(),
             ["CLIENT", "NO-TOUCH", on] => self.no_touch = *on == "ON",
+            ["CLIENT", "NO-EVICT", on] => self.no_evict = *on == "ON",
+            ["CLIENT", "SETINFO", _, value] => (*value).clone_into(&mut self.library),
+            ["MONITOR"] => self.monitors = true,
             ["MULTI"] => self.queue = Some(Vec::new()),
             ["WATCH", ..] => self.watched += words.len() - 1,
             ["UNWATCH"] => (self.watched, self.touched) = (0, false),
-            ["RESET"] => *self = Self { done: std::mem::take(&mut self.done), ..Self::default() },
+            ["RESET"] => {
+                let (done, library) =
+                    (std::mem::take(&mut self.done), std::mem::take(&mut self.library));
+                *self = Self { done, library, ..Self::default() };
+            }
             ["EXEC" | "DISCARD"] => return "-ERR without MULTI".to_owned(),
             ["SUBSCRIBE", channels @ ..] => {
                 self.channels.extend(channels.iter().map(|name| name.as_bytes().to_vec()));
@@ -327,7 +337,7 @@ fn names(server: &Server) -> Vec<&[u8]> {
 }
 
 /// Commands that nobody has to refuse by words of crossfade.
-const LINES: [&str; 24] = [
+const LINES: [&str; 29] = [
     "SET k 1",
     "GET k",
     "INCR n",
@@ -349,6 +359,11 @@ const LINES: [&str; 24] = [
     "CLIENT TRACKING OFF",
     "CLIENT NO-TOUCH ON",
     "CLIENT NO-TOUCH OFF",
+    "CLIENT NO-EVICT ON",
+    "CLIENT NO-EVICT OFF",
+    "CLIENT SETINFO LIB-NAME mine",
+    "CLIENT SETINFO LIB-NAME yours",
+    "MONITOR",
     "SUBSCRIBE news sports",
     "UNSUBSCRIBE news",
     "RESET",
@@ -362,6 +377,7 @@ fn is_out_of_the_model(server: &Server, line: &str) -> bool {
         || line.starts_with("HELLO")
         || line.contains("TRACKING")
         || line.contains("NO-TOUCH")
+        || line == "MONITOR"
         || line == "WATCH a b";
     (confined && !subscribes && line != "RESET") || (server.queue.is_some() && not_queued)
 }
@@ -385,6 +401,8 @@ proptest! {
             prop_assert_eq!(session.context.db, server.db, "{}", line);
             prop_assert_eq!(session.context.protocol, server.protocol);
             prop_assert_eq!(&session.name, &server.name);
+            prop_assert_eq!(&session.library.name, &server.library);
+            prop_assert_eq!((session.no_evict, session.monitors), (server.no_evict, server.monitors));
             prop_assert_eq!(session.watched(), server.watched);
             prop_assert_eq!(session.is_queueing(), server.queue.is_some());
             prop_assert_eq!(open_channels(session), server.channels.clone());

@@ -1,6 +1,6 @@
 //! What becomes of which request in which state, by hand.
 
-use super::{Action, Budget, Needs, Queueing, Reason, Redirection, Rules, Session, Share};
+use super::{Action, Anew, Budget, Needs, Queueing, Reason, Redirection, Rules, Session, Share};
 use crate::protocol::command::{Connection, lookup};
 use crate::protocol::databases::Databases;
 use crate::protocol::resp::{Protocol, Request};
@@ -233,4 +233,22 @@ fn tracking_is_repeated_as_it_was_told_and_its_receiver_is_named_anew() {
     assert_eq!(told, request("CLIENT TRACKING ON REDIRECT 42"));
     session.on_answer(&request("CLIENT TRACKING OFF"), b"+OK\r\n");
     assert!(!session.needs_connection() && session.standing.redirect().is_none());
+}
+
+#[test]
+fn what_a_client_says_of_itself_is_known_when_the_server_accepts_it_and_needs_no_connection() {
+    let mut session = Session::default();
+    session.on_answer(&request("CLIENT NO-EVICT ON"), b"-NOPERM no\r\n");
+    session.on_answer(&request("MONITOR"), b"-NOPERM no\r\n");
+    assert!(!session.no_evict && !session.monitors);
+    for line in ["CLIENT NO-EVICT ON", "MONITOR", "CLIENT SETNAME me", "CLIENT SETINFO LIB-VER 7"] {
+        session.on_answer(&request(line), b"+OK\r\n");
+    }
+    assert!(session.no_evict && session.monitors && session.library.version == "7");
+    session.block(request("BLPOP k 0"));
+    assert!(!session.needs_connection());
+    assert_eq!(session.anew(&Databases::All, 0), Ok(Anew::default()));
+    session.reset();
+    assert!(!session.no_evict && !session.monitors && session.wait().is_none());
+    assert_eq!(session.library.version, "7", "it is still built with that");
 }
