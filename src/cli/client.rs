@@ -15,6 +15,7 @@ use ureq::{Agent, RequestBuilder};
 use super::output;
 use crate::failure::Failure;
 use crate::net::{self, TlsOptions};
+use crate::status::{Advice, Status};
 
 /// How long an answer may take beyond what the caller asked the server to wait.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -156,7 +157,15 @@ impl Api {
         if self.json {
             output::print_json(&body);
         }
-        Err(Failure::no(reasons(&body)))
+        Err(Failure::no(reasons(&body, &self.advice(&body))))
+    }
+
+    /// What to do about what stands in the way; the status tells, and a refusal does not wait for it.
+    fn advice(&self, refusal: &Value) -> Vec<Advice> {
+        if blockers(refusal).next().is_none() {
+            return Vec::new();
+        }
+        self.get::<Status>("/v1/status").map(|status| status.advice).unwrap_or_default()
     }
 
     fn strange(&self, what: &str) -> Failure {
@@ -164,12 +173,21 @@ impl Api {
     }
 }
 
-/// A refusal as lines: the error, then each blocker.
-fn reasons(body: &Value) -> String {
+/// A refusal as lines: the error, then each blocker, with what to do about it where that is known.
+fn reasons(body: &Value, advice: &[Advice]) -> String {
     let error = body.get("error").and_then(Value::as_str).unwrap_or("refused");
+    // What is refused for one reason only has said it.
+    let lines = blockers(body).filter(|blocker| *blocker != error).map(|blocker| {
+        let todo = advice.iter().find(|advice| advice.blocker == blocker);
+        let todo = todo.map(|advice| format!("\n    {}", advice.todo)).unwrap_or_default();
+        format!("\n  {blocker}{todo}")
+    });
+    format!("{error}{}", lines.collect::<String>())
+}
+
+fn blockers(body: &Value) -> impl Iterator<Item = &str> {
     let blockers = body.get("blockers").and_then(Value::as_array).into_iter().flatten();
-    let blockers = blockers.filter_map(Value::as_str).map(|blocker| format!("\n  {blocker}"));
-    format!("{error}{}", blockers.collect::<String>())
+    blockers.filter_map(Value::as_str)
 }
 
 #[cfg(test)]
@@ -177,9 +195,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_refusal_lists_its_blockers() {
-        let body = serde_json::json!({"error": "not ready", "blockers": ["a", "b"]});
-        assert_eq!(reasons(&body), "not ready\n  a\n  b");
-        assert_eq!(reasons(&Value::Null), "refused");
+    fn a_refusal_lists_its_blockers_with_what_to_do() {
+        let refused = |blockers: &[&str]| {
+            let advice = Advice { blocker: "a".into(), todo: "Do it.".into() };
+            reasons(&serde_json::json!({"error": "not ready", "blockers": blockers}), &[advice])
+        };
+        assert_eq!(refused(&["a", "b"]), "not ready\n  a\n    Do it.\n  b");
+        assert_eq!(refused(&["not ready"]), "not ready");
+        assert_eq!(reasons(&Value::Null, &[]), "refused");
     }
 }

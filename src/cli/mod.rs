@@ -2,7 +2,7 @@
 //! to a running migration. Each turns arguments into one call.
 //!
 //! *Guarantees:* the exit statuses are those of the interface; answers go to stdout, reasons to
-//! stderr; a reader that goes away early (`| head`) is no error.
+//! stderr, with what to do next; a reader that goes away early (`| head`) is no error.
 //!
 //! *Must not know:* how anything is done.
 
@@ -11,6 +11,7 @@ mod client;
 mod compare;
 mod copy;
 mod logging;
+mod next;
 mod options;
 mod output;
 mod progress;
@@ -102,7 +103,7 @@ pub fn main() -> ExitCode {
     match Cli::parse().command.run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            output::complain(&failure.message);
+            output::complain(&next::told(&failure));
             failure.exit.into()
         }
     }
