@@ -1,6 +1,7 @@
 //! The other end of the admin API.
 
 use std::fmt::Display;
+use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,8 +9,10 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use ureq::config::ConfigBuilder;
 use ureq::http::{Response, StatusCode};
 use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig};
+use ureq::typestate::AgentScope;
 use ureq::{Agent, RequestBuilder};
 
 use super::output;
@@ -20,8 +23,11 @@ use crate::status::{Advice, Status};
 /// How long an answer may take beyond what the caller asked the server to wait.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// How long an event may fail to come; there is one a second.
+const SILENCE: Duration = Duration::from_secs(5);
+
 /// Where the running migration is.
-#[derive(clap::Args)]
+#[derive(clap::Args, Clone)]
 pub(super) struct Api {
     /// Where the admin API of `crossfade run` is, with `https://` before it when it has a certificate
     #[arg(long, value_name = "ADDR", env = "CROSSFADE_ADMIN", default_value = "127.0.0.1:9680")]
@@ -48,6 +54,23 @@ impl Api {
         let request = self.introduce(self.agent(PATIENCE)?.get(self.url(path)));
         let answer = self.read(request.call())?;
         serde_json::from_value(answer).map_err(|error| self.strange(&error.to_string()))
+    }
+
+    /// Listens to what is told line by line, until it says nothing for a while.
+    pub(super) fn listen(&self, path: &str) -> Result<impl BufRead + use<>, Failure> {
+        let config = self.config()?.timeout_per_read(Some(SILENCE)).build();
+        let request = Agent::new_with_config(config).get(self.url(path));
+        let answer = self.introduce(request).call();
+        let answer = answer.map_err(|error| self.strange(&error.to_string()))?;
+        if !answer.status().is_success() {
+            return Err(self.strange(&answer.status().to_string()));
+        }
+        Ok(BufReader::new(answer.into_body().into_reader()))
+    }
+
+    /// Where it is, for people.
+    pub(super) fn address(&self) -> &str {
+        &self.admin
     }
 
     /// Asks to change something; the answer may take as long as `wait` and a little more.
@@ -96,15 +119,16 @@ impl Api {
     }
 
     fn agent(&self, timeout: Duration) -> Result<Agent, Failure> {
-        let config = Agent::config_builder()
+        Ok(Agent::new_with_config(self.config()?.timeout_global(Some(timeout)).build()))
+    }
+
+    fn config(&self) -> Result<ConfigBuilder<AgentScope>, Failure> {
+        Ok(Agent::config_builder()
             .timeout_connect(Some(Duration::from_secs(5)))
-            .timeout_global(Some(timeout))
             .http_status_as_error(false)
             .max_redirects(0)
             .proxy(None)
-            .tls_config(self.tls()?)
-            .build();
-        Ok(Agent::new_with_config(config))
+            .tls_config(self.tls()?))
     }
 
     /// Whom to trust, and what to show. Without TLS nobody is asked, so the system's authorities are
@@ -168,7 +192,7 @@ impl Api {
         self.get::<Status>("/v1/status").map(|status| status.advice).unwrap_or_default()
     }
 
-    fn strange(&self, what: &str) -> Failure {
+    pub(super) fn strange(&self, what: &str) -> Failure {
         Failure::unreachable(format!("the admin API at {}: {what}", self.admin))
     }
 }

@@ -1,12 +1,14 @@
 //! Log lines on stderr: text for people, JSON for machines.
 //!
 //! *Guarantees:* an event is one line, whatever its fields hold: control characters are escaped, so
-//! that no key, value or server's error can break a line or steer a terminal.
+//! that no key, value or server's error can break a line or steer a terminal. What stands below the
+//! last line is never mixed with one.
 //!
 //! *Must not know:* what is logged.
 
 use std::io::{self, IsTerminal, Write};
 
+use parking_lot::Mutex;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::util::TryInitError;
@@ -38,6 +40,22 @@ fn init_at(level: &str, format: Option<LogFormat>) -> Result<(), TryInitError> {
     }
 }
 
+/// What stands below the last line, for people who wait.
+static BELOW: Mutex<String> = Mutex::new(String::new());
+/// Back to the first column, and the rest of the row is empty.
+const CLEAR: &str = "\r\x1b[K";
+
+/// Shows `text`, of one row and without control characters, below the last line; stderr must be a
+/// terminal. An empty one leaves nothing there.
+pub(super) fn show_below(text: &str) {
+    let mut below = BELOW.lock();
+    if *below != text {
+        // A terminal that is gone shows nothing.
+        let _ = io::stderr().write_all(format!("{CLEAR}{text}").as_bytes());
+        text.clone_into(&mut below);
+    }
+}
+
 fn default_format() -> LogFormat {
     if io::stderr().is_terminal() { LogFormat::Text } else { LogFormat::Json }
 }
@@ -47,10 +65,31 @@ fn default_format() -> LogFormat {
 struct Lines;
 
 impl<'a> MakeWriter<'a> for Lines {
-    type Writer = Line<io::Stderr>;
+    type Writer = Above;
 
     fn make_writer(&'a self) -> Self::Writer {
-        Line(io::stderr())
+        Above
+    }
+}
+
+/// Puts a line above what is shown below it.
+struct Above;
+
+impl Write for Above {
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        let below = BELOW.lock();
+        if below.is_empty() {
+            return Line(io::stderr()).write(event);
+        }
+        let mut row = CLEAR.as_bytes().to_vec();
+        Line(&mut row).write_all(event)?;
+        row.extend_from_slice(below.as_bytes());
+        io::stderr().write_all(&row)?;
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
     }
 }
 

@@ -1,5 +1,5 @@
 //! The command line: a file each for `run`, `check`, `copy` and `compare`, and one for all that speak
-//! to a running migration. Each turns arguments into one call.
+//! to a running migration. Each turns arguments into one call; `watch` goes on asking.
 //!
 //! *Guarantees:* the exit statuses are those of the interface; answers go to stdout, reasons to
 //! stderr, with what to do next; a reader that goes away early (`| head`) is no error.
@@ -14,6 +14,7 @@ mod logging;
 mod next;
 mod options;
 mod output;
+mod paint;
 mod progress;
 mod remote;
 mod report;
@@ -22,6 +23,7 @@ mod runtime;
 mod status;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -50,7 +52,7 @@ A migration from start to end:
   crossfade check --source redis://old:6379 --target redis://new:6379
   crossfade run   --source redis://old:6379 --target redis://new:6379 --state-dir /var/lib/crossfade
   (let the applications connect to 127.0.0.1:6380)
-  crossfade status
+  crossfade watch
   crossfade verify
   crossfade cutover
   crossfade finalize";
@@ -81,6 +83,12 @@ enum Command {
     Compare(compare::Args),
     /// Tell what happened in a migration, for the change ticket
     Report(report::Args),
+    /// Follow a running migration on the screen
+    ///
+    /// Phase, both servers, lag, rates, latencies, what is left to copy, and what stands in the way
+    /// with what to do about it, drawn again at each change; `q` quits. Where stdout is no terminal
+    /// it prints a line at each change that matters, and every ten seconds.
+    Watch(watch::Args),
     #[command(flatten)]
     Remote(remote::Remote),
 }
@@ -93,6 +101,7 @@ impl Command {
             Self::Copy(args) => copy::run(args),
             Self::Compare(args) => compare::run(args),
             Self::Report(args) => report::run(args),
+            Self::Watch(args) => watch::run(args),
             Self::Remote(remote) => remote.run(),
         }
     }

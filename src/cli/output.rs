@@ -3,12 +3,25 @@
 use std::borrow::Cow;
 use std::io::{self, Write};
 
+use super::paint::{Line, has_tones};
 use crate::failure::Failure;
 
-/// Prints an answer. A reader that has gone away wants no more of it.
+/// Prints an answer.
 pub(super) fn print(text: &str) {
+    send(&tame(text));
+}
+
+/// A reader that has gone away wants no more of it.
+fn send(text: &str) {
     let mut stdout = io::stdout().lock();
-    let _ = stdout.write_all(tame(text).as_bytes()).and_then(|()| stdout.flush());
+    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+}
+
+/// Prints lines, in their tones where a terminal shows them.
+pub(super) fn print_lines(lines: &[Line]) {
+    let tones = has_tones(io::stdout());
+    let text = lines.iter().map(|line| (if tones { line.painted() } else { line.text() }) + "\n");
+    send(&text.collect::<String>());
 }
 
 pub(super) fn print_json(value: &impl serde::Serialize) {
@@ -45,7 +58,7 @@ pub(super) fn complain(message: &str) {
 }
 
 /// Shows what would steer a terminal: part of a text may be a server's, or a client's name.
-fn tame(text: &str) -> Cow<'_, str> {
+pub(super) fn tame(text: &str) -> Cow<'_, str> {
     let wild = |letter: char| letter.is_control() && letter != '\n';
     if !text.contains(wild) {
         return Cow::Borrowed(text);
@@ -55,13 +68,6 @@ fn tame(text: &str) -> Cow<'_, str> {
         escape.chain((!wild(letter)).then_some(letter))
     };
     Cow::Owned(text.chars().flat_map(shown).collect())
-}
-
-/// Two columns, the first as wide as it must be.
-pub(super) fn columns(rows: &[(&str, String)]) -> String {
-    let width = rows.iter().map(|(label, _)| label.len()).max().unwrap_or(0);
-    let lines = rows.iter().map(|(label, text)| format!("{label:width$}  {text}"));
-    lines.collect::<Vec<_>>().join("\n") + "\n"
 }
 
 /// `1234567` as `1,234,567`.
@@ -77,7 +83,20 @@ pub(super) fn grouped(number: u64) -> String {
     text
 }
 
-/// A time in the two units that matter: `850 ms`, `12.5 s`, `3 min 5 s`, `2 h 10 min`.
+/// So much memory: `0 bytes`, `1.5 KiB`, `256 MiB`.
+pub(super) fn size(bytes: u64) -> String {
+    let mut value = bytes as f64;
+    for unit in ["bytes", "KiB", "MiB"] {
+        if value < 1024.0 {
+            let digits = usize::from(unit != "bytes" && value < 10.0);
+            return format!("{value:.digits$} {unit}");
+        }
+        value /= 1024.0;
+    }
+    format!("{value:.1} GiB")
+}
+
+/// A time in the two units that matter: `210 µs`, `1.2 ms`, `12.5 s`, `3 min 5 s`, `2 h 10 min`.
 pub(super) fn period(seconds: f64) -> String {
     #[allow(
         clippy::cast_possible_truncation,
@@ -86,6 +105,9 @@ pub(super) fn period(seconds: f64) -> String {
     )]
     let whole = seconds as u64;
     match whole {
+        0 if seconds <= 0.0 => "0 ms".to_owned(),
+        0 if seconds < 0.001 => format!("{:.0} µs", seconds * 1e6),
+        0 if seconds < 0.01 => format!("{:.1} ms", seconds * 1000.0),
         0 => format!("{:.0} ms", seconds * 1000.0),
         1..60 => format!("{seconds:.1} s"),
         60..3600 => format!("{} min {} s", whole / 60, whole % 60),
@@ -110,12 +132,15 @@ mod tests {
 
     #[test]
     fn a_period_has_the_units_that_matter() {
-        let periods = [0.0, 0.85, 12.5, 185.0, 7800.0].map(period);
-        assert_eq!(periods, ["0 ms", "850 ms", "12.5 s", "3 min 5 s", "2 h 10 min"]);
+        let short = [0.0, 0.000_21, 0.0012, 0.85].map(period);
+        assert_eq!(short, ["0 ms", "210 µs", "1.2 ms", "850 ms"]);
+        let long = [12.5, 185.0, 7800.0].map(period);
+        assert_eq!(long, ["12.5 s", "3 min 5 s", "2 h 10 min"]);
     }
 
     #[test]
-    fn the_second_column_begins_below_itself() {
-        assert_eq!(columns(&[("a", "1".into()), ("long", "2".into())]), "a     1\nlong  2\n");
+    fn memory_has_the_unit_that_matters() {
+        let sizes = [0, 1536, 256 << 20, 3 << 29].map(size);
+        assert_eq!(sizes, ["0 bytes", "1.5 KiB", "256 MiB", "1.5 GiB"]);
     }
 }

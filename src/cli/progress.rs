@@ -1,15 +1,19 @@
-//! A progress bar on stderr, for people who wait.
+//! How far something is, on stderr, for people who wait. Nothing where stderr is no terminal.
 //!
 //! *Must not know:* what is counted.
 
 use std::convert::Infallible;
 use std::future::pending;
 use std::io::{IsTerminal, stderr};
+use std::sync::Arc;
 
 use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 use tokio::sync::watch;
 
-use crate::status::Progress;
+use super::logging;
+use super::paint::{self, Line};
+use super::status;
+use crate::status::{BackfillState, Progress, Status};
 
 /// Does `work` beside a bar that shows how far it is, and goes when it is done.
 pub(super) async fn beside_bar<T>(
@@ -42,4 +46,32 @@ fn bar(doing: &'static str) -> ProgressBar {
         Ok(style) => bar.with_style(style),
         Err(_) => bar,
     }
+}
+
+/// Does `work` beside a line below the log, which shows how far the backfill is while there is one.
+pub(super) async fn beside_backfill<T>(
+    news: watch::Receiver<Arc<Status>>,
+    work: impl Future<Output = T>,
+) -> T {
+    let done = tokio::select! {
+        done = work => done,
+        never = show_backfill(news) => match never {},
+    };
+    logging::show_below("");
+    done
+}
+
+async fn show_backfill(mut news: watch::Receiver<Arc<Status>>) -> Infallible {
+    // Before the first news nothing is known.
+    while stderr().is_terminal() && news.changed().await.is_ok() {
+        let status = news.borrow_and_update().clone();
+        let line = match status.backfill.state {
+            BackfillState::Done => Line::default(),
+            _ => status::backfilling(&status),
+        };
+        // The last column stays free: some terminals go on to the next row there.
+        let columns = paint::size(stderr()).columns.saturating_sub(1);
+        logging::show_below(&line.cut(columns).text());
+    }
+    pending().await
 }

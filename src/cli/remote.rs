@@ -1,5 +1,6 @@
 //! The commands that speak to a running `crossfade run` over its admin API, each one call.
 
+use std::io::stdout;
 use std::num::NonZeroU64;
 use std::thread;
 use std::time::Duration;
@@ -9,7 +10,8 @@ use indicatif::ProgressBar;
 use serde_json::{Value, json};
 
 use super::client::Api;
-use super::output::grouped;
+use super::output::{self, grouped};
+use super::paint::{self, Size};
 use super::status;
 use crate::config;
 use crate::failure::Failure;
@@ -25,7 +27,6 @@ pub(super) enum Remote {
     /// And what stands in the way of a cut-over.
     #[command(after_long_help = "Examples:
   crossfade status
-  watch -n 1 crossfade status
   crossfade status --json | jq .mirror.lag_seconds")]
     Status {
         #[command(flatten)]
@@ -185,8 +186,14 @@ impl Remote {
 fn show(admin: &Api) -> Result<(), Failure> {
     // As it came: a field that this version does not know is passed on too.
     let answer: Value = admin.get("/v1/status")?;
-    let status: Status = serde_json::from_value(answer.clone()).unwrap_or_default();
-    admin.answer(&answer, || status::text(&status));
+    if admin.json {
+        output::print_json(&answer);
+        return Ok(());
+    }
+    let status: Status = serde_json::from_value(answer).unwrap_or_default();
+    let Size { columns, rows } = paint::size(stdout());
+    // The last row is for the shell.
+    output::print_lines(&status::lines(&status, Size { columns, rows: rows - 1 }));
     Ok(())
 }
 

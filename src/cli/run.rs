@@ -1,7 +1,10 @@
 //! `crossfade run`.
 
+use tokio::sync::watch;
+
 use super::logging;
 use super::options::Given;
+use super::progress::beside_backfill;
 use super::runtime::block_on;
 use crate::config::RunConfig;
 use crate::control;
@@ -29,5 +32,7 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let config = args.options.settings()?;
     logging::init(config.log_format).map_err(|error| Failure::no(error.to_string()))?;
-    block_on(control::start(config))
+    let news = watch::Sender::default();
+    let shown = news.subscribe();
+    block_on(beside_backfill(shown, control::start(config, news)))
 }

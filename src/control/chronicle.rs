@@ -47,13 +47,14 @@ impl Chronicle {
         audit: Audit,
         report: Report,
         hooks: Hooks,
+        news: watch::Sender<Arc<Status>>,
     ) -> Arc<Self> {
         Arc::new(Self {
             migration,
             audit,
             hooks,
             history: Mutex::default(),
-            news: watch::Sender::default(),
+            news,
             reporting: Mutex::new(Reporting::new(report)),
         })
     }

@@ -44,7 +44,7 @@ impl Launch {
 
     /// `run` between two URLs, on free ports.
     pub fn urls(source: &str, target: &str) -> Self {
-        let mut command = clean_command();
+        let mut command = command();
         command.args(["run", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
         command.args(["--source", source, "--target", target]);
         Self { command, expected: Vec::new() }
@@ -77,6 +77,11 @@ impl Launch {
     pub fn expect_log(mut self, text: &str) -> Self {
         self.expected.push(text.to_owned());
         self
+    }
+
+    /// The command line so far.
+    pub fn command(&self) -> &Command {
+        &self.command
     }
 
     /// Starts and waits for the ready line.
@@ -283,7 +288,7 @@ pub fn run_cli(arguments: &[&str]) -> Outcome {
 
 /// The same with variables of the environment.
 pub fn run_cli_with(arguments: &[&str], variables: &[(&str, &str)]) -> Outcome {
-    let mut command = clean_command();
+    let mut command = command();
     command.args(arguments).envs(variables.iter().copied());
     let output = command.output().expect("the binary starts");
     Outcome {
@@ -294,7 +299,7 @@ pub fn run_cli_with(arguments: &[&str], variables: &[(&str, &str)]) -> Outcome {
 }
 
 /// The binary without any option that the environment of the tests may hold.
-fn clean_command() -> Command {
+pub fn command() -> Command {
     let mut command = Command::new(PROGRAM);
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("CROSSFADE_") {

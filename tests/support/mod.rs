@@ -38,6 +38,7 @@ mod server;
 mod snapshot;
 mod stream;
 mod tamer;
+mod terminal;
 mod twins;
 mod workload;
 
@@ -45,7 +46,7 @@ pub use admin::{Admin, Answer};
 pub use browser::{Browser, Driver};
 pub use clock::Clock;
 pub use conversation::CONVERSATION;
-pub use crossfade::{Crossfade, Launch, Outcome, run_cli, run_cli_with};
+pub use crossfade::{Crossfade, Launch, Outcome, command, run_cli, run_cli_with};
 pub use dataset::every_encoding;
 pub use invariants::Invariants;
 pub use migration::{Migration, source_with_keys};
@@ -57,6 +58,7 @@ pub use sentinel::Deployment;
 pub use server::Server;
 pub use snapshot::{assert_equal, differences, now};
 pub use tamer::{Tamer, Temper};
+pub use terminal::Terminal;
 pub use twins::{Twins, assert_same, difference};
 pub use workload::{Dialect, Workload, fill, fill_speaking, random_write};
 

@@ -190,7 +190,7 @@ fn push<T>(list: &mut Vec<T>, item: T) {
 }
 
 /// A moment as tickets have it: `2026-11-25 13:05:00 UTC`.
-fn moment(unix: f64) -> String {
+pub(crate) fn moment(unix: f64) -> String {
     // After a civil calendar whose year begins in March, so that a leap day is the last.
     let seconds = unix.max(0.0).trunc() as i64;
     let (days, of_day) = (seconds.div_euclid(86_400) + 719_468, seconds.rem_euclid(86_400));

@@ -152,9 +152,10 @@ impl Blocker {
                 "Restart with --state-dir, or force it and accept that a crash cannot be resumed."
             }
             Self::Record(_) => "Make room on the disk of the state directory; it clears by itself.",
-            Self::LeftOut(_) | Self::Restless(_) => {
-                "Mend what it names; deploy/RUNBOOK.md has more."
+            Self::LeftOut(_) => {
+                "Give that server the type (a module, a newer version), or delete those keys."
             }
+            Self::Restless(_) => "Wait until they are left alone for a moment, or force it.",
             Self::Code(_) => "Drop that library on the target, or load the source's there.",
             Self::ForeignCalls(_) => {
                 "Find that writer (MONITOR on the source), move it here, then verify."

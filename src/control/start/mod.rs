@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 
 use super::intent_file::{self, Beginning, Opened};
 use super::state::{State, StateDir, StateError};
@@ -18,15 +19,18 @@ use crate::failure::Failure;
 use crate::pipeline::{Environment, ServerFacts};
 use crate::proxy::Listener;
 use crate::server;
-use crate::status::Phase;
+use crate::status::{Phase, Status};
 use meeting::{Discovered, check_beginning, meet, meet_target};
 use running::Running;
 
-/// Runs a migration until a signal stops it.
+/// Runs a migration until a signal stops it; `news` tells how it is.
 ///
 /// # Errors
 /// It can't start: a server, the target's keys, the state directory, an address.
-pub(crate) async fn start(mut config: RunConfig) -> Result<(), Failure> {
+pub(crate) async fn start(
+    mut config: RunConfig,
+    news: watch::Sender<Arc<Status>>,
+) -> Result<(), Failure> {
     survive_file_limits()?;
     memory::check(config.mirror_buffer);
     if let Some(hooks) = config.hooks.as_ref().filter(|hooks| !hooks.is_dir()) {
@@ -58,7 +62,7 @@ pub(crate) async fn start(mut config: RunConfig) -> Result<(), Failure> {
     let Discovered { primary, survey, acceptances } = found;
     let facts = ServerFacts { acceptances, default_user: state.default_user() };
     let env = Arc::new(Environment::new(config, Seed::from_bytes(state.seed), facts));
-    let running = Running::assemble(env, store, state, (primary, survey), opened);
+    let running = Running::assemble(env, store, state, (primary, survey), opened, news);
     running.serve(listener, admin, signposts).await
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -31,7 +31,7 @@ use crate::lane::Unread;
 use crate::net::{self, RateLimited};
 use crate::pipeline::{Direction, Environment, Survey};
 use crate::proxy::{Budget, Limits, Listener, Logins, Partings, Pause, Registry, Shared, Unknown};
-use crate::status::{Phase, Side};
+use crate::status::{Phase, Side, Status};
 
 /// Descriptors for everything but clients: lanes, copiers, the admin API. A client that blocks,
 /// watches or subscribes takes a second one.
@@ -54,6 +54,7 @@ impl Running {
         state: State,
         (primary, survey): (Side, Survey),
         Opened { record, beginning, why }: Opened,
+        news: watch::Sender<Arc<Status>>,
     ) -> Self {
         let resumed = beginning != Beginning::Fresh;
         let doubtful = beginning.doubtful();
@@ -79,7 +80,7 @@ impl Running {
         let course = Course::new(state, standing, resumed);
         let (migration, moments) = Migration::new(env, store, course);
         let health = Health::new(migration.clone());
-        let chronicle = Chronicle::new(migration.clone(), audit, report, hooks);
+        let chronicle = Chronicle::new(migration.clone(), audit, report, hooks, news);
         Self { migration, health, chronicle, moments, beginning }
     }
 
