@@ -14,6 +14,9 @@ use std::process::Stdio;
 
 use support::{Launch, Migration, Server, Terminal, command, source_with_keys, wait_until};
 
+/// A way to leave.
+type Leave = fn(&mut Terminal);
+
 fn watch(migration: &Migration, columns: u16, rows: u16) -> Terminal {
     let admin = migration.crossfade.admin().address();
     Terminal::start(command().args(["watch", "--admin", admin]), columns, rows)
@@ -61,7 +64,6 @@ fn a_window_that_grows_is_filled() {
 #[test]
 fn whoever_leaves_by_whatever_way_gets_the_terminal_back() {
     let migration = Migration::start();
-    type Leave = fn(&mut Terminal);
     let ways: [Leave; 4] = [
         |terminal| terminal.press("\x03"),
         |terminal| terminal.press("\x04"),

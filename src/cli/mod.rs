@@ -11,6 +11,7 @@ mod client;
 mod compare;
 mod copy;
 mod logging;
+mod manual;
 mod next;
 mod options;
 mod output;
@@ -91,6 +92,10 @@ enum Command {
     Watch(watch::Args),
     #[command(flatten)]
     Remote(remote::Remote),
+    /// Print what a shell needs to complete this command line
+    Completions(manual::Completions),
+    /// Print the manual, as `man` reads it
+    Man(manual::Manual),
 }
 
 impl Command {
@@ -103,6 +108,11 @@ impl Command {
             Self::Report(args) => report::run(args),
             Self::Watch(args) => watch::run(args),
             Self::Remote(remote) => remote.run(),
+            Self::Completions(args) => {
+                manual::complete(args);
+                Ok(())
+            }
+            Self::Man(args) => manual::manual(args),
         }
     }
 }

@@ -19,7 +19,7 @@ fn send(text: &str) {
 
 /// Prints lines, in their tones where a terminal shows them.
 pub(super) fn print_lines(lines: &[Line]) {
-    let tones = has_tones(io::stdout());
+    let tones = has_tones(&io::stdout());
     let text = lines.iter().map(|line| (if tones { line.painted() } else { line.text() }) + "\n");
     send(&text.collect::<String>());
 }

@@ -146,7 +146,7 @@ pub(super) fn size(terminal: impl AsFd + IsTerminal) -> Size {
 }
 
 /// Whether tones may be shown (<https://no-color.org>).
-pub(super) fn has_tones(terminal: impl IsTerminal) -> bool {
+pub(super) fn has_tones(terminal: &impl IsTerminal) -> bool {
     let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
     terminal.is_terminal() && !unwanted && !dumb

@@ -59,8 +59,8 @@ impl Lines {
     /// Prints what there is to print; an error when nothing has been heard for long.
     pub(super) fn take(&mut self, heard: Heard) -> Result<Reader, Failure> {
         match heard {
-            Heard::Nothing(why) if self.heard.elapsed() > PATIENCE => return Err(why),
-            Heard::Nothing(_) | Heard::Points(_) => return Ok(Reader::There),
+            Heard::Nothing(why) if self.heard.elapsed() > PATIENCE => Err(why),
+            Heard::Nothing(_) | Heard::Points(_) => Ok(Reader::There),
             Heard::Status(text) => {
                 self.heard = Instant::now();
                 let line = if self.json { Some(text) } else { self.line(&text) };

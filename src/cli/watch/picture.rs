@@ -142,17 +142,17 @@ impl Picture {
 
     /// How long everything takes: lines, and the values of their charts.
     fn took(&self) -> Vec<(Line, Vec<f64>)> {
-        let whose: [(&str, fn(&Point) -> Times); 3] = [
-            ("clients", |point| point.clients),
-            ("source", |point| point.source),
-            ("target", |point| point.target),
-        ];
-        let line = |(who, times): (&str, fn(&Point) -> Times)| {
-            let Times { p50, p99 } = self.points.last().map(times).unwrap_or_default();
-            let line = format!("{who:7}  {:>8} · {:>8}", known(p50), known(p99));
-            (Line::from(line), self.chart(|point| times(point).p99.unwrap_or(0.0)))
-        };
-        whose.into_iter().map(line).collect()
+        vec![
+            self.took_by("clients", |point| point.clients),
+            self.took_by("source", |point| point.source),
+            self.took_by("target", |point| point.target),
+        ]
+    }
+
+    fn took_by(&self, who: &str, times: impl Fn(&Point) -> Times) -> (Line, Vec<f64>) {
+        let Times { p50, p99 } = self.points.last().map(&times).unwrap_or_default();
+        let line = format!("{who:7}  {:>8} · {:>8}", known(p50), known(p99));
+        (Line::from(line), self.chart(|point| times(point).p99.unwrap_or(0.0)))
     }
 }
 

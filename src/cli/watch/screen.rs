@@ -33,7 +33,9 @@ struct Before {
 }
 
 /// The terminal, as long as it is drawn on.
-pub(super) struct Screen(());
+pub(super) struct Screen {
+    tones: bool,
+}
 
 impl Screen {
     pub(super) fn enter() -> io::Result<Self> {
@@ -42,7 +44,7 @@ impl Screen {
             tcsetattr(stdin(), OptionalActions::Now, &key_by_key(modes.clone()))?;
         }
         *BEFORE.lock() = Some(Before { modes });
-        let screen = Self(());
+        let screen = Self { tones: has_tones(&stdout()) };
         leave_before_a_panic();
         send(ENTER)?;
         Ok(screen)
@@ -54,10 +56,9 @@ impl Screen {
 
     /// Draws as many rows as there are, over what was there.
     pub(super) fn draw(&self, lines: Vec<Line>) -> io::Result<()> {
-        let tones = has_tones(stdout());
         let nothing = std::iter::repeat(Line::default());
         let lines = lines.into_iter().chain(nothing).take(Self::size().rows);
-        let rows = lines.map(|line| if tones { line.painted() } else { line.text() });
+        let rows = lines.map(|line| if self.tones { line.painted() } else { line.text() });
         let rows: Vec<String> = rows.map(|row| format!("{EMPTY_ROW}{row}")).collect();
         send(&format!("{HOME}{}", rows.join("\r\n")))
     }
@@ -110,7 +111,7 @@ pub(super) async fn pressed(wanted: &[u8]) {
     let (tell, mut keys) = mpsc::channel(1);
     thread::spawn(move || {
         let all_told = |key| tell.blocking_send(key).is_ok();
-        stdin().bytes().map_while(Result::ok).all(all_told);
+        stdin().lock().bytes().map_while(Result::ok).all(all_told);
     });
     while keys.recv().await.is_some_and(|key| !wanted.contains(&key)) {}
 }
