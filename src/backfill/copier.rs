@@ -215,7 +215,9 @@ impl Copier {
         let (route, wire) = (&self.route, self.connection.wire());
         wire.outgoing.write(|out| {
             out.reserve(tickets.len() * QUESTIONS);
-            tickets.iter().for_each(|ticket| route.ask(ticket.key(), ends, out));
+            for ticket in tickets {
+                route.ask(ticket.key(), ends, out);
+            }
         });
         wire.row(tickets.len() * Route::replies(ends)).await
     }
