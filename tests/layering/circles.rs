@@ -29,6 +29,7 @@ const KNOWN: &[(&str, usize, &str)] = &[
     ("protocol/command", 4, "the table is made of the root's types"),
     ("protocol/payload", 2, "what is accepted is said of the root's payloads"),
     ("proxy", 19, "one client, with what it may ask for a file each"),
+    ("proxy/client", 5, "one client's task, with what it waits for a file each"),
     ("proxy/session", 4, "one state machine, with its actions a file each"),
     ("server", 2, "an endpoint is dialled, and what dials takes one"),
     ("verify", 3, "one pass, with its walk and its settling a file each"),

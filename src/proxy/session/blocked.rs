@@ -2,10 +2,7 @@
 
 use std::time::Duration;
 
-use bytes::BytesMut;
-
-use super::Session;
-use crate::protocol::resp::{self, Protocol, Request};
+use crate::protocol::resp::Request;
 
 /// What a command waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,13 +24,13 @@ pub(super) struct Blocked {
 }
 
 impl Blocked {
-    fn of(request: Request) -> Self {
+    pub(super) fn of(request: Request) -> Self {
         let timeout = place_of_timeout(&request).and_then(|at| Some((duration(&request, at)?, at)));
         Self { request, timeout }
     }
 
     /// What is asked of another server after so long; `None` when nothing is left of the time.
-    fn again(&self, waited: Duration) -> Option<Request> {
+    pub(super) fn again(&self, waited: Duration) -> Option<Request> {
         let Some((timeout, place)) = self.timeout else { return Some(self.request.clone()) };
         let left = timeout.checked_sub(waited)?.as_millis().max(1);
         let text = if in_milliseconds(&self.request) {
@@ -43,6 +40,15 @@ impl Blocked {
         };
         let args = self.request.args().enumerate();
         Some(Request::new(args.map(|(at, arg)| if at == place { text.as_bytes() } else { arg })))
+    }
+
+    pub(super) fn wait(&self) -> Wait {
+        if self.timeout.is_some() { Wait::Timed } else { Wait::Endless }
+    }
+
+    /// Whether it is answered with a string, not with an array.
+    pub(super) fn takes_one(&self) -> bool {
+        self.request.is(0, "BLMOVE") || self.request.is(0, "BRPOPLPUSH")
     }
 }
 
@@ -66,42 +72,6 @@ fn duration(request: &Request, place: usize) -> Option<Duration> {
     timeout.filter(|timeout| !timeout.is_zero())
 }
 
-impl Session {
-    /// The client's command waits for data, from now on.
-    pub(in crate::proxy) fn block(&mut self, request: Request) {
-        self.blocked = Some(Blocked::of(request));
-    }
-
-    /// It has been answered.
-    pub(in crate::proxy) fn unblock(&mut self) {
-        self.blocked = None;
-    }
-
-    /// What the client waits for.
-    pub(in crate::proxy) fn wait(&self) -> Option<Wait> {
-        let blocked = self.blocked.as_ref()?;
-        Some(if blocked.timeout.is_some() { Wait::Timed } else { Wait::Endless })
-    }
-
-    /// What a client that has waited for so long asks on another connection; `None` when its time is
-    /// over.
-    pub(in crate::proxy) fn blocked_again(&self, waited: Duration) -> Option<Request> {
-        self.blocked.as_ref()?.again(waited)
-    }
-
-    /// The answer to a wait that has brought nothing.
-    pub(in crate::proxy) fn answer_nothing(&self, out: &mut BytesMut) {
-        let protocol = self.context.protocol;
-        let is_bulk = self.blocked.as_ref().is_some_and(|Blocked { request, .. }| {
-            request.is(0, "BLMOVE") || request.is(0, "BRPOPLPUSH")
-        });
-        match protocol {
-            Protocol::Resp2 if is_bulk => resp::null(out, protocol),
-            _ => resp::null_array(out, protocol),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -118,37 +88,9 @@ mod tests {
             ("BLPOP k 1", 1001, None),
             ("BLPOP k nonsense", 1, Some("BLPOP k nonsense")),
         ] {
-            let mut session = Session::default();
-            session.block(Request::new(line.split(' ')));
-            let again = session.blocked_again(Duration::from_millis(waited));
+            let blocked = Blocked::of(Request::new(line.split(' ')));
+            let again = blocked.again(Duration::from_millis(waited));
             assert_eq!(again, expected.map(|line| Request::new(line.split(' '))), "{line}");
         }
-    }
-
-    #[test]
-    fn nothing_is_said_as_the_command_and_the_protocol_have_it() {
-        for (line, protocol, expected) in [
-            ("BLPOP k 1", Protocol::Resp2, "*-1\r\n"),
-            ("BLMOVE a b LEFT LEFT 1", Protocol::Resp2, "$-1\r\n"),
-            ("BLMOVE a b LEFT LEFT 1", Protocol::Resp3, "_\r\n"),
-        ] {
-            let mut session = Session::default();
-            session.context.protocol = protocol;
-            session.block(Request::new(line.split(' ')));
-            let mut out = BytesMut::new();
-            session.answer_nothing(&mut out);
-            assert_eq!(out, expected, "{line}");
-        }
-    }
-
-    #[test]
-    fn a_client_waits_until_it_is_answered() {
-        let mut session = Session::default();
-        session.block(Request::new(["BLPOP", "k", "0"]));
-        assert_eq!(session.wait(), Some(Wait::Endless));
-        session.block(Request::new(["BLPOP", "k", "0.5"]));
-        assert_eq!(session.wait(), Some(Wait::Timed));
-        session.unblock();
-        assert_eq!((session.wait(), session.blocked_again(Duration::ZERO)), (None, None));
     }
 }

@@ -34,9 +34,14 @@ pub(super) use standing::{Redirection, Standing};
 pub(super) use transaction::{Queued, Share};
 pub(super) use translation::{harmless, number, translated};
 
+use std::time::Duration;
+
+use bytes::BytesMut;
+
+use self::blocked::Blocked;
 use crate::lane::{Context, Identity};
 use crate::protocol::databases::Databases;
-use crate::protocol::resp::{Protocol, Request};
+use crate::protocol::resp::{self, Protocol, Request};
 
 /// One client's state.
 #[derive(Debug, Default)]
@@ -49,7 +54,7 @@ pub(super) struct Session {
     transaction: Option<transaction::Transaction>,
     pub(super) standing: Standing,
     pub(super) channels: Channels,
-    blocked: Option<blocked::Blocked>,
+    blocked: Option<Blocked>,
     /// It is shown every command.
     pub(super) monitors: bool,
     /// Its connection is not closed for the memory that it takes (`CLIENT NO-EVICT`).
@@ -187,6 +192,38 @@ impl Session {
     pub(super) fn reset(&mut self) {
         let library = std::mem::take(&mut self.library);
         *self = Self { library, ..Self::default() };
+    }
+
+    /// The client's command waits for data, from now on.
+    pub(super) fn block(&mut self, request: Request) {
+        self.blocked = Some(Blocked::of(request));
+    }
+
+    /// It has been answered.
+    pub(super) fn unblock(&mut self) {
+        self.blocked = None;
+    }
+
+    /// What the client waits for.
+    pub(super) fn wait(&self) -> Option<Wait> {
+        self.blocked.as_ref().map(Blocked::wait)
+    }
+
+    /// What a client that has waited for so long asks on another connection; `None` when its time is
+    /// over.
+    pub(super) fn blocked_again(&self, waited: Duration) -> Option<Request> {
+        self.blocked.as_ref()?.again(waited)
+    }
+
+    /// The answer to a wait that has brought nothing.
+    pub(super) fn answer_nothing(&self, out: &mut BytesMut) {
+        let protocol = self.context.protocol;
+        match &self.blocked {
+            Some(blocked) if blocked.takes_one() && protocol == Protocol::Resp2 => {
+                resp::null(out, protocol);
+            }
+            _ => resp::null_array(out, protocol),
+        }
     }
 
     /// Whether all its commands need a connection of its own, from now on.

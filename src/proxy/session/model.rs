@@ -16,6 +16,7 @@ use crate::protocol::resp::{Protocol, Request};
 
 /// What a server knows of one connection.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools, reason = "a server has a flag for each of them")]
 struct Server {
     db: u32,
     protocol: Protocol,
@@ -109,7 +110,7 @@ impl Server {
             ["RESET"] => {
                 let (done, library) =
                     (std::mem::take(&mut self.done), std::mem::take(&mut self.library));
-                *self = Self { done, library, ..Self::default() };
+                *self = Self { library, done, ..Self::default() };
             }
             ["EXEC" | "DISCARD"] => return "-ERR without MULTI".to_owned(),
             ["SUBSCRIBE", channels @ ..] => {

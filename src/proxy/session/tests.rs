@@ -1,6 +1,12 @@
 //! What becomes of which request in which state, by hand.
 
-use super::{Action, Anew, Budget, Needs, Queueing, Reason, Redirection, Rules, Session, Share};
+use std::time::Duration;
+
+use bytes::BytesMut;
+
+use super::{
+    Action, Anew, Budget, Needs, Queueing, Reason, Redirection, Rules, Session, Share, Wait,
+};
 use crate::protocol::command::{Connection, lookup};
 use crate::protocol::databases::Databases;
 use crate::protocol::resp::{Protocol, Request};
@@ -251,4 +257,31 @@ fn what_a_client_says_of_itself_is_known_when_the_server_accepts_it_and_needs_no
     session.reset();
     assert!(!session.no_evict && !session.monitors && session.wait().is_none());
     assert_eq!(session.library.version, "7", "it is still built with that");
+}
+
+#[test]
+fn nothing_is_said_as_the_command_and_the_protocol_have_it() {
+    for (line, protocol, expected) in [
+        ("BLPOP k 1", Protocol::Resp2, "*-1\r\n"),
+        ("BLMOVE a b LEFT LEFT 1", Protocol::Resp2, "$-1\r\n"),
+        ("BLMOVE a b LEFT LEFT 1", Protocol::Resp3, "_\r\n"),
+    ] {
+        let mut session = Session::default();
+        session.context.protocol = protocol;
+        session.block(request(line));
+        let mut out = BytesMut::new();
+        session.answer_nothing(&mut out);
+        assert_eq!(out, expected, "{line}");
+    }
+}
+
+#[test]
+fn a_client_waits_until_it_is_answered() {
+    let mut session = Session::default();
+    session.block(request("BLPOP k 0"));
+    assert_eq!(session.wait(), Some(Wait::Endless));
+    session.block(request("BLPOP k 0.5"));
+    assert_eq!(session.wait(), Some(Wait::Timed));
+    session.unblock();
+    assert_eq!((session.wait(), session.blocked_again(Duration::ZERO)), (None, None));
 }
