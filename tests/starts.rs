@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use support::{
     Crossfade, Launch, Outcome, Resp, Server, Tamer, Temper, assert_equal, source_with_keys,
+    wait_until,
 };
 use tempfile::TempDir;
 
@@ -123,7 +124,8 @@ fn a_source_that_died_is_filled_again_when_another_process_is_there() {
     scene.source.restart();
     crossfade.wait_status("the source is there", |status| status["source"]["connected"] == true);
     crossfade.wait_settled();
-    assert_eq!(scene.source.size(0), KEYS as i64 + 2, "the counter, and the marker");
+    let filled = KEYS as i64 + 2;
+    wait_until("the counter is there, and the marker", || scene.source.size(0) == filled);
     crossfade.roll_back();
     assert_eq!(crossfade.client().ok("INCR counted").integer(), 3);
     crossfade.wait_converged();

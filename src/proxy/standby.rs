@@ -116,6 +116,11 @@ impl Standby {
         }
     }
 
+    /// Whether the flip has been made, and every event from now on is told here.
+    pub(super) fn has_taken_over(&self) -> bool {
+        self.is_cut() && self.leads_to(&self.stage.borrow().route)
+    }
+
     /// Whether the flip has not been made yet.
     fn is_ahead(&self) -> bool {
         let stage = self.stage.borrow();

@@ -139,6 +139,10 @@ impl Subscriber {
         }
         let mut moved = false;
         loop {
+            // What has been read by now was said before the flip, if that is still to come.
+            if self.is_left(channels) {
+                return if moved { Poll::Ready(Ok(())) } else { Poll::Pending };
+            }
             while let Some(frame) = self.wire.buffered().map_err(|_| Close::Now)? {
                 moved = true;
                 channels.note(&frame.raw);
@@ -154,6 +158,12 @@ impl Subscriber {
                 Poll::Pending => return Poll::Pending,
             }
         }
+    }
+
+    /// Whether what is told here now are the events of writes that are mirrored back: the client has
+    /// them from the other connection.
+    fn is_left(&self, channels: &Channels) -> bool {
+        channels.is_settled() && self.standby.as_ref().is_some_and(Standby::has_taken_over)
     }
 
     /// Goes with a flip: first opens the same channels on the next primary, then, once that serves,
