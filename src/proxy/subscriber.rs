@@ -163,7 +163,7 @@ impl Subscriber {
     /// Whether what is told here now are the events of writes that are mirrored back: the client has
     /// them from the other connection.
     fn is_left(&self, channels: &Channels) -> bool {
-        channels.is_settled() && self.standby.as_ref().is_some_and(Standby::has_taken_over)
+        channels.is_confirmed() && self.standby.as_ref().is_some_and(Standby::has_taken_over)
     }
 
     /// Goes with a flip: first opens the same channels on the next primary, then, once that serves,
