@@ -7,12 +7,13 @@ use tokio::time::sleep;
 
 use super::chronicle::Chronicle;
 use super::migration::Migration;
+use super::shadowing::times;
 use crate::admin::audit::unix_now;
 use crate::lane::SharedEngine;
 use crate::metrics::Totals;
 use crate::metrics::history::{Point, STEP};
 use crate::metrics::latency::{self, Histogram};
-use crate::status::{Side, Times};
+use crate::status::Side;
 
 /// What was counted at the end of the last point.
 struct Counted {
@@ -82,8 +83,4 @@ impl Counted {
             target_reads,
         }
     }
-}
-
-pub(super) fn times(quantile: impl Fn(f64) -> Option<f64>) -> Times {
-    Times { p50: quantile(0.5), p99: quantile(0.99) }
 }

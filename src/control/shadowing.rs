@@ -1,6 +1,5 @@
 //! What is told of reads that the secondary is asked too.
 
-use super::history::times;
 use crate::metrics::latency::Histogram;
 use crate::pipeline::Environment;
 use crate::status::{Shadow, Times, Unlike};
@@ -30,4 +29,8 @@ fn took(histogram: &Histogram) -> Times {
 
 fn unlike(verify::Unlike { db, key, command }: verify::Unlike) -> Unlike {
     Unlike { db, key, command }
+}
+
+pub(super) fn times(quantile: impl Fn(f64) -> Option<f64>) -> Times {
+    Times { p50: quantile(0.5), p99: quantile(0.99) }
 }

@@ -13,9 +13,8 @@ use parking_lot::Mutex;
 use smallvec::SmallVec;
 use tokio::sync::Notify;
 
-use super::SharedEngine;
 use crate::engine::Witness;
-use crate::protocol::command::{Likeness, lookup};
+use crate::protocol::command::{Likeness, likeness, lookup};
 use crate::protocol::resp::{Protocol, Request};
 
 /// Reads that wait at once.
@@ -101,6 +100,35 @@ impl Shadow {
         Self { rate, waiting: Mutex::default(), came: Notify::new() }
     }
 
+    /// A read that is about to be sent to the primary's `db`, if it is wanted and says anything. Its
+    /// keys may not be at rest, and have no witness: then nothing can be learnt from it.
+    pub(super) fn sample(
+        &self,
+        request: &Request,
+        db: u32,
+        protocol: Protocol,
+        witness: impl FnOnce(SmallVec<[Bytes; 2]>) -> Option<Witness>,
+    ) -> Option<Box<Sample>> {
+        let command = lookup(request)?;
+        let likeness = likeness(command.name, request)?;
+        let keys = command.keys(request).ok()?;
+        if !self.rate.takes() {
+            return None;
+        }
+        // A copy of its own, and the keys lie in that.
+        let copy = (request.raw().len() <= LARGEST).then(|| Request::new(request.args()));
+        let witness = copy.as_ref().and_then(|copy| {
+            witness(keys.iter().filter_map(|key| copy.arg_bytes(key.index)).collect())
+        });
+        let Some((request, witness)) = copy.zip(witness) else {
+            self.rate.drop_one();
+            return None;
+        };
+        let (reply, took, sent) = (Bytes::new(), Duration::ZERO, Instant::now());
+        let sample = Sample { request, likeness, db, protocol, witness, reply, took, sent };
+        Some(Box::new(sample))
+    }
+
     /// The primary has answered. An error may be the client's own, who has other rights than we.
     pub(super) fn answered(&self, mut sample: Box<Sample>, reply: Option<&Bytes>) {
         let Some(reply) = reply.filter(|reply| reply.len() <= LARGEST && !reply.starts_with(b"-"))
@@ -132,38 +160,6 @@ impl Shadow {
             }
             self.came.notified().await;
         }
-    }
-}
-
-impl SharedEngine {
-    /// A read that is about to be sent to the primary's `db`, if it is wanted and says anything. Its
-    /// keys may not be at rest: then nothing can be learnt from it.
-    pub(crate) fn sample(
-        &self,
-        request: &Request,
-        db: u32,
-        protocol: Protocol,
-    ) -> Option<Box<Sample>> {
-        let command = lookup(request)?;
-        let likeness = command.likeness(request)?;
-        let keys = command.keys(request).ok()?;
-        if !self.shadow.rate.takes() {
-            return None;
-        }
-        // A copy of its own, and the keys lie in that.
-        let copy = (request.raw().len() <= LARGEST).then(|| Request::new(request.args()));
-        let witness = copy.as_ref().and_then(|copy| {
-            let keys: SmallVec<[Bytes; 2]> =
-                keys.iter().filter_map(|key| copy.arg_bytes(key.index)).collect();
-            self.look(|engine| engine.witness(db, keys))
-        });
-        let Some((request, witness)) = copy.zip(witness) else {
-            self.shadow.rate.drop_one();
-            return None;
-        };
-        let (reply, took, sent) = (Bytes::new(), Duration::ZERO, Instant::now());
-        let sample = Sample { request, likeness, db, protocol, witness, reply, took, sent };
-        Some(Box::new(sample))
     }
 }
 

@@ -14,12 +14,13 @@ use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 
 use super::job::{Shape, Sink};
-use super::shadow::Shadow;
-use super::{Acks, ReplyQueue, SampleRate};
+use super::shadow::{Sample, SampleRate, Shadow};
+use super::{Acks, ReplyQueue};
 use crate::engine::ledger::Marks;
 use crate::engine::{ConnId, Engine, Gate, KeyRef, Keyer, Millis, Unit, Woken};
 use crate::lane::record::Record;
 use crate::metrics::latency::Histogram;
+use crate::protocol::resp::{Protocol, Request};
 
 /// Effects of so much memory are sent without waiting for more, in bytes.
 const MANY: usize = 64 * 1024;
@@ -124,6 +125,17 @@ impl SharedEngine {
     /// What makes units of clients' writes, without any lock.
     pub(crate) fn keyer(&self) -> &Keyer {
         &self.keyer
+    }
+
+    /// A read that is about to be sent to the primary's `db`, if the secondary is to be asked it too.
+    pub(crate) fn sample(
+        &self,
+        request: &Request,
+        db: u32,
+        protocol: Protocol,
+    ) -> Option<Box<Sample>> {
+        let witness = |keys| self.look(|engine| engine.witness(db, keys));
+        self.shadow.sample(request, db, protocol, witness)
     }
 
     /// Looks at the engine, which notices nothing of it.

@@ -5,12 +5,11 @@
 
 use bytes::Bytes;
 
-use super::Command;
 use crate::protocol::resp::{Reply, Request};
 
 /// How replies of two servers that hold the same are alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Likeness {
+pub(crate) enum Likeness {
     /// To the letter.
     Exact,
     /// The elements may stand in another order.
@@ -89,15 +88,13 @@ const ALIKE: &[(Likeness, &[&str])] = &[
     (Likeness::NumbersInAnyOrder, &["GEORADIUSBYMEMBER_RO", "GEORADIUS_RO", "GEOSEARCH"]),
 ];
 
-impl Command {
-    /// How two servers' replies to this request are alike; `None` for one whose replies say nothing of
-    /// whether they hold the same.
-    pub fn likeness(&self, request: &Request) -> Option<Likeness> {
-        let likeness = of(self.name)?;
-        // Any of those that match will do.
-        let takes_any = || (1..request.len()).any(|index| request.is(index, "ANY"));
-        (likeness != Likeness::NumbersInAnyOrder || !takes_any()).then_some(likeness)
-    }
+/// How two servers' replies to this request of the command of that name are alike; `None` for one whose
+/// replies say nothing of whether they hold the same.
+pub(crate) fn likeness(name: &str, request: &Request) -> Option<Likeness> {
+    let likeness = of(name)?;
+    // Any of those that match will do.
+    let takes_any = || (1..request.len()).any(|index| request.is(index, "ANY"));
+    (likeness != Likeness::NumbersInAnyOrder || !takes_any()).then_some(likeness)
 }
 
 fn of(name: &str) -> Option<Likeness> {
@@ -106,7 +103,7 @@ fn of(name: &str) -> Option<Likeness> {
 
 impl Likeness {
     /// Whether two replies are so alike; `None` when that cannot be told.
-    pub fn holds(self, one: &Bytes, other: &Bytes) -> Option<bool> {
+    pub(crate) fn holds(self, one: &Bytes, other: &Bytes) -> Option<bool> {
         if one == other {
             return Some(true);
         }
@@ -171,9 +168,9 @@ mod tests {
         Bytes::copy_from_slice(text.as_bytes())
     }
 
-    fn likeness(line: &str) -> Option<Likeness> {
+    fn of_line(line: &str) -> Option<Likeness> {
         let request = Request::new(line.split(' '));
-        lookup(&request).unwrap().likeness(&request)
+        likeness(lookup(&request).unwrap().name, &request)
     }
 
     #[test]
@@ -210,9 +207,9 @@ mod tests {
             "EVAL_RO x 0",
             "GEOSEARCH k FROMMEMBER m BYRADIUS 1 m COUNT 1 ANY",
         ] {
-            assert_eq!(likeness(line), None, "{line}");
+            assert_eq!(of_line(line), None, "{line}");
         }
-        assert_eq!(likeness("get k"), Some(Likeness::Exact));
+        assert_eq!(of_line("get k"), Some(Likeness::Exact));
     }
 
     #[test]

@@ -19,7 +19,7 @@ use thiserror::Error;
 
 use crate::protocol::resp::Request;
 
-pub use likeness::Likeness;
+pub(crate) use likeness::{Likeness, likeness};
 pub use markdown::markdown;
 pub use mirror::Mirror;
 pub use spec::databases;

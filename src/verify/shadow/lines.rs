@@ -6,10 +6,13 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::time::timeout;
 
-use super::PATIENCE;
+use crate::lane::Sample;
+use crate::protocol::databases::Databases;
 use crate::protocol::resp::{Protocol, Request};
 use crate::server::{Broken, Connection, Endpoint, Setup};
 
+/// How long the server may take to answer.
+pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 /// Open ones at once; one more, and all begin anew.
 const OPEN: usize = 16;
 
@@ -23,15 +26,29 @@ pub(super) struct Answer {
     pub(super) took: Duration,
 }
 
+impl Answer {
+    /// Whether the server would not answer. That a key is of another type is an answer.
+    pub(super) fn is_refusal(&self) -> bool {
+        self.reply.starts_with(b"-") && !self.reply.starts_with(b"-WRONGTYPE")
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Lines {
     endpoint: Endpoint,
+    /// From the primary's numbers to the server's.
+    databases: Databases,
     open: HashMap<Line, Connection>,
 }
 
 impl Lines {
-    pub(super) fn to(endpoint: Endpoint) -> Self {
-        Self { endpoint, open: HashMap::new() }
+    pub(super) fn to(endpoint: Endpoint, databases: Databases) -> Self {
+        Self { endpoint, databases, open: HashMap::new() }
+    }
+
+    /// The one for a read.
+    pub(super) fn of(&self, sample: &Sample) -> Line {
+        (self.databases.to(sample.db).unwrap_or(sample.db), sample.protocol)
     }
 
     /// Asks all at once. `None`: no answer could be had.

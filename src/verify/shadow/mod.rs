@@ -18,7 +18,6 @@ mod tally;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -26,11 +25,12 @@ use tracing::warn;
 
 use crate::engine::Cause;
 use crate::lane::{Sample, SharedEngine};
-use crate::protocol::capability::Capabilities;
+use crate::protocol::capability::{Capabilities, Since};
 use crate::protocol::databases::Databases;
 use crate::server::Endpoint;
 
-use lines::{Answer, Line, Lines};
+use lines::{Answer, Lines, PATIENCE};
+use second_look::SecondLook;
 use tally::Outcome;
 
 pub(crate) use tally::{ReadTally, Unlike};
@@ -39,10 +39,10 @@ pub(crate) use tally::{ReadTally, Unlike};
 const BATCH: usize = 32;
 /// Answers that differ and wait for a second look.
 const SUSPECTS: usize = 64;
-/// How long the secondary may take to catch up, or to answer.
-const PATIENCE: Duration = Duration::from_secs(1);
 /// After a secondary that can't be asked.
 const PAUSE: Duration = Duration::from_millis(500);
+/// Servers on which a field of a hash may end by itself.
+const FIELDS_END: Since = Since { redis: Some((7, 4)), valkey: Some((9, 0)) };
 /// Differences that are named in the log.
 const NAMED: u64 = 50;
 
@@ -77,13 +77,13 @@ impl Shadowing {
     }
 
     async fn ask(&self, suspects: mpsc::Sender<Sample>) {
-        let mut lines = Lines::to(self.secondary.clone());
+        let mut lines = Lines::to(self.secondary.clone(), self.databases.clone());
         loop {
             let mut samples = self.engine.shadow.take(BATCH).await;
             self.wait_for_effects(&samples).await;
             self.keep_borne_out(&mut samples);
-            samples.sort_by_key(|sample| self.line(sample));
-            let answers = self.answers(&samples, &mut lines).await;
+            samples.sort_by_key(|sample| lines.of(sample));
+            let answers = Self::answers(&samples, &mut lines).await;
             self.judge(samples, answers, &suspects);
         }
     }
@@ -107,16 +107,11 @@ impl Shadowing {
         self.tally.count(Outcome::Discarded, before - samples.len());
     }
 
-    /// Where the secondary is asked.
-    fn line(&self, sample: &Sample) -> Line {
-        (self.databases.to(sample.db).unwrap_or(sample.db), sample.protocol)
-    }
-
     /// What the secondary says to each.
-    async fn answers(&self, samples: &[Sample], lines: &mut Lines) -> Vec<Option<Answer>> {
+    async fn answers(samples: &[Sample], lines: &mut Lines) -> Vec<Option<Answer>> {
         let mut answers = Vec::with_capacity(samples.len());
-        for alike in samples.chunk_by(|a, b| self.line(a) == self.line(b)) {
-            let Some(line) = alike.first().map(|sample| self.line(sample)) else { continue };
+        for alike in samples.chunk_by(|a, b| lines.of(a) == lines.of(b)).collect::<Vec<_>>() {
+            let Some(line) = alike.first().map(|sample| lines.of(sample)) else { continue };
             let requests = alike.iter().map(|sample| &sample.request);
             if let Some(told) = lines.ask(line, requests).await {
                 answers.extend(told.into_iter().map(Some));
@@ -143,7 +138,7 @@ impl Shadowing {
             }
             let counts = answer.filter(|_| borne_out);
             let outcome =
-                counts.map_or(Some(Outcome::Discarded), |answer| outcome(&sample, &answer.reply));
+                counts.map_or(Some(Outcome::Discarded), |answer| outcome(&sample, &answer));
             let outcome = match outcome {
                 None => suspects.try_send(sample).err().map(|_| Outcome::Discarded),
                 known => known,
@@ -151,6 +146,23 @@ impl Shadowing {
             if let Some(outcome) = outcome {
                 self.tally.count(outcome, 1);
             }
+        }
+    }
+
+    async fn look_again(&self, mut suspects: mpsc::Receiver<Sample>) {
+        let mut second_look = SecondLook {
+            engine: self.engine.clone(),
+            primary: Lines::to(self.primary.0.clone(), Databases::All),
+            secondary: Lines::to(self.secondary.clone(), self.databases.clone()),
+            fields_end: self.primary.1.knows(FIELDS_END),
+            tolerance: self.tolerance,
+        };
+        while let Some(sample) = suspects.recv().await {
+            let outcome = second_look.settle(&sample).await;
+            if outcome == Outcome::Different {
+                self.found(&sample);
+            }
+            self.tally.count(outcome, 1);
         }
     }
 
@@ -172,16 +184,11 @@ impl Shadowing {
 }
 
 /// What comes of the secondary's answer; `None` when it differs, or may.
-fn outcome(sample: &Sample, reply: &Bytes) -> Option<Outcome> {
-    match sample.likeness.holds(&sample.reply, reply) {
+fn outcome(sample: &Sample, answer: &Answer) -> Option<Outcome> {
+    match sample.likeness.holds(&sample.reply, &answer.reply) {
         Some(true) => Some(Outcome::Equal),
-        _ if is_refusal(reply) => Some(Outcome::Refused),
+        _ if answer.is_refusal() => Some(Outcome::Refused),
         Some(false) => None,
         None => Some(Outcome::Discarded),
     }
-}
-
-/// Whether a server would not answer. That a key is of another type is an answer.
-fn is_refusal(reply: &Bytes) -> bool {
-    reply.starts_with(b"-") && !reply.starts_with(b"-WRONGTYPE")
 }

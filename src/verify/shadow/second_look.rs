@@ -1,23 +1,19 @@
 //! Telling a real difference from a key that ended between two answers.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
-use super::lines::{Answer, Lines};
+use super::lines::{Answer, Lines, PATIENCE};
 use super::tally::Outcome;
-use super::{PATIENCE, Shadowing, is_refusal};
 use crate::engine::{Ends, Witness};
-use crate::lane::Sample;
-use crate::protocol::capability::Since;
+use crate::lane::{Sample, SharedEngine};
 use crate::protocol::resp::{Reply, Request};
 
 /// How often keys are looked at that are written meanwhile, or end soon.
 const ATTEMPTS: u32 = 8;
-/// Servers on which a field of a hash may end by itself.
-const FIELDS_END: Since = Since { redis: Some((7, 4)), valkey: Some((9, 0)) };
 
 /// What both servers say now.
 #[derive(Debug, PartialEq, Eq)]
@@ -30,28 +26,29 @@ enum Look {
     Different(Bytes, Bytes),
 }
 
-impl Shadowing {
-    pub(super) async fn look_again(&self, mut suspects: mpsc::Receiver<Sample>) {
-        let primary = Lines::to(self.primary.0.clone());
-        let mut servers = (primary, Lines::to(self.secondary.clone()));
-        while let Some(sample) = suspects.recv().await {
-            let outcome = self.settle(&sample, &mut servers).await;
-            if outcome == Outcome::Different {
-                self.found(&sample);
-            }
-            self.tally.count(outcome, 1);
-        }
-    }
+/// Asks both servers again.
+#[derive(Debug)]
+pub(super) struct SecondLook {
+    pub(super) engine: Arc<SharedEngine>,
+    pub(super) primary: Lines,
+    pub(super) secondary: Lines,
+    /// Whether a field of a hash may end by itself.
+    pub(super) fields_end: bool,
+    /// How far the ends of a key may lie apart.
+    pub(super) tolerance: Duration,
+}
 
-    async fn settle(&self, sample: &Sample, servers: &mut (Lines, Lines)) -> Outcome {
+impl SecondLook {
+    /// What comes of a read that the secondary answered otherwise at first.
+    pub(super) async fn settle(&mut self, sample: &Sample) -> Outcome {
         for attempt in 0..ATTEMPTS {
             sleep(Duration::from_millis(10) * attempt).await;
-            match self.look(sample, servers).await {
+            match self.look(sample).await {
                 Look::Unclear => {}
                 Look::Same => return Outcome::Discarded,
                 Look::Refused => return Outcome::Refused,
                 found @ Look::Different(..) => {
-                    if !self.may_lose_fields(sample) || self.lasts(&found, sample, servers).await {
+                    if !self.may_lose_fields(sample) || self.lasts(&found, sample).await {
                         return Outcome::Different;
                     }
                 }
@@ -63,23 +60,24 @@ impl Shadowing {
     /// Fields end without a word, so that what is read of a hash must stay as it is for a while.
     fn may_lose_fields(&self, sample: &Sample) -> bool {
         let is_of_a_hash = sample.request.name().first().is_some_and(|letter| letter | 32 == b'h');
-        is_of_a_hash && self.primary.1.knows(FIELDS_END)
+        is_of_a_hash && self.fields_end
     }
 
-    async fn lasts(&self, found: &Look, sample: &Sample, servers: &mut (Lines, Lines)) -> bool {
+    async fn lasts(&mut self, found: &Look, sample: &Sample) -> bool {
         sleep(2 * self.tolerance).await;
-        self.look(sample, servers).await == *found
+        self.look(sample).await == *found
     }
 
     /// Asks both servers when the keys end, and then what the client asked.
-    async fn look(&self, sample: &Sample, servers: &mut (Lines, Lines)) -> Look {
+    async fn look(&mut self, sample: &Sample) -> Look {
         let Some(witness) = self.witness(sample).await else { return Look::Unclear };
         let since = Instant::now();
         let ends = witness.keys().map(|key| Request::new([b"PTTL".as_ref(), key]));
         let requests: Vec<Request> = ends.chain([sample.request.clone()]).collect();
+        let lines = (self.primary.of(sample), self.secondary.of(sample));
         let (primary, secondary) = tokio::join!(
-            servers.0.ask((sample.db, sample.protocol), &requests),
-            servers.1.ask(self.line(sample), &requests),
+            self.primary.ask(lines.0, &requests),
+            self.secondary.ask(lines.1, &requests),
         );
         let Some((mut primary, mut secondary)) = primary.zip(secondary) else {
             return Look::Unclear;
@@ -91,7 +89,7 @@ impl Shadowing {
         if near || !self.engine.look(|engine| engine.bears_out(&witness)) {
             return Look::Unclear;
         }
-        judge(sample, of_primary.reply, of_secondary.reply)
+        judge(sample, of_primary, of_secondary)
     }
 
     /// Of the keys, once the secondary has what was done to them.
@@ -112,12 +110,12 @@ fn is_near(answer: &Answer, margin: Duration) -> bool {
     pttl.is_none_or(|pttl| Ends::told(pttl).is_near(margin))
 }
 
-fn judge(sample: &Sample, primary: Bytes, secondary: Bytes) -> Look {
-    match sample.likeness.holds(&primary, &secondary) {
+fn judge(sample: &Sample, primary: Answer, secondary: Answer) -> Look {
+    match sample.likeness.holds(&primary.reply, &secondary.reply) {
         Some(true) => Look::Same,
-        _ if primary.starts_with(b"-") => Look::Unclear,
-        _ if is_refusal(&secondary) => Look::Refused,
-        Some(false) => Look::Different(primary, secondary),
+        _ if primary.reply.starts_with(b"-") => Look::Unclear,
+        _ if secondary.is_refusal() => Look::Refused,
+        Some(false) => Look::Different(primary.reply, secondary.reply),
         None => Look::Unclear,
     }
 }
