@@ -4,7 +4,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help build demo test bench lint advisories fuzz matrix servers toolchain
+.PHONY: help build demo test bench lint advisories fuzz matrix servers image toolchain tools
 
 NEED := deploy/dev/need.sh
 # rustup puts cargo where a non-interactive shell does not look.
@@ -26,6 +26,7 @@ test: toolchain ## every test, doc tests included
 	  echo "SKIPPED: the page is not tested in a browser: no chromium with its chromedriver" >&2
 	@$(NEED) python3 python3:redis=python3-redis || \
 	  echo "SKIPPED: redis-py is not tested as a Sentinel client: no python3-redis" >&2
+	@$(MAKE) -s tools
 	cargo test --locked --no-fail-fast
 
 bench: toolchain ## cost per request beside the peers, copy speed, hold of a cut-over
@@ -51,6 +52,22 @@ lint: toolchain ## format, clippy, and cargo-deny where it is installed
 # Needs the network: the database of advisories is fetched anew each time.
 advisories: toolchain ## known vulnerabilities of the dependencies, with cargo-deny
 	cargo deny --locked check advisories
+
+# What deploy/ is held against; a test whose program is not here says so and passes over.
+tools:
+	@$(NEED) promtool=prometheus systemd-analyze=systemd || \
+	  echo "SKIPPED: alerts and the unit are not tried: no promtool or systemd-analyze" >&2
+	@$(NEED) python3 python3:ensurepip=python3-venv && deploy/dev/tools.sh || \
+	  echo "SKIPPED: manifests are not held against their schemas: PyPI can't be reached" >&2
+	@command -v helm >/dev/null || echo "SKIPPED: the chart is not rendered: helm is not installed" >&2
+
+# The same commit gives the same image: see the Dockerfile.
+IMAGE ?= crossfade:0.1.0
+image: ## the container image, with docker buildx
+	docker buildx build --file deploy/Dockerfile --tag $(IMAGE) --provenance=false \
+	  --build-arg SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) \
+	  $(if $(RUST),--build-arg RUST=$(RUST)) $(if $(BASE),--build-arg BASE=$(BASE)) \
+	  --output type=docker,rewrite-timestamp=true .
 
 servers: ## other versions of Redis and Valkey for the tests, built or fetched
 	@$(NEED) cc=build-essential make python3

@@ -88,10 +88,11 @@ fn the_table_of_commands_can_be_written_anew() {
 }
 
 /// Every page that people read, and where it stands.
-const PAGES: [&str; 10] = [
+const PAGES: [&str; 11] = [
     "README.md",
     "benches/README.md",
     "deploy/API.md",
+    "deploy/CHANGELOG.md",
     "deploy/CLIENTS.md",
     "deploy/COMMANDS.md",
     "deploy/DEVELOPING.md",
