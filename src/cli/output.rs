@@ -1,9 +1,8 @@
 //! Words for people on stdout and stderr.
 
-use std::borrow::Cow;
 use std::io::{self, Write};
 
-use super::paint::{Line, has_tones};
+use super::paint::{Line, has_tones, tame};
 use crate::failure::Failure;
 
 /// Prints an answer.
@@ -57,19 +56,6 @@ pub(super) fn complain(message: &str) {
     }
 }
 
-/// Shows what would steer a terminal: part of a text may be a server's, or a client's name.
-pub(super) fn tame(text: &str) -> Cow<'_, str> {
-    let wild = |letter: char| letter.is_control() && letter != '\n';
-    if !text.contains(wild) {
-        return Cow::Borrowed(text);
-    }
-    let shown = |letter: char| {
-        let escape = wild(letter).then(|| letter.escape_default()).into_iter().flatten();
-        escape.chain((!wild(letter)).then_some(letter))
-    };
-    Cow::Owned(text.chars().flat_map(shown).collect())
-}
-
 /// `1234567` as `1,234,567`.
 pub(super) fn grouped(number: u64) -> String {
     let digits = number.to_string();
@@ -118,12 +104,6 @@ pub(super) fn period(seconds: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_text_does_not_steer_the_terminal() {
-        assert_eq!(tame("two\nlines"), "two\nlines");
-        assert_eq!(tame("a\u{1b}[2J\rb"), "a\\u{1b}[2J\\rb");
-    }
 
     #[test]
     fn numbers_are_grouped_by_thousands() {

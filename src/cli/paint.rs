@@ -4,13 +4,12 @@
 //!
 //! *Must not know:* what the lines say.
 
+use std::borrow::Cow;
 use std::fmt::Display;
 use std::io::IsTerminal;
 use std::os::fd::AsFd;
 
 use rustix::termios::tcgetwinsize;
-
-use super::output::tame;
 
 /// How a piece of text is to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +33,19 @@ impl Tone {
             Self::Bad => "\x1b[1;31m",
         }
     }
+}
+
+/// Shows what would steer a terminal: part of a text may be a server's, or a client's name.
+pub(super) fn tame(text: &str) -> Cow<'_, str> {
+    let wild = |letter: char| letter.is_control() && letter != '\n';
+    if !text.contains(wild) {
+        return Cow::Borrowed(text);
+    }
+    let shown = |letter: char| {
+        let escape = wild(letter).then(|| letter.escape_default()).into_iter().flatten();
+        escape.chain((!wild(letter)).then_some(letter))
+    };
+    Cow::Owned(text.chars().flat_map(shown).collect())
 }
 
 /// One row.
@@ -202,6 +214,12 @@ mod tests {
     #[test]
     fn no_text_steers_the_terminal_or_begins_a_row() {
         assert_eq!(Line::from("a\x1b[2Jb\nc").text(), "a\\u{1b}[2Jb c");
+    }
+
+    #[test]
+    fn a_text_does_not_steer_the_terminal() {
+        assert_eq!(tame("two\nlines"), "two\nlines");
+        assert_eq!(tame("a\u{1b}[2J\rb"), "a\\u{1b}[2J\\rb");
     }
 
     #[test]

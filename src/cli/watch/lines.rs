@@ -4,7 +4,7 @@
 use std::io::{Write, stdout};
 use std::time::{Duration, Instant, SystemTime};
 
-use super::super::output::tame;
+use super::super::paint::tame;
 use super::super::status::{backfilling, lag, phase};
 use super::feed::Heard;
 use crate::admin::report::moment;
