@@ -8,10 +8,16 @@
 //!
 //! *Must not know:* who fills it in, or how it is shown.
 
+mod rehearsal;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+
+pub use rehearsal::{
+    Big, Crossing, FailingScript, LesserUser, MissingDatabase, Refused, Rehearsal,
+};
 
 /// One of the two deployments. Fixed for the whole migration: at the flip they swap who is
 /// primary, not who is source.
@@ -140,6 +146,8 @@ pub struct Status {
     pub shadow: Shadow,
     /// The applications.
     pub clients: Clients,
+    /// What they do that the target would refuse.
+    pub rehearsal: Rehearsal,
     /// Whether a cut-over would be accepted now; false once there is nothing left to cut over.
     pub ready: bool,
     /// Why it would not be, one reason each.
@@ -164,6 +172,7 @@ impl Default for Status {
             cutover: Cutover::default(),
             shadow: Shadow::default(),
             clients: Clients::default(),
+            rehearsal: Rehearsal::default(),
             ready: false,
             blockers: Vec::new(),
             advice: Vec::new(),

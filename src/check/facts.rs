@@ -22,8 +22,8 @@ pub struct Facts {
     pub role: String,
     /// `INFO`, by field.
     pub info: Info,
-    /// The commands that it has served since its start.
-    pub used: Vec<String>,
+    /// What it has counted of the commands that it has served since its start.
+    pub calls: Info,
     /// The names of loaded modules.
     pub modules: Vec<String>,
     /// Function libraries.
@@ -37,6 +37,11 @@ pub struct Facts {
 }
 
 impl Facts {
+    /// The commands that were called.
+    pub(super) fn used(&self) -> impl Iterator<Item = &str> {
+        self.calls.calls().map(|calls| calls.command)
+    }
+
     /// Each database that holds keys, to keep its number.
     pub(super) fn own_databases(&self) -> Vec<(u32, u32)> {
         self.info.keyspace().into_iter().map(|(db, _)| (db, db)).collect()
@@ -47,7 +52,7 @@ impl Facts {
 pub(super) async fn gather(connection: &mut Connection) -> Result<Facts, ReadError> {
     let info = connection.info("").await?.unwrap_or_default();
     let who = ServerInfo::of(&info);
-    let used = connection.info("commandstats").await?.unwrap_or_default();
+    let calls = connection.info("commandstats").await?.unwrap_or_default();
     let users: Vec<Text> = tell(connection, cmd("ACL").arg("USERS")).await?;
     Ok(Facts {
         capabilities: who.capabilities,
@@ -55,7 +60,7 @@ pub(super) async fn gather(connection: &mut Connection) -> Result<Facts, ReadErr
         run_id: who.run_id,
         role: who.role,
         info,
-        used: used.calls().map(|calls| calls.command.to_owned()).collect(),
+        calls,
         modules: modules(tell(connection, cmd("MODULE").arg("LIST")).await?),
         libraries: tell(connection, cmd("FUNCTION").arg("LIST").arg("WITHCODE")).await?,
         users: users.into_iter().map(|user| user.0).collect(),

@@ -203,12 +203,11 @@ fn cannot_be_held(from: &Capabilities, to: &Capabilities) -> Vec<&'static str> {
 
 /// Commands that clients of the source have used, by its own count, and that the target lacks.
 pub(super) fn commands(source: &Facts, target: &Facts) -> Vec<Finding> {
-    let lacks = |name: &&String| {
+    let lacks = |name: &&str| {
         let request = Request::new(name.split('|'));
         command::lookup(&request).is_some_and(|known| !target.capabilities.knows(known.since))
     };
-    let lacking: Vec<_> =
-        source.used.iter().filter(lacks).map(|name| name.to_uppercase()).collect();
+    let lacking: Vec<_> = source.used().filter(lacks).map(str::to_uppercase).collect();
     vec![if lacking.is_empty() {
         Finding::ok("commands", "the target knows all that the source has served")
     } else {
@@ -223,11 +222,11 @@ pub(super) fn commands(source: &Facts, target: &Facts) -> Vec<Finding> {
 
 /// Whether scripts could get into databases that are not migrated, or not under that number.
 pub(super) fn scripts(source: &Facts, databases: &Databases) -> Vec<Finding> {
-    let is_script = |name: &String| {
+    let is_script = |name: &str| {
         let command = command::lookup(&Request::new([name]));
         command.is_some_and(|command| command.serve == command::Serve::Script)
     };
-    if *databases == Databases::All || !source.used.iter().any(is_script) {
+    if *databases == Databases::All || !source.used().any(is_script) {
         return Vec::new();
     }
     let text = "the source has run scripts: what they SELECT, MOVE or COPY by number is not \
@@ -303,6 +302,12 @@ mod tests {
         let line = |(name, value): &(&str, &str)| format!("{name}:{value}\r\n");
         let info: String = fields.iter().map(line).collect();
         Facts { info: Info::new(&info), ..facts }
+    }
+
+    fn using(commands: &[&str]) -> Facts {
+        let line = |command: &&str| format!("cmdstat_{command}:calls=1,usec=1\r\n");
+        let calls: String = commands.iter().map(line).collect();
+        Facts { calls: Info::new(&calls), ..redis(7, 0) }
     }
 
     fn worst(findings: &[Finding]) -> Level {
@@ -390,8 +395,7 @@ mod tests {
 
     #[test]
     fn commands_in_use_that_the_target_lacks_are_named() {
-        let used = ["get", "xgroup|create", "lmpop"].map(str::to_owned).to_vec();
-        let source = Facts { used, ..redis(7, 0) };
+        let source = using(&["get", "xgroup|create", "lmpop"]);
         assert_eq!(worst(&commands(&source, &redis(7, 0))), Level::Ok);
         let findings = commands(&source, &redis(6, 2));
         assert!(findings[0].text.contains("served LMPOP, which"), "{}", findings[0].text);
@@ -399,8 +403,7 @@ mod tests {
 
     #[test]
     fn scripts_beside_chosen_databases_are_warned_of() {
-        let used = ["get", "evalsha"].map(str::to_owned).to_vec();
-        let source = Facts { used, ..redis(7, 0) };
+        let source = using(&["get", "evalsha"]);
         assert!(scripts(&source, &Databases::All).is_empty());
         assert!(scripts(&redis(7, 0), &Databases::one(2, 0)).is_empty());
         assert_eq!(worst(&scripts(&source, &Databases::one(2, 0))), Level::Warning);

@@ -8,10 +8,13 @@
 //!
 //! *Must not know:* arguments, exit codes, what a running migration does.
 
+pub(crate) mod asking;
 mod facts;
 mod finding;
 mod judge;
+pub(crate) mod observe;
 mod permissions;
+pub(crate) mod rehearsal;
 mod sentinels;
 
 use crate::config::TargetPolicy;

@@ -13,6 +13,7 @@ mod copy;
 mod logging;
 mod manual;
 mod next;
+mod observe;
 mod options;
 mod output;
 mod paint;
@@ -73,6 +74,12 @@ enum Command {
     /// Reaches both servers with the given credentials and compares versions, modules, memory,
     /// databases and the rights to the commands that a migration needs. One line a finding.
     Check(check::Args),
+    /// Find out what a migration would meet, before anything stands in the path
+    ///
+    /// Beside what check finds: the commands, options, databases, users, scripts and functions in use
+    /// that the target lacks, the line that makes each user there, big values, memory, how long the
+    /// copy may take. Nothing is changed.
+    Observe(observe::Args),
     /// Copy once, without a proxy: every key, value and expiry
     ///
     /// Writes made meanwhile may be missed: that is what `crossfade run` is for.
@@ -103,6 +110,7 @@ impl Command {
         match self {
             Self::Run(args) => run::run(args),
             Self::Check(args) => check::run(args),
+            Self::Observe(args) => observe::run(args),
             Self::Copy(args) => copy::run(args),
             Self::Compare(args) => compare::run(args),
             Self::Report(args) => report::run(args),

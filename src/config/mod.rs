@@ -20,7 +20,7 @@ use std::fs;
 
 use settings::{Origin, Settings};
 
-pub(crate) use parse::percent;
+pub(crate) use parse::{percent, seconds};
 pub use run::{Ack, Copying, LogFormat, RunConfig, Scripts, TargetPolicy};
 pub use servers::Servers;
 pub use settings::Faults;

@@ -34,7 +34,7 @@ pub(super) fn size(text: &str) -> Parsed<u64> {
 }
 
 /// `10`, `0.5` (seconds), `500ms`, `5s`, `15m`, `24h`.
-pub(super) fn seconds(text: &str) -> Parsed<Duration> {
+pub(crate) fn seconds(text: &str) -> Parsed<Duration> {
     duration(text, "s").ok_or_else(|| expected("a time such as 10 (seconds), 500ms or 24h", text))
 }
 

@@ -171,6 +171,9 @@ pub struct RunConfig {
     /// it while a migration runs.
     #[arg(long, value_name = "PERCENT", default_value = "0", value_parser = parse::percent)]
     pub(crate) shadow_reads: f64,
+    /// For how long what clients did, and the target would refuse, stands in the way of a cut-over
+    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = parse::seconds)]
+    pub(crate) rehearsal_window: Duration,
     /// Which keys a script is taken to write
     #[arg(long, value_name = "HOW", default_value = "exact")]
     pub(crate) scripts: Scripts,

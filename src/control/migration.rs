@@ -17,11 +17,12 @@ use super::foreign::Foreign;
 use super::phase::{Blocker, Do, Kept, Refused, Standing};
 use super::state::{State, StateDir};
 use crate::admin::Refusal;
+use crate::check::rehearsal::Rehearsal;
 use crate::engine::{Cause, Engine};
 use crate::metrics::{Metrics, Totals};
 use crate::pipeline::{Direction, Environment};
 use crate::proxy::{self, Registry, Stage};
-use crate::status::{self, Phase, VerifyState};
+use crate::status::{self, Phase, Side, VerifyState};
 
 /// What happens to this migration.
 pub(super) type Event = super::phase::Event<Arc<Direction>>;
@@ -54,6 +55,8 @@ pub(super) struct Migration {
     pub(super) clients: OnceLock<Arc<proxy::Shared>>,
     /// Something has changed that is worth a look at once.
     pub(super) changed: Notify,
+    /// What clients do that the target would refuse.
+    pub(super) rehearsal: Arc<Rehearsal>,
     course: Mutex<Course>,
     moments: mpsc::Sender<Moment>,
 }
@@ -135,6 +138,7 @@ impl Migration {
             metrics: Arc::new(Metrics::install()),
             clients: OnceLock::new(),
             changed: Notify::new(),
+            rehearsal: Arc::default(),
             course: Mutex::new(course),
             moments,
         };
@@ -298,6 +302,10 @@ impl Migration {
     fn turn(&self, old: &Direction, new: &Direction) {
         if let Some(record) = old.engine.take_record() {
             new.engine.keep(record);
+        }
+        match new.primary {
+            Side::Source => self.rehearsal.go_on(),
+            Side::Target => self.rehearsal.rest(),
         }
         new.start(&self.env);
         old.stop.cancel();

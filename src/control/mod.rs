@@ -25,6 +25,7 @@ mod operations;
 mod phase;
 mod picture;
 mod prepare;
+mod rehearsing;
 mod remembered;
 mod reporting;
 mod shadowing;

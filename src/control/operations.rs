@@ -12,10 +12,10 @@ use super::halting::start_over;
 use super::health::Health;
 use super::migration::{Event, Migration};
 use super::phase::{Blocker, Facts, Halt};
-use super::picture;
 use super::supervise::supervise;
 use super::users::learn_default;
 use super::verifying::verify;
+use super::{picture, rehearsing};
 use crate::admin::audit::{Audit, unix_now};
 use crate::admin::report::Report;
 use crate::admin::{Control, Flipped, Rate, Refusal};
@@ -98,6 +98,7 @@ impl Control for Operations {
     async fn cutover(&self, timeout: Duration, force: bool) -> Result<Flipped, Refusal> {
         let _one = self.only_one()?;
         self.health.look().await;
+        rehearsing::find_gaps(&self.migration, rehearsing::HASTE).await;
         let refused = self.ask_before_cutover(force).await;
         let mut facts = picture::facts(&self.migration);
         facts.found.extend(refused.map(Blocker::Hook));

@@ -7,7 +7,7 @@ use super::intent_file;
 use super::migration::{Course, Migration};
 use super::nodes;
 use super::phase::{Blocker, Facts, Remaining, Secondary};
-use super::shadowing;
+use super::{rehearsing, shadowing};
 use crate::engine::{Cause, Counters};
 use crate::lane::Acks;
 use crate::metrics::Reading;
@@ -87,6 +87,7 @@ pub(super) fn look(migration: &Migration) -> (Status, Vec<Blocker>) {
             connected: registry.map_or(0, Registry::connected) as u64,
             commands: registry.map_or(0, |registry| registry.totals().all_commands()),
         },
+        rehearsal: rehearsing::status(migration),
         ready: blockers.is_empty(),
         advice: blockers.iter().map(advice).collect(),
         blockers: blockers.iter().map(ToString::to_string).collect(),
@@ -189,6 +190,10 @@ pub(super) fn facts(migration: &Migration) -> Facts {
 fn facts_of(migration: &Migration, course: &mut Course) -> Facts {
     age_verify(course, migration);
     let progress = &migration.env.progress;
+    let mut found = found(course);
+    if course.standing.route().primary == Side::Source {
+        found.extend(rehearsing::blockers(migration));
+    }
     Facts {
         now: migration.now(),
         secondary: secondary(course),
@@ -199,7 +204,7 @@ fn facts_of(migration: &Migration, course: &mut Course) -> Facts {
         },
         verify: course.verify.state,
         is_durable: migration.store.is_some(),
-        found: found(course),
+        found,
     }
 }
 

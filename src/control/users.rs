@@ -11,6 +11,7 @@ use tracing::warn;
 
 use super::migration::Migration;
 use super::phase::Blocker;
+use crate::check::rehearsal::{self, User};
 use crate::pipeline::connect;
 use crate::protocol::resp::Reply;
 use crate::proxy::{DefaultUser, password_digest};
@@ -101,48 +102,11 @@ pub(super) fn lacking(there: &[User], here: Option<&[User]>) -> Vec<Blocker> {
     lacking.collect()
 }
 
-/// One line of `ACL LIST`.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct User {
-    name: String,
-    rules: Vec<String>,
-}
-
-impl User {
-    pub(super) fn is_default(&self) -> bool {
-        self.name == "default"
-    }
-
-    fn is_on(&self) -> bool {
-        self.rules.iter().any(|rule| rule == "on")
-    }
-
-    fn has(&self, rule: &str) -> bool {
-        self.rules.iter().any(|own| own == rule)
-    }
-
-    /// Whether this user surely may do whatever `other` may, with the same passwords.
-    fn may_all_that(&self, other: &Self) -> bool {
-        let everything = self.has("~*") && self.has("&*") && self.has("+@all");
-        let rights = |user: &Self| -> Vec<String> {
-            user.rules.iter().filter(|rule| !rule.starts_with('#')).cloned().collect()
-        };
-        let passwords = other.rules.iter().filter(|rule| rule.starts_with('#'));
-        self.is_on()
-            && (self.has("nopass") || passwords.clone().all(|password| self.has(password)))
-            && (everything || rights(self) == rights(other))
-    }
-}
-
 /// Those in the answer to `ACL LIST`.
 pub(super) fn users(reply: &Reply) -> Option<Vec<User>> {
-    let parse = |line: &Reply| {
-        let line = String::from_utf8_lossy(line.text()?).into_owned();
-        let mut words = line.split(' ').map(str::to_owned);
-        (words.next()? == "user").then_some(())?;
-        Some(User { name: words.next()?, rules: words.collect() })
-    };
-    Some(reply.items()?.iter().filter_map(parse).collect())
+    let lines = reply.items()?.iter().filter_map(Reply::text);
+    let lines: Vec<_> = lines.map(|line| String::from_utf8_lossy(line)).collect();
+    Some(rehearsal::users(lines.iter().map(AsRef::as_ref)))
 }
 
 #[cfg(test)]
@@ -151,9 +115,9 @@ mod tests {
 
     #[test]
     fn only_users_that_are_on_and_are_served_otherwise_are_told() {
-        let user = |name: &str, rules: &[&str]| User {
-            name: name.to_owned(),
-            rules: rules.iter().map(|rule| (*rule).to_owned()).collect(),
+        let user = |name: &str, rules: &[&str]| {
+            let line = format!("user {name} {}", rules.join(" "));
+            rehearsal::users([line.as_str()]).remove(0)
         };
         let there = [user("default", &["on"]), user("app", &["on", "+get"]), user("old", &["off"])];
         assert_eq!(lacking(&there, None), [Blocker::UsersUntold]);
@@ -161,19 +125,5 @@ mod tests {
         let weaker = [user("app", &["on", "+set"])];
         assert_eq!(lacking(&there, Some(&weaker)), [Blocker::OtherUser("app".to_owned())]);
         assert_eq!(lacking(&there, Some(&there)), []);
-    }
-
-    #[test]
-    fn a_user_that_may_do_less_is_told_from_one_that_may_do_more() {
-        let user = |rules: &str| User {
-            name: "u".to_owned(),
-            rules: rules.split(' ').map(str::to_owned).collect(),
-        };
-        let app = user("on #aa ~app:* &* -@all +get");
-        assert!(user("on #aa ~app:* &* -@all +get").may_all_that(&app));
-        assert!(user("on #aa #bb ~* &* +@all").may_all_that(&app));
-        assert!(!user("on #bb ~* &* +@all").may_all_that(&app));
-        assert!(!user("on #aa ~other:* &* -@all +get").may_all_that(&app));
-        assert!(!user("off #aa ~app:* &* -@all +get").may_all_that(&app));
     }
 }

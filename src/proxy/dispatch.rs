@@ -33,6 +33,7 @@ impl Client {
         self.last_command = command.name;
         let serve = command.serve(&request);
         self.entry.tally.came(kind(serve));
+        self.rehearse(&request, command);
         match self.session.on_request(&request, (command, serve), &self.rules()) {
             Action::Read { rides } => self.beside_writes(request, Meaning::Read, rides).await,
             Action::Once { rides } => self.beside_writes(request, Meaning::Pass, rides).await,

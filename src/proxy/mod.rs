@@ -24,6 +24,7 @@ mod login;
 mod monitor;
 mod pause;
 mod registry;
+mod rehearse;
 mod sentinel;
 mod session;
 mod stage;
@@ -50,6 +51,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use crate::check::rehearsal::Rehearsal;
 use crate::lane::Unread;
 use crate::metrics::Metrics;
 use crate::net::RateLimited;
@@ -81,6 +83,8 @@ pub(crate) struct Shared {
     pub turns: Arc<Turns>,
     /// Commands that only the server knows.
     pub unknown: Unknown,
+    /// What clients do that the target would refuse.
+    pub(crate) rehearsal: Arc<Rehearsal>,
     /// When to tell of clients that misbehave.
     pub complaints: RateLimited,
 }

@@ -1,6 +1,6 @@
 //! Who is connected.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -190,6 +190,11 @@ impl Registry {
     /// How many clients are connected.
     pub(crate) fn connected(&self) -> usize {
         self.clients.lock().here.len()
+    }
+
+    /// The databases that clients are in.
+    pub(crate) fn databases(&self) -> BTreeSet<u32> {
+        self.clients.lock().here.values().map(|entry| entry.seen.lock().db).collect()
     }
 
     /// What all clients have counted since the start.

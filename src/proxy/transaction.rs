@@ -35,6 +35,7 @@ impl Client {
             if self.shared.pause.is_on() {
                 self.wait_out_pause(queued.iter().any(|queued| queued.writes)).await?;
             }
+            self.rehearse_all(&requests);
             return self.send(Way::Lane(Purpose::Write), requests, Meaning::Block(queued)).await;
         }
         let multi = requests.remove(0);

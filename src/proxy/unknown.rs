@@ -33,6 +33,9 @@ impl Client {
     pub(super) async fn handle_unknown(&mut self, request: Request) -> Result<(), Close> {
         self.prepare(Needs::Route).await?;
         let kind = self.kind_of(&request).await;
+        if matches!(kind, Some(Kind::Read | Kind::Write)) {
+            self.rehearse_unknown(&request);
+        }
         let written = self.keys_written(&request, kind).await;
         if self.session.is_queueing() {
             let queueing = self.session.on_queued_unknown(&request, written);

@@ -54,7 +54,7 @@ const MODULES: &[(&str, Layer, &str)] = &[
     (
         "control",
         Assembly,
-        "admin admin::audit admin::report backfill check config engine engine::ledger failure lane lane::record metrics metrics::history metrics::latency net pipeline protocol::command protocol::databases protocol::payload protocol::reserved_keys protocol::resp proxy server server::throttle status value::diff verify",
+        "admin admin::audit admin::report backfill check check::rehearsal config engine engine::ledger failure lane lane::record metrics metrics::history metrics::latency net pipeline protocol::command protocol::databases protocol::payload protocol::reserved_keys protocol::resp proxy server server::throttle status value::diff verify",
     ),
     (
         "pipeline",
@@ -69,7 +69,7 @@ const MODULES: &[(&str, Layer, &str)] = &[
     (
         "check",
         Assembly,
-        "config failure protocol::capability protocol::command protocol::databases protocol::payload protocol::reserved_keys protocol::resp server value",
+        "admin::report check::rehearsal config engine failure protocol::capability protocol::command protocol::databases protocol::payload protocol::reserved_keys protocol::resp server status value",
     ),
     ("admin::report", Assembly, "admin::audit status"),
     ("config", Assembly, "net protocol::databases server status"),
@@ -77,7 +77,7 @@ const MODULES: &[(&str, Layer, &str)] = &[
     (
         "proxy",
         Role,
-        "engine lane metrics net protocol::command protocol::databases protocol::resp server",
+        "check::rehearsal engine lane metrics net protocol::command protocol::databases protocol::resp server",
     ),
     ("mirror", Role, "engine engine::effect lane metrics::latency protocol::resp server"),
     (
@@ -107,6 +107,11 @@ const MODULES: &[(&str, Layer, &str)] = &[
     ("server", Io, "net protocol::capability protocol::resp"),
     ("net", Io, ""),
     ("metrics", Io, "engine status"),
+    (
+        "check::rehearsal",
+        Core,
+        "engine protocol::capability protocol::command protocol::resp status",
+    ),
     (
         "engine",
         Core,

@@ -63,6 +63,7 @@ function show() {
   showVerify();
   showReads();
   showMirror();
+  showRehearsal();
   define(at("clients"), [
     ["connected", count(status.clients.connected)],
     ["commands", count(status.clients.commands)],
@@ -169,6 +170,13 @@ function showMirror() {
     ...causes.map(([cause, number]) => [`copied again: ${spaced(cause)}`, count(number)]),
     ...(mirror.degraded ? [["degraded", "writes do not wait for both"]] : []),
   ]);
+}
+
+function showRehearsal() {
+  const failing = words.failing(status.rehearsal ?? {});
+  put(at("rehearsed"), words.rehearsed(status, failing.length));
+  at("failing").hidden = failing.length === 0;
+  fill(at("failing").querySelector("tbody"), failing, row(5), cells);
 }
 
 function tell(text, bad = false) {

@@ -130,6 +130,25 @@ export function alike({ percent, equal, different, sampled }) {
     : `${many(different, "read")} of ${count(equal + different)} were answered otherwise; the keys were copied again.`;
 }
 
+/** What clients do that would fail on the target, a row each. */
+export function failing({ commands = [], crossslot = [], databases = [], users = [], scripts = [] }) {
+  const used = ({ count: times, last }) => [count(times), moment(last)];
+  return [
+    ...commands.map((one) => [one.command, one.pattern, ...used(one), one.user ? `${one.user}: ${one.why}` : one.why]),
+    ...crossslot.map((one) => [one.command, one.pattern, ...used(one), "its keys lie in several slots"]),
+    ...databases.map((one) => ["SELECT", String(one.db), ...used(one), "the target has no database of that number"]),
+    ...scripts.map((one) => ["script", one.script, ...used(one), one.why]),
+    ...users.map((one) => ["user", one.user, "", "", one.why]),
+  ];
+}
+
+/** The same in a sentence. */
+export function rehearsed({ primary }, failures) {
+  const when = primary === "source" ? "so far" : "before the cut-over";
+  return failures === 0 ? `Of what clients did ${when}, the target would have refused nothing.`
+    : `Of what clients did ${when}, the target refuses:`;
+}
+
 /** What a deed asks before it is done. `force` is what it takes to do it all the same. */
 export function question(deed, status, rate) {
   const { source, target, mirror, verify, clients, backfill } = status;

@@ -1,6 +1,6 @@
-//! The report as one file that a browser shows and prints.
+//! Parts of rows as one file that a browser shows and prints.
 
-use super::{Report, last, moment, parts};
+use super::{Part, last};
 
 /// Rows of a part, so that it prints on two pages; the JSON has all.
 const ROWS: usize = 25;
@@ -20,14 +20,15 @@ tr { break-inside: avoid; }
 @media print { body { margin: 0; padding: 0; max-width: none; font-size: 9pt; } table { font-size: 7.5pt; } }
 ";
 
-pub(super) fn render(report: &Report) -> String {
-    let parts: String = parts(report).iter().map(|(title, rows)| part(title, rows)).collect();
+/// Parts under a title, with a note below it.
+pub(super) fn page(title: &str, note: &str, parts: &[Part]) -> String {
+    let parts: String = parts.iter().map(|(title, rows)| part(title, rows)).collect();
+    let note = escaped(note);
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width\">\n\
-         <title>Report of a migration</title>\n<style>{STYLE}</style>\n\
-         <h1>Report of a migration</h1>\n<p>{}</p>\n{parts}</html>\n",
-        moment(report.at)
+         <title>{title}</title>\n<style>{STYLE}</style>\n\
+         <h1>{title}</h1>\n<p>{note}</p>\n{parts}</html>\n"
     )
 }
 

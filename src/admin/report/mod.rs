@@ -168,12 +168,13 @@ impl Report {
     }
 
     pub(crate) fn text(&self) -> String {
-        text::render(self)
+        let title = format!("Report of a migration, {}\n", moment(self.at));
+        title + &as_text(&parts(self))
     }
 
     /// For a printer: two pages.
     pub(crate) fn html(&self) -> String {
-        html::render(self)
+        as_page("Report of a migration", &moment(self.at), &parts(self))
     }
 
     /// The longest that a flip held clients.
@@ -187,6 +188,19 @@ fn push<T>(list: &mut Vec<T>, item: T) {
         list.remove(0);
     }
     list.push(item);
+}
+
+/// A title, and rows below it.
+pub(crate) type Part = (&'static str, Vec<Vec<String>>);
+
+/// Parts in columns.
+pub(crate) fn as_text(parts: &[Part]) -> String {
+    text::columns_of(parts)
+}
+
+/// Parts as one file that a browser shows and prints.
+pub(crate) fn as_page(title: &str, note: &str, parts: &[Part]) -> String {
+    html::page(title, note, parts)
 }
 
 /// A moment as tickets have it: `2026-11-25 13:05:00 UTC`.
@@ -206,7 +220,7 @@ pub(crate) fn moment(unix: f64) -> String {
 }
 
 /// The parts of every form of the report: a title, and its rows.
-fn parts(report: &Report) -> Vec<(&'static str, Vec<Vec<String>>)> {
+fn parts(report: &Report) -> Vec<Part> {
     let status = &report.status;
     let pair = |name: &str, value: String| vec![name.to_owned(), value];
     let server = |server: &Server| format!("{} (version {})", server.address, server.version);

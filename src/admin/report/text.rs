@@ -1,14 +1,14 @@
-//! The report in columns.
+//! Parts of rows in columns.
 
-use super::{Report, last, moment, parts};
+use super::{Part, last};
 
 /// Rows of a part; the JSON has all.
 const ROWS: usize = 100;
 
-pub(super) fn render(report: &Report) -> String {
-    let mut text = format!("Report of a migration, {}\n", moment(report.at));
-    for (title, rows) in parts(report) {
-        let (skipped, rows) = last(&rows, ROWS);
+pub(super) fn columns_of(parts: &[Part]) -> String {
+    let mut text = String::new();
+    for (title, rows) in parts {
+        let (skipped, rows) = last(rows, ROWS);
         text.extend(["\n", title, "\n"]);
         if rows.is_empty() {
             text.push_str("  none\n");

@@ -88,6 +88,8 @@ pub(in crate::control) enum Blocker {
     UsersUntold,
     /// The source refuses writes, and so the marker: its error.
     RefusesWrites(String),
+    /// What clients do that the target would refuse.
+    Rehearsed(String),
     /// The operator's own program says no.
     Hook(String),
 }
@@ -121,7 +123,8 @@ impl Blocker {
         match (self, other) {
             (Self::NoUser(one), Self::NoUser(two))
             | (Self::OtherUser(one), Self::OtherUser(two))
-            | (Self::Code(one), Self::Code(two)) => one == two,
+            | (Self::Code(one), Self::Code(two))
+            | (Self::Rehearsed(one), Self::Rehearsed(two)) => one == two,
             (Self::Halted(side, one), Self::Halted(other, two)) => {
                 side == other && discriminant(one) == discriminant(two)
             }
@@ -171,6 +174,10 @@ impl Blocker {
             Self::RefusesWrites(_) => {
                 "Mend what its error names, or force the cut-over, which then goes without the marker."
             }
+            Self::Rehearsed(_) => {
+                "Give the target what it lacks there, or have the application do without: \
+                 deploy/RUNBOOK.md has more. Forced, the cut-over goes without, and that fails."
+            }
             Self::Hook(_) => "The reason is the hook's own; mend what it names.",
         }
     }
@@ -210,7 +217,8 @@ impl fmt::Display for Blocker {
             | Self::Restless(text)
             | Self::Code(text)
             | Self::ForeignCalls(text)
-            | Self::ForeignClient(text) => f.write_str(text),
+            | Self::ForeignClient(text)
+            | Self::Rehearsed(text) => f.write_str(text),
         }
     }
 }

@@ -19,7 +19,7 @@ use super::super::operations::Operations;
 use super::super::phase::{Kept, KeysAtStart, Standing};
 use super::super::state::{State, StateDir};
 use super::super::supervise::supervise;
-use super::super::{history, users};
+use super::super::{history, rehearsing, users};
 use super::signpost;
 use crate::admin;
 use crate::admin::audit::Audit;
@@ -98,6 +98,8 @@ impl Running {
         let control = Arc::new(Operations::new(self.health.clone(), chronicle.clone()));
         let shared = shared(&migration);
         let _ = migration.clients.set(shared.clone());
+        // Before a client can do what would not be heard.
+        rehearsing::begin(&migration).await;
         self.begin();
         let (stop_clients, stop_admin) = (CancellationToken::new(), CancellationToken::new());
         let clients = TaskTracker::new();
@@ -146,6 +148,7 @@ impl Running {
         tasks.spawn(watch_traffic(migration.clone()));
         tasks.spawn(intent_file::look_after(migration.clone()));
         tasks.spawn(users::watch_default(migration.clone()));
+        tasks.spawn(rehearsing::go_on(migration.clone()));
         direction.start(&migration.env);
         supervise(&migration, beginning);
     }
@@ -180,6 +183,7 @@ fn shared(migration: &Migration) -> Arc<Shared> {
         turns: Arc::default(),
         unknown: Unknown::default(),
         queues: Budget::of_queues(),
+        rehearsal: migration.rehearsal.clone(),
         complaints: RateLimited::default(),
     })
 }

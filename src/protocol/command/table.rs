@@ -97,6 +97,16 @@ impl Command {
         self.place
     }
 
+    /// Whether it takes keys.
+    pub fn takes_keys(&self) -> bool {
+        !self.specs.is_empty()
+    }
+
+    /// Whether it may take more than one key.
+    pub fn takes_several_keys(&self) -> bool {
+        self.specs.len() > 1 || self.specs.iter().any(|spec| !matches!(spec, Spec::At(..)))
+    }
+
     /// Whether some requests of a command that writes only read.
     pub fn may_only_read(&self) -> bool {
         self.varies != Varies::Never
