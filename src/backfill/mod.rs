@@ -18,6 +18,8 @@ mod pass;
 mod progress;
 mod read;
 mod recopy;
+#[cfg(test)]
+mod tests;
 mod whole;
 
 pub(crate) use copier::{Copier, Route};

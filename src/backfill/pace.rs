@@ -35,3 +35,41 @@ impl Pace {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn keys_are_spread_over_the_time_that_the_rate_gives_them() {
+        let (mut pace, progress, began) = (Pace::new(), Progress::default(), Instant::now());
+        pace.wait(1_000_000, &progress).await;
+        assert_eq!(began.elapsed(), Duration::ZERO, "there is no limit");
+        progress.limit(Some(100));
+        for _ in 0..3 {
+            pace.wait(50, &progress).await;
+        }
+        assert_eq!(began.elapsed().as_millis() / 10, 150);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_limit_that_is_lifted_ends_the_wait_and_a_pause_lasts_until_it_is_over() {
+        let (mut pace, progress, began) =
+            (Pace::new(), Arc::new(Progress::default()), Instant::now());
+        progress.limit(Some(1));
+        let told = progress.clone();
+        tokio::spawn(async move {
+            sleep(Duration::from_secs(2)).await;
+            told.limit(None);
+            told.pause(true);
+            sleep(Duration::from_secs(3)).await;
+            told.pause(false);
+        });
+        pace.wait(1_000, &progress).await;
+        assert_eq!(began.elapsed().as_secs(), 2);
+        pace.wait(1_000, &progress).await;
+        assert_eq!(began.elapsed().as_secs(), 5);
+    }
+}

@@ -83,31 +83,13 @@ impl Engine {
 mod tests {
     use bytes::Bytes;
 
-    use crate::engine::copy_batch::tests::engine as plain;
+    use crate::engine::Cause;
+    use crate::engine::example::{engine, write};
     use crate::engine::ledger::Groups;
-    use crate::engine::{Answer, Cause, ConnId, Engine, Settings};
-    use crate::protocol::capability::{Capabilities, Family};
-    use crate::protocol::command;
-    use crate::protocol::resp::Request;
-
-    const CONN: ConnId = ConnId(1);
-
-    fn write(engine: &mut Engine, line: &str, reply: &'static str, probes: &[&'static str]) {
-        let request = Request::new(line.split(' '));
-        let write = engine.keyer().write(command::lookup(&request), request, 0, &[]);
-        let mut unit = engine.keyer().unit([write], false);
-        assert!(engine.begin(CONN, &mut unit));
-        let bytes = |text: &&'static str| Bytes::from_static(text.as_bytes());
-        let probes: Vec<Bytes> = probes.iter().map(bytes).collect();
-        engine.finish(CONN, &unit, Answer { reply: &bytes(&reply), probes: &probes });
-    }
 
     #[test]
     fn what_is_made_of_a_key_in_doubt_is_in_doubt() {
-        let server = Capabilities { family: Family::Redis, version: (7, 0, 15) };
-        let settings = plain(1 << 20).settings().clone();
-        let settings = Settings { primary: server, secondary: server, ..settings };
-        let mut engine = Engine::new(settings, Groups::full());
+        let mut engine = engine(Groups::full());
         write(&mut engine, "APPEND a x", ":1\r\n", &[":-1\r\n"]);
         write(&mut engine, "RENAME a b", "+OK\r\n", &[":-1\r\n"]);
         write(&mut engine, "RENAME b c", "+OK\r\n", &[":-1\r\n"]);

@@ -19,6 +19,8 @@ mod copy_batch;
 mod dependents;
 mod dirty;
 pub mod effect;
+#[cfg(test)]
+pub(crate) mod example;
 mod intent;
 mod keyer;
 pub mod ledger;

@@ -8,6 +8,8 @@
 
 mod apply;
 mod judge;
+#[cfg(test)]
+mod tests;
 mod tracker;
 
 pub(crate) use apply::{Before, Mirror, Peer};

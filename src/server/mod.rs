@@ -13,6 +13,8 @@ mod left_behind;
 mod nat;
 mod nodes;
 mod scan;
+#[cfg(test)]
+pub(crate) mod scripted;
 mod sentinel;
 pub(crate) mod throttle;
 mod wire;

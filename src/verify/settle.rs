@@ -158,3 +158,88 @@ impl Verify {
             && self.engine.look(|engine| engine.is_settled(held))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Instant as Clock;
+
+    use super::*;
+    use crate::engine::example::{SERVER, engine, write};
+    use crate::engine::ledger::Groups;
+    use crate::engine::{Cause, Engine};
+    use crate::lane::SharedEngine;
+    use crate::protocol::databases::Databases;
+    use crate::server::scripted::{ONE, Scripted};
+    use crate::server::{Connection, Setup};
+    use crate::value::Side;
+    use crate::value::diff::Leeway;
+
+    const LEEWAY: Leeway = Leeway { clock_offset: 0, tolerance: 50 };
+
+    async fn verify(primary: &Scripted, secondary: &Scripted) -> (Verify, Comparer) {
+        let side = async |server: &Scripted| Side {
+            connection: Connection::open(&server.endpoint, &Setup::default()).await.unwrap(),
+            server: SERVER,
+        };
+        let comparer = Comparer::new(side(primary).await, side(secondary).await, LEEWAY);
+        let verify = Verify {
+            engine: SharedEngine::new(engine(Groups::full()), Clock::now(), None, Arc::default()),
+            primary: (primary.endpoint.clone(), SERVER),
+            secondary: (secondary.endpoint.clone(), SERVER),
+            databases: Databases::All,
+            leeway: LEEWAY,
+            keeps_extras: false,
+            throttle: Arc::default(),
+            tally: Arc::default(),
+        };
+        (verify, comparer)
+    }
+
+    async fn settled((verify, mut comparer): (Verify, Comparer)) -> (usize, usize) {
+        let suspects = vec![Bytes::from_static(b"k")];
+        let settled = verify.settle(0, suspects, Duration::ZERO, &mut comparer).await.unwrap();
+        (settled.different.len(), settled.dirty)
+    }
+
+    #[tokio::test]
+    async fn what_is_equal_at_a_second_look_was_on_its_way() {
+        let (primary, secondary) =
+            (Scripted::holding(&["k"]).await, Scripted::holding(&["k"]).await);
+        assert_eq!(settled(verify(&primary, &secondary).await).await, (0, 0));
+    }
+
+    #[tokio::test]
+    async fn what_differs_when_nothing_is_on_its_way_is_different() {
+        let (primary, secondary) = (Scripted::holding(&["k"]).await, Scripted::holding(&[]).await);
+        assert_eq!(settled(verify(&primary, &secondary).await).await, (1, 0));
+    }
+
+    #[tokio::test]
+    async fn what_has_not_arrived_is_waited_for() {
+        let (primary, secondary) = (Scripted::holding(&["k"]).await, Scripted::holding(&[]).await);
+        let (verify, comparer) = verify(&primary, &secondary).await;
+        verify.engine.with(|engine| write(engine, "SADD k a", ":1\r\n", &[]));
+        let engine = verify.engine.clone();
+        tokio::spawn(async move {
+            sleep(Duration::from_millis(20)).await;
+            secondary.put("k", ONE);
+            let entries = engine.with(|engine| engine.take_effects(usize::MAX));
+            engine.with(|engine| entries.iter().for_each(|entry| engine.applied(entry)));
+            // The server is there as long as somebody may ask it.
+            sleep(Duration::from_secs(5)).await;
+        });
+        assert_eq!(settled((verify, comparer)).await, (0, 0));
+    }
+
+    #[tokio::test]
+    async fn a_key_that_is_dirty_all_the_time_is_known_to_differ_and_no_finding() {
+        let (primary, secondary) = (Scripted::holding(&["k"]).await, Scripted::holding(&[]).await);
+        let (verify, comparer) = verify(&primary, &secondary).await;
+        verify.engine.with(|engine: &mut Engine| {
+            let key = engine.key_ref(0, Bytes::from_static(b"k"));
+            engine.mark_dirty(&key, Cause::Effect);
+        });
+        assert_eq!(settled((verify, comparer)).await, (0, 1));
+    }
+}
