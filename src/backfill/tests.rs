@@ -11,8 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::keyspace::Keyspace;
 use super::{Pass, Route, Trials, recopy};
 use crate::engine::Cause;
-use crate::engine::example::{SERVER, engine, write};
-use crate::engine::ledger::Groups;
+use crate::engine::example::{SERVER, uncopied, write};
 use crate::lane::SharedEngine;
 use crate::protocol::databases::Databases;
 use crate::protocol::payload::Acceptance;
@@ -20,7 +19,7 @@ use crate::server::scripted::{HANG_UP, Scripted};
 
 fn route(server: &Scripted) -> Arc<Route> {
     Arc::new(Route {
-        engine: SharedEngine::new(engine(Groups::default()), Instant::now(), None, Arc::default()),
+        engine: SharedEngine::new(uncopied(), Instant::now(), None, Arc::default()),
         endpoint: server.endpoint.clone(),
         from: SERVER,
         to: SERVER,
@@ -112,9 +111,10 @@ async fn a_scan_goes_on_where_its_connection_broke_unless_another_process_answer
     let server = Scripted::start(move |request| {
         let page: &[u8] = b"*2\r\n$1\r\n7\r\n*1\r\n$1\r\na\r\n";
         match request {
-            "SCAN 0 COUNT 10" => Some(page),
-            "SCAN 7 COUNT 10" if count.fetch_add(1, Ordering::Relaxed) % 2 == 0 => Some(HANG_UP),
-            "SCAN 7 COUNT 10" => Some(page),
+            "SCAN 7 COUNT 10" if count.fetch_add(1, Ordering::Relaxed).is_multiple_of(2) => {
+                Some(HANG_UP)
+            }
+            "SCAN 0 COUNT 10" | "SCAN 7 COUNT 10" => Some(page),
             _ => None,
         }
     })

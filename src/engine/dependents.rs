@@ -84,12 +84,11 @@ mod tests {
     use bytes::Bytes;
 
     use crate::engine::Cause;
-    use crate::engine::example::{engine, write};
-    use crate::engine::ledger::Groups;
+    use crate::engine::example::{in_step, write};
 
     #[test]
     fn what_is_made_of_a_key_in_doubt_is_in_doubt() {
-        let mut engine = engine(Groups::full());
+        let mut engine = in_step();
         write(&mut engine, "APPEND a x", ":1\r\n", &[":-1\r\n"]);
         write(&mut engine, "RENAME a b", "+OK\r\n", &[":-1\r\n"]);
         write(&mut engine, "RENAME b c", "+OK\r\n", &[":-1\r\n"]);

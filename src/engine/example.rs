@@ -11,8 +11,17 @@ use crate::protocol::resp::Request;
 
 pub(crate) const SERVER: Capabilities = Capabilities { family: Family::Redis, version: (7, 0, 15) };
 
-/// Keys of these groups are migrated.
-pub(crate) fn engine(migrated: Groups) -> Engine {
+/// Every key is migrated.
+pub(crate) fn in_step() -> Engine {
+    engine(Groups::full())
+}
+
+/// No key is migrated.
+pub(crate) fn uncopied() -> Engine {
+    engine(Groups::default())
+}
+
+fn engine(migrated: Groups) -> Engine {
     let settings = plain(1 << 20).settings().clone();
     Engine::new(Settings { primary: SERVER, secondary: SERVER, ..settings }, migrated)
 }

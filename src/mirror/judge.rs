@@ -49,12 +49,11 @@ fn is_refusal(reply: &Reply) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::example::{engine, write};
-    use crate::engine::ledger::Groups;
+    use crate::engine::example::{in_step, write};
 
     /// What a write that the primary has answered so becomes.
     fn entry(line: &str, reply: &'static str) -> Entry {
-        let mut engine = engine(Groups::full());
+        let mut engine = in_step();
         write(&mut engine, line, reply, &[":-1\r\n"]);
         let mut entries = engine.take_effects(usize::MAX);
         assert_eq!(entries.len(), 1, "{line}");

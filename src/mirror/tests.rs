@@ -8,8 +8,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{Before, Mirror, Peer};
 use crate::engine::Engine;
-use crate::engine::example::{engine, write};
-use crate::engine::ledger::Groups;
+use crate::engine::example::{in_step, write};
 use crate::lane::SharedEngine;
 use crate::server::ServerInfo;
 use crate::server::scripted::{HANG_UP, ONE, Scripted};
@@ -23,8 +22,7 @@ struct Running {
 
 impl Running {
     fn to(server: &Scripted) -> Self {
-        let engine =
-            SharedEngine::new(engine(Groups::full()), Instant::now(), None, Arc::default());
+        let engine = SharedEngine::new(in_step(), Instant::now(), None, Arc::default());
         let known = ServerInfo { run_id: "one".to_owned(), ..ServerInfo::default() };
         let (peer, stop) = (Arc::new(Peer::new(known)), CancellationToken::new());
         let mirror = Mirror {

@@ -148,9 +148,8 @@ impl State {
                 [format!("*2\r\n$1\r\n0\r\n*{}\r\n", values.len()).as_bytes(), &keys].concat()
             }
             "DUMP" => values.get(key).map_or(b"$-1\r\n".to_vec(), |payload| bulk(payload)),
-            "EXISTS" => of(key, ":1\r\n", ":0\r\n"),
+            "EXISTS" | "STRLEN" => of(key, ":1\r\n", ":0\r\n"),
             "PTTL" | "PEXPIRETIME" => of(key, ":-1\r\n", ":-2\r\n"),
-            "STRLEN" => of(key, ":1\r\n", ":0\r\n"),
             "TYPE" => of(key, "+string\r\n", "+none\r\n"),
             "MEMORY" | "OBJECT" => of(request.arg(2).unwrap_or_default(), ":1\r\n", "$-1\r\n"),
             _ => b"+OK\r\n".to_vec(),

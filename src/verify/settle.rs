@@ -165,8 +165,7 @@ mod tests {
     use std::time::Instant as Clock;
 
     use super::*;
-    use crate::engine::example::{SERVER, engine, write};
-    use crate::engine::ledger::Groups;
+    use crate::engine::example::{SERVER, in_step, write};
     use crate::engine::{Cause, Engine};
     use crate::lane::SharedEngine;
     use crate::protocol::databases::Databases;
@@ -184,7 +183,7 @@ mod tests {
         };
         let comparer = Comparer::new(side(primary).await, side(secondary).await, LEEWAY);
         let verify = Verify {
-            engine: SharedEngine::new(engine(Groups::full()), Clock::now(), None, Arc::default()),
+            engine: SharedEngine::new(in_step(), Clock::now(), None, Arc::default()),
             primary: (primary.endpoint.clone(), SERVER),
             secondary: (secondary.endpoint.clone(), SERVER),
             databases: Databases::All,

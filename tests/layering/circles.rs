@@ -31,7 +31,12 @@ const KNOWN: &[(&str, usize, &str)] = &[
     ("proxy", 19, "one client, with what it may ask for a file each"),
     ("proxy/client", 5, "one client's task, with what it waits for a file each"),
     ("proxy/session", 4, "one state machine, with its actions a file each"),
-    ("server", 2, "an endpoint is dialled, and what dials takes one"),
+    (
+        "server",
+        7,
+        "an endpoint is dialled where its sentinels say, which are servers themselves, and a \
+         connection is tied to the node that it leads to",
+    ),
     ("verify", 3, "one pass, with its walk and its settling a file each"),
 ];
 

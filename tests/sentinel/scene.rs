@@ -139,7 +139,7 @@ impl Scene {
         self.crossfade.wait_converged();
         assert_equal(self.source.primary(), self.target.primary());
         // What the old primary acknowledged and the new one had not heard of is lost with it.
-        let lost = (since - Duration::from_secs(1), Instant::now());
+        let lost = (since.checked_sub(Duration::from_secs(1)).unwrap(), Instant::now());
         record.assert_kept(self.side(true).primary(), may_lose.then_some(lost));
         let verified = self.crossfade.verify();
         assert_eq!(verified["state"], "clean", "{verified:#}");

@@ -84,11 +84,11 @@ impl Deployment {
 
     fn primary_port(&self) -> u16 {
         let question = format!("SENTINEL GET-MASTER-ADDR-BY-NAME {}", self.name);
-        let ports = self.sentinels.iter().filter_map(|sentinel| {
+        let mut ports = self.sentinels.iter().filter_map(|sentinel| {
             let mut client = sentinel.client(self.password.as_deref())?;
             client.ok(question.clone()).texts()[1].parse().ok()
         });
-        ports.last().expect("a sentinel that tells")
+        ports.next_back().expect("a sentinel that tells")
     }
 
     /// Has the replica take over, as an operator asks for it, while everybody is well.
@@ -137,8 +137,12 @@ impl Deployment {
             wait_until("a sentinel knows everybody", || sentinel.knows_all(self));
         }
         wait_until("the replica follows", || {
-            let info = self.replica().ok("INFO replication").text();
-            info.contains("role:slave") && info.contains("master_link_status:up")
+            // A server that is made a replica closes its connections.
+            let info = self.replica().client().try_call("INFO replication");
+            info.is_ok_and(|info| {
+                let info = info.text();
+                info.contains("role:slave") && info.contains("master_link_status:up")
+            })
         });
     }
 }

@@ -31,7 +31,7 @@ use crate::value::ReadError;
 use monitor::Monitor;
 pub(crate) use monitor::Monitored;
 use sample::Sample;
-use statistics::{Refused, Slow};
+use statistics::{Refused, Slow, Used};
 
 /// What has been found.
 #[derive(Debug, Default, Serialize)]
@@ -90,13 +90,6 @@ struct User {
     line: String,
 }
 
-/// How often a command was used.
-#[derive(Debug, Serialize)]
-struct Used {
-    command: String,
-    count: u64,
-}
-
 /// How long the copy may take.
 #[derive(Debug, Default, Serialize)]
 struct Estimate {
@@ -145,8 +138,8 @@ pub(crate) async fn run(
     Ok(Observation {
         ready: !rehearsed.fails() && findings.iter().all(|finding| finding.level < Level::Blocker),
         at,
-        source: server(options.source.address().to_string(), &here),
-        target: server(options.target.address().to_string(), &there),
+        source: server(options.source.address(), &here),
+        target: server(options.target.address(), &there),
         findings,
         rehearsal: rehearsed,
         databases,

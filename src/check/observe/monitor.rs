@@ -10,15 +10,15 @@ use bytes::Bytes;
 use serde::Serialize;
 use tokio::time::timeout;
 
-use super::statistics::{Refused, refusal};
-use super::{Used, at_source};
+use super::statistics::{Refused, Used, refusal};
 use crate::check::connect;
 use crate::check::rehearsal::{Heard, Rehearsal, sha1};
 use crate::engine::pattern;
 use crate::failure::ServerError as Error;
 use crate::protocol::command::{self, Serve};
 use crate::protocol::resp::Request;
-use crate::server::{Endpoint, Wire};
+use crate::server::{Broken, Endpoint, Wire};
+use crate::value::ReadError;
 
 /// Lines that are read, and bytes.
 const LINES: u64 = 500_000;
@@ -91,10 +91,10 @@ impl<'a> Monitor<'a> {
 
     async fn listen(&mut self, wire: &mut Wire) -> Result<(), Error> {
         while self.lines < LINES && self.bytes < BYTES {
-            let frame = wire.frame().await.map_err(|broken| at_source(broken.into()))?;
+            let frame = wire.frame().await.map_err(at_source)?;
             if frame.is_error() {
                 let refused = String::from_utf8_lossy(&frame.raw).trim().to_owned();
-                return Err(Error::Source(crate::value::ReadError::Refused(refused).into()));
+                return Err(Error::Source(ReadError::Refused(refused).into()));
             }
             self.hear(&frame.raw);
         }
@@ -225,6 +225,10 @@ fn escaped(bytes: &mut impl Iterator<Item = u8>) -> Option<u8> {
         }
         other => Some(other),
     }
+}
+
+fn at_source(broken: Broken) -> Error {
+    Error::Source(ReadError::from(broken).into())
 }
 
 #[cfg(test)]

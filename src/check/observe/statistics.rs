@@ -3,12 +3,18 @@
 use redis::{Value, cmd};
 use serde::Serialize;
 
-use super::Used;
 use crate::engine::pattern;
 use crate::protocol::command::{self, Command, Serve};
 use crate::protocol::resp::Request;
 use crate::server::{Answer, Connection, Info};
 use crate::value::ReadError;
+
+/// How often a command was used.
+#[derive(Debug, Serialize)]
+pub(super) struct Used {
+    pub(super) command: String,
+    pub(super) count: u64,
+}
 
 /// What crossfade itself asks of servers, so that a count of it says nothing of clients.
 const OURS: [&str; 14] = [

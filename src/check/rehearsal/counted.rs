@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::learnt::Millis;
+/// Milliseconds since some fixed moment.
+pub(crate) type Millis = u64;
 
 /// How often something was heard, and when last.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

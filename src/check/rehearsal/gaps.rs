@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use super::options;
 use super::scripts::calls;
-use super::{User, options};
+use super::users::User;
 use crate::protocol::capability::{Capabilities, Since};
 use crate::protocol::command::{self, Command, Connection, Serve};
 use crate::protocol::resp::Request;

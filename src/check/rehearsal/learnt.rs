@@ -5,16 +5,13 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::counted::{Counted, Times};
+use super::counted::{Counted, Millis, Times};
 use super::gaps::{Gaps, Why};
 use super::slot::slot;
 use crate::engine::pattern;
 use crate::protocol::command::{Command, lookup};
 use crate::protocol::resp::{Request, parse_integer};
 use crate::status;
-
-/// Milliseconds since some fixed moment.
-pub(crate) type Millis = u64;
 
 /// Things of one kind that are told apart.
 const MOST: usize = 500;

@@ -23,9 +23,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
+pub(crate) use counted::Millis;
 pub(crate) use gaps::{Gaps, Known, Rights, is_served};
 use learnt::Learnt;
-pub(crate) use learnt::{Heard, Millis, Questions, sha1};
+pub(crate) use learnt::{Heard, Questions, sha1};
 pub(crate) use users::{Categories, User, users};
 
 use crate::protocol::command::{self, Command};
