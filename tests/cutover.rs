@@ -141,6 +141,24 @@ fn finalize_lets_the_source_go_and_bars_the_way_back() {
 }
 
 #[test]
+fn clients_are_not_moved_to_a_target_that_refuses_every_write_however_much_it_is_wished() {
+    let mut migration = Migration::lasting();
+    migration.crossfade.expect_log("clients stay where they are");
+    migration.client().ok("SET a 1");
+    migration.crossfade.wait_phase("mirroring");
+    assert_eq!(migration.crossfade.verify()["state"], "clean");
+    migration.target.ok("CONFIG SET min-replicas-to-write 1");
+    let refused = migration.crossfade.admin().cutover(5_000, true);
+    assert_eq!(refused.code, 409, "{}", refused.text);
+    assert!(refused.text.contains("the target refuses writes: NOREPLICAS"), "{}", refused.text);
+    migration.client().ok("SET a 2");
+    migration.target.ok("CONFIG SET min-replicas-to-write 0");
+    migration.crossfade.wait_converged();
+    assert_eq!(migration.crossfade.admin().cutover(5_000, true).code, 200);
+    migration.finish();
+}
+
+#[test]
 fn a_mirrored_flushall_leaves_the_marker_on_the_source() {
     let migration = Migration::lasting();
     migration.crossfade.cut_over();

@@ -13,7 +13,8 @@ use super::users::learn_default;
 use crate::admin::Refusal;
 use crate::lane::{Context, Purpose};
 use crate::pipeline::{Direction, Environment, Survey, connect_to_zero};
-use crate::protocol::resp::Request;
+use crate::protocol::reserved_keys::MARKER;
+use crate::protocol::resp::{Reply, Request};
 use crate::proxy::{Registry, Route};
 use crate::server::Connection;
 use crate::status::Side;
@@ -24,6 +25,9 @@ const OPENS_WITHIN: Duration = Duration::from_secs(1);
 const TOGETHER: usize = 32;
 /// The way to the servers is measured so often.
 const PINGS: u32 = 3;
+/// What a server's errors start with that refuses every write.
+const REFUSES_ALL: [&[u8]; 3] = [b"MISCONF", b"NOREPLICAS", b"READONLY"];
+
 /// What it has got.
 pub(super) struct Ready {
     /// To the database of the source that bears the marker.
@@ -46,6 +50,7 @@ pub(super) async fn prepare(
     }
     let survey = Survey::make(env.endpoint(to), env.endpoint(to.other()));
     let survey = survey.await.map_err(Refusal::because)?;
+    takes_writes(env, to).await?;
     let new = Direction::new(env, to, survey, beginning.doubtful().others(), true);
     new.listen_as(old, env);
     migration.on(Event::Prepared(new.clone()))?;
@@ -58,6 +63,21 @@ pub(super) async fn prepare(
     }
     let marker = connect_to_zero(env.endpoint(Side::Source)).await.map_err(Refusal::because)?;
     Ok(Ready { marker, round_trip: round_trip(env).await })
+}
+
+/// A server that takes no write serves nobody, so that not even an operator who insists gets there.
+/// Asked with a command that counts as a write, and writes nothing. One that is only full takes some.
+async fn takes_writes(env: &Environment, to: Side) -> Result<(), Refusal> {
+    let question = Request::new([b"SORT".as_ref(), MARKER]);
+    let replies = env.ask(to, &[question]).await;
+    let Some(Reply::Error(error)) = replies.as_ref().and_then(|replies| replies.first()) else {
+        return Ok(());
+    };
+    if REFUSES_ALL.iter().any(|code| error.starts_with(code)) {
+        let error = String::from_utf8_lossy(error);
+        return Err(Refusal::because(format!("the {to} refuses writes: {error}")));
+    }
+    Ok(())
 }
 
 async fn until_subscribed(migration: &Migration, new: &Direction) {
