@@ -97,8 +97,8 @@ impl Control for Operations {
 
     async fn cutover(&self, timeout: Duration, force: bool) -> Result<Flipped, Refusal> {
         let _one = self.only_one()?;
-        self.health.look().await;
-        rehearsing::find_gaps(&self.migration, rehearsing::HASTE).await;
+        let gaps = rehearsing::find_gaps(&self.migration, rehearsing::HASTE);
+        tokio::join!(self.health.look(), gaps);
         let refused = self.ask_before_cutover(force).await;
         let mut facts = picture::facts(&self.migration);
         facts.found.extend(refused.map(Blocker::Hook));
