@@ -108,7 +108,10 @@ async fn welcome(
         () = stop.cancelled() => return,
     };
     match stream {
-        Ok(stream) => Client::new(shared, stream, addresses, stop).run().await,
+        Ok(stream) => {
+            let mut client = Client::new(shared, stream, addresses, stop);
+            client.run().await;
+        }
         Err(error) => debug!(%error, "a client did not manage to speak TLS"),
     }
 }

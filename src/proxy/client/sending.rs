@@ -112,7 +112,7 @@ impl Client {
             // Behind a step of its own a client waits, as on the server.
             if self.under_way.is_empty()
                 && lane.is_stuck()
-                && let Some(busy) = self.route.clone().pool.upstream().busy().await
+                && let Some(busy) = Box::pin(self.route.clone().pool.upstream().busy()).await
             {
                 self.refuse_as_busy(&busy);
             } else if !self.submit_to(&lane) {

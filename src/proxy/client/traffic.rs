@@ -20,6 +20,9 @@ const READ_AHEAD_MAX: usize = 1024 * 1024;
 /// And while it waits for room, in bytes: only to see whether it is still there.
 const GLIMPSE_MAX: usize = 64 * 1024;
 
+/// What a server reads of a client at once, in bytes.
+const SERVERS_READ: usize = 16 * 1024;
+
 /// What a wait is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::proxy) enum Until {
@@ -44,7 +47,8 @@ impl Client {
             let replies = self.poll_replies(cx)?;
             let messages = self.poll_messages(cx)?;
             if self.loses_on_write(cx, until) && matches!(until, Until::Input | Until::Gone) {
-                return Poll::Ready(Err(Close::Now));
+                let goes_on = until == Until::Input && self.takes_what_is_left(cx);
+                return Poll::Ready(if goes_on { Ok(()) } else { Err(Close::Now) });
             }
             if let Poll::Ready(answered) = replies {
                 self.stopwatch.stop(answered, &self.entry.tally);
@@ -114,6 +118,14 @@ impl Client {
             self.replies.left_to_write(self.out.len());
         }
         is_lost
+    }
+
+    /// Reads what a client that is gone has sent before, as much as a server reads at once: it would
+    /// have had it already.
+    fn takes_what_is_left(&mut self, cx: &mut Context<'_>) -> bool {
+        self.incoming.reserve(SERVERS_READ);
+        let read = poll_read_buf(Pin::new(&mut self.stream), cx, &mut self.incoming);
+        matches!(read, Poll::Ready(Ok(1..)))
     }
 
     fn bound_output(&self) -> Result<(), Close> {
