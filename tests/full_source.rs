@@ -55,6 +55,24 @@ fn a_source_that_refuses_writes_says_so_beforehand_and_is_left_by_force() {
 }
 
 #[test]
+fn a_source_that_cannot_save_is_left_by_force_although_it_refuses_a_ping_too() {
+    let migration = Migration::lasting_of(source_with_keys(200));
+    migration.crossfade.wait_converged();
+    migration.crossfade.verify();
+    // A folder stands where the dump is to be, and the save fails.
+    std::fs::create_dir_all(migration.source.directory().join("dump.rdb/in-the-way")).unwrap();
+    migration.source.ok("CONFIG SET stop-writes-on-bgsave-error yes");
+    migration.source.ok(["CONFIG", "SET", "save", "3600 1"]);
+    migration.source.ok("BGSAVE");
+    wait_until("the save has failed", || migration.source.client().call("PING").is_error());
+    let forced = migration.crossfade.admin().cutover(5_000, true);
+    assert_eq!(forced.code, 200, "{}", forced.text);
+    assert_eq!(migration.client().ok("INCR plain:7").integer(), 8);
+    migration.source.ok("CONFIG SET stop-writes-on-bgsave-error no");
+    migration.assert_equal();
+}
+
+#[test]
 fn a_marker_that_is_lost_is_put_back() {
     let migration = Migration::lasting();
     migration.crossfade.wait_converged();

@@ -201,7 +201,7 @@ impl Endpoint {
         }
         // Without a request above an unauthenticated connection looks fine; a ping tells.
         if setup.login.is_none() && !setup.name.is_empty() {
-            requests.push((Request::new(["PING"]), ANY_ERROR));
+            requests.push((Request::new(["PING"]), UNWELCOME));
         }
         if matches!(self.place, Place::Sentinels(_)) {
             requests.push((Request::new(["ROLE"]), demoted));
@@ -226,6 +226,9 @@ const ANY_ERROR: Refusal = |reply| match reply {
     Reply::Error(text) => Some(String::from_utf8_lossy(text).into_owned()),
     _ => None,
 };
+
+/// By the answer to `PING`, which a server that can't save refuses as it does writes: it can be left.
+const UNWELCOME: Refusal = |reply| ANY_ERROR(reply).filter(|text| !text.starts_with("MISCONF"));
 
 /// By the answer to `ROLE`; who may not ask it finds out otherwise.
 fn demoted(reply: &Reply) -> Option<String> {
