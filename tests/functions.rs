@@ -85,7 +85,7 @@ fn libraries_that_the_target_had_at_the_first_start_are_left_alone() {
     target.ok("ACL SETUSER default +function");
     let crossfade = launch().start();
     crossfade.wait_settled();
-    let left = libraries(&target);
-    assert!(left.len() == 1 && left[0].contains("theirs"), "{left:?}");
+    wait_until("ours is gone", || libraries(&target).len() == 1);
+    assert!(libraries(&target)[0].contains("theirs"));
     crossfade.finish();
 }
